@@ -1,0 +1,88 @@
+/* Getting and renewing certificates: RFC 8555 against any ACME CA with HTTP-01, and the local CA
+ * for names that no public CA will sign. One thread of its own, straight-line code per attempt.
+ *
+ * In:  a set of names with their issuers (acme_configure, again at every reload), a store.
+ * Out: certificates, through on_certificate, and what is going on, through on_status. Both are
+ *      called on the ACME thread; they must not call back into acme.
+ *
+ * Promises. A name whose certificate is in the store and good is announced at once, before any
+ * network traffic. Schedules (back-off, Retry-After, next renewal) live in the store and hold
+ * across restarts. Two processes on one store make one order between them. A process killed at any
+ * point resumes the order it had begun. Nothing is ordered that could not be saved. The thread
+ * minds acme_stop() within a second, whatever the CA does; the process never needs to wait. */
+#ifndef ACME_ACME_H
+#define ACME_ACME_H
+
+#include "store/challenge.h"
+#include "store/store.h"
+
+#define ACME_LETS_ENCRYPT "https://acme-v02.api.letsencrypt.org/directory"
+#define ACME_LETS_ENCRYPT_STAGING "https://acme-staging-v02.api.letsencrypt.org/directory"
+
+enum acme_issuer_kind { ACME_ISSUER_ACME, ACME_ISSUER_LOCAL };
+
+struct acme_issuer {
+    enum acme_issuer_kind kind;
+    struct slice directory_url; /* ACME: https:// only */
+    struct slice ca_root_file;  /* ACME: PEM file of extra trusted roots, or empty */
+    struct slice email;         /* ACME: or empty */
+    struct slice eab_key_id;    /* ACME: external account binding, or empty */
+    struct slice eab_mac_key;   /* base64url */
+};
+
+struct acme_name {
+    struct slice name; /* DNS name, "*.name", or IP address text */
+    struct acme_issuer issuer;
+};
+
+struct acme_config {
+    const struct acme_name *names;
+    size_t name_count;
+    int64_t renew_interval_ms; /* how often renewals are looked for; 0: 10 minutes */
+    int64_t local_leaf_lifetime_ms; /* 0: 12 hours */
+    bool local_root_wanted;    /* make the local CA even if no name uses it */
+};
+
+struct acme_status {
+    bool ready;          /* a certificate that can be served exists */
+    struct slice activity; /* "waiting for https://… to validate", "next attempt in 10m" */
+    struct slice last_error; /* the CA's own words, or empty */
+    int64_t next_attempt_wall_ms; /* 0: none planned */
+};
+
+struct acme_callbacks {
+    /* A certificate to serve from now on. PEM; borrowed for the call. */
+    void (*on_certificate)(void *ctx, struct slice name, struct slice chain_pem,
+                           struct slice key_pem);
+    void (*on_status)(void *ctx, struct slice name, const struct acme_status *status);
+    void *ctx;
+};
+
+struct acme;
+
+/* Starts the thread, with nothing to do. store and challenges are borrowed. */
+struct acme *acme_start(struct store *s, struct challenge_table *challenges,
+                        const struct acme_callbacks *callbacks, struct err *err);
+/* Replaces the set of names (deep copy). Returns at once. Names that stay keep their schedule and
+ * an attempt under way; names that are gone are no longer renewed. Announcing what is in the
+ * store begins at once on the ACME thread. */
+void acme_configure(struct acme *a, const struct acme_config *config);
+/* Reads from the store, synchronously and without network, the certificates of config's names and
+ * hands them to on_certificate on this thread: for start-up, before acme_configure, so that what
+ * is there is served from the first connection on. */
+void acme_preload(struct acme *a, const struct acme_config *config);
+/* Asks the thread to end; waits for it at most timeout_ms. True: ended and freed. False: it goes
+ * on by itself and the caller must end the process without touching a again. */
+bool acme_stop(struct acme *a, int64_t timeout_ms);
+
+/* Must this name be signed by the local CA (localhost, *.localhost, .local, .internal,
+ * .home.arpa, loopback, private and link-local addresses; any IP address for now)? */
+bool acme_name_is_local(struct slice name);
+/* Can the name be on a certificate at all (caddy-behaviour 3.1.3)? */
+bool acme_name_qualifies(struct slice name);
+
+/* The local CA's root certificate (PEM) appended to out, made if it is not there: for
+ * `caddis trust`. */
+NODISCARD bool acme_local_root(struct store *s, struct dstr *out, struct err *err);
+
+#endif

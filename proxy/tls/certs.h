@@ -1,0 +1,43 @@
+/* The certificates that handshakes choose from, by name; one table a process, thread-safe.
+ *
+ * Entries are counted and immutable: installing a new certificate replaces the entry, handshakes
+ * pick the new one up, open connections keep what they have. A name may be configured and have no
+ * certificate yet: then it has a status text (what is being waited for) and handshakes get a
+ * self-signed stand-in; the server answers those requests with 503 and that text. */
+#ifndef TLS_CERTS_H
+#define TLS_CERTS_H
+
+#include "proxy/base/dstr.h"
+#include "proxy/base/err.h"
+
+struct certs;
+struct cert; /* a decoded chain and key; counted */
+
+struct certs *certs_new(void);
+void certs_free(struct certs *c);
+
+/* The names handshakes may be answered for from now on (exact names, "*.example.com", IP texts).
+ * Entries of names that are not listed are dropped. default_name: used when the client sends no
+ * server name and its address is no name here either; may be empty. */
+void certs_configure(struct certs *c, const struct slice *names, size_t count,
+                     struct slice default_name);
+/* Installs chain and key (PEM, leaf first) for a configured name; checks that they parse and
+ * match. Unconfigured names are ignored. */
+NODISCARD bool certs_install(struct certs *c, struct slice name, struct slice chain_pem,
+                             struct slice key_pem, struct err *err);
+/* Installs the same for every configured name that the certificate covers, and remembers it as the
+ * user's own (never replaced by certs_install of another name). For `tls CERT KEY`. */
+NODISCARD bool certs_install_own(struct certs *c, struct slice name, struct slice chain_pem,
+                                 struct slice key_pem, struct err *err);
+/* What a visitor is told while there is no certificate. */
+void certs_set_status(struct certs *c, struct slice name, struct slice text);
+
+enum certs_state { CERTS_UNKNOWN, CERTS_WAITING, CERTS_READY };
+/* State of the name that a request for host (lower-case, no port) would use; CERTS_WAITING also
+ * appends the status text to why (NULL: not wanted). Exact first, then wildcard. */
+enum certs_state certs_state(struct certs *c, struct slice host, struct dstr *why);
+
+/* Do chain and key parse and belong together? Has store_pair_matches's form. */
+bool certs_pair_matches(void *unused, struct slice chain_pem, struct slice key_pem);
+
+#endif

@@ -1,0 +1,31 @@
+/* Keys of the store, in CertMagic's layout:
+ *   acme/<ca>/users/<email|default>/<email|default>.{json,key}
+ *   acme/<ca>/challenge_tokens/<name>.json
+ *   certificates/<ca>/<name>/<name>.{crt,key,json}
+ *   pki/authorities/<id>/{root,intermediate}.{crt,key}
+ *   locks/<operation>.lock
+ * and our own, which CertMagic ignores: caddis/schedule/<ca>/<name>.json (back-off, next attempt),
+ * caddis/order/<ca>/<name>.{json,key} (an order under way).
+ * <ca> is the directory URL's host and path with '/' as '-' ("acme-v02.api.letsencrypt.org-directory");
+ * "local" is the local CA. */
+#ifndef STORE_NAMES_H
+#define STORE_NAMES_H
+
+#include "proxy/base/arena.h"
+
+/* CertMagic's safe(): lower-case, ' ' to '_', '+' to "_plus_", '*' to "wildcard_", ':' to '-',
+ * ".." removed, anything outside [A-Za-z0-9_@.-] removed. */
+struct slice store_safe_name(struct arena *a, struct slice name);
+/* "https://acme-v02.api.letsencrypt.org/directory" -> "acme-v02.api.letsencrypt.org-directory" */
+struct slice store_ca_name(struct arena *a, struct slice directory_url);
+/* certificates/<ca>/<name>/<name><suffix>, suffix e.g. ".crt". */
+struct slice store_cert_key(struct arena *a, struct slice ca, struct slice name, const char *suffix);
+struct slice store_account_key(struct arena *a, struct slice ca, struct slice email,
+                               const char *suffix);
+struct slice store_challenge_key(struct arena *a, struct slice ca, struct slice name);
+struct slice store_pki_key(struct arena *a, struct slice id, const char *file);
+struct slice store_schedule_key(struct arena *a, struct slice ca, struct slice name);
+struct slice store_order_key(struct arena *a, struct slice ca, struct slice name,
+                             const char *suffix);
+
+#endif
