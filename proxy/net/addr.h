@@ -1,0 +1,37 @@
+/* Socket addresses: IPv4, IPv6 and Unix paths. A plain value. */
+#ifndef NET_ADDR_H
+#define NET_ADDR_H
+
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+
+#include "proxy/base/slice.h"
+
+struct addr {
+    union {
+        struct sockaddr sa;
+        struct sockaddr_in in;
+        struct sockaddr_in6 in6;
+        struct sockaddr_un un;
+        struct sockaddr_storage storage;
+    } u;
+    socklen_t len; /* 0: no address */
+};
+
+/* An IP address literal (IPv6 without brackets, a zone is refused); false for anything else. */
+NODISCARD bool addr_parse_ip(struct slice text, uint16_t port, struct addr *out);
+/* A path that fits sun_path, without NUL. */
+NODISCARD bool addr_unix(struct slice path, struct addr *out);
+
+#define ADDR_TEXT_BYTES 128
+/* "1.2.3.4", "::1", or the path; no port. Returns a slice of buf. IPv4-mapped IPv6 prints as IPv4. */
+struct slice addr_host_text(const struct addr *a, char buf[ADDR_TEXT_BYTES]);
+/* "1.2.3.4:80", "[::1]:80", or the path. */
+struct slice addr_text(const struct addr *a, char buf[ADDR_TEXT_BYTES]);
+uint16_t addr_port(const struct addr *a);
+void addr_set_port(struct addr *a, uint16_t port);
+bool addr_eq(const struct addr *a, const struct addr *b);
+bool addr_is_unix(const struct addr *a);
+
+#endif

@@ -1,0 +1,23 @@
+/* Opens a connection to a host: resolve, then connect to its addresses, the next one beginning
+ * 250 ms after the last or when it fails (RFC 8305, families alternating), first one wins. */
+#ifndef NET_DIAL_H
+#define NET_DIAL_H
+
+#include "proxy/net/resolve.h"
+#include "proxy/net/stream.h"
+
+struct dial; /* one attempt under way */
+
+enum dial_result { DIAL_OK, DIAL_NO_SUCH_HOST, DIAL_REFUSED, DIAL_UNREACHABLE, DIAL_TIMEOUT,
+                   DIAL_LOCAL /* descriptors, ports or memory of our own ran out */ };
+
+/* Called once from the loop unless cancelled: s (owned by the callee) on DIAL_OK, else NULL and
+ * detail, a text for logs and error pages ("connection refused"). The dial is gone afterwards. */
+typedef void dial_done(void *ctx, enum dial_result result, struct stream *s, struct slice detail);
+
+/* unix_path or host and port. Strings must live until done. NULL: memory. */
+struct dial *dial_start(struct loop *l, struct resolver *r, struct slice host, uint16_t port,
+                        struct slice unix_path, int64_t timeout_ms, dial_done *done, void *ctx);
+void dial_cancel(struct dial *d);
+
+#endif

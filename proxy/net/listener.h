@@ -1,0 +1,25 @@
+/* Accepts connections on one listening socket for one loop. Accepting never stops for good: after
+ * EMFILE, ENFILE, ENOBUFS, ENOMEM it closes a spare descriptor to shed one connection, pauses
+ * (100 ms, then up to 1 s) and goes on; every other errno is survived too. */
+#ifndef NET_LISTENER_H
+#define NET_LISTENER_H
+
+#include "proxy/loop/loop.h"
+#include "proxy/net/addr.h"
+
+struct listener;
+
+struct listener_events {
+    /* Owns fd from now on. Called from the loop, up to 64 times an event. */
+    void (*on_accept)(void *ctx, int fd, const struct addr *peer);
+    void *ctx;
+};
+
+/* fd is borrowed and must stay open until listener_free. NULL: memory. */
+struct listener *listener_new(struct loop *l, int fd, const struct listener_events *events);
+/* Accepts what is waiting (until EAGAIN) and stops. */
+void listener_drain(struct listener *ls);
+void listener_pause(struct listener *ls, bool paused);
+void listener_free(struct listener *ls);
+
+#endif
