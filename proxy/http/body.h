@@ -1,0 +1,106 @@
+/* One direction of content: a bounded queue of slices of counted chunks, with exactly one producer
+ * and one consumer, each a task. Pushing, ending and aborting wake the consumer; consuming and
+ * stopping wake the producer; waking is posting a task, never a call.
+ *
+ *   OPEN -> ENDED (clean, perhaps with trailers) | ABORTED (producer failed)
+ *   OPEN or ENDED -> STOPPED (consumer wants no more; what is queued is dropped)
+ * ENDED with bytes still queued is normal. Only the first end, abort or stop counts, except that a
+ * stop after an end or abort still drops the queue. */
+#ifndef HTTP_BODY_H
+#define HTTP_BODY_H
+
+#include <sys/uio.h>
+
+#include "proxy/base/chunk.h"
+#include "proxy/base/task.h"
+#include "proxy/http/field.h"
+
+enum body_state { BODY_OPEN, BODY_ENDED, BODY_ABORTED, BODY_STOPPED };
+
+/* Why a body was aborted or stopped; also the reason of an exchange's end (exchange.h). */
+enum end_reason {
+    END_NONE,
+    END_CLIENT_GONE,   /* reset or closed before the end */
+    END_CLIENT_BAD,    /* malformed body */
+    END_CLIENT_SLOW,   /* a timeout or least rate */
+    END_ORIGIN_GONE,   /* reset, or closed before the length was reached */
+    END_ORIGIN_BAD,    /* malformed body */
+    END_ORIGIN_SLOW,   /* a timeout */
+    END_TOO_LARGE,     /* a limit on the body */
+    END_NOT_WANTED,    /* the answer is complete without it */
+    END_SHUTDOWN,      /* the server stops */
+    END_NO_MEMORY,
+    END_INTERNAL,
+};
+
+#define BODY_SLICES_MAX 16
+#define BODY_LIMIT_BYTES ((size_t)128 * 1024)
+
+struct body_slice {
+    struct chunk *chunk; /* counted */
+    const char *p;
+    size_t n;
+};
+
+struct body {
+    struct run_queue *queue;
+    struct task *producer; /* borrowed; NULL: nobody to wake */
+    struct task *consumer;
+    struct body_slice slices[BODY_SLICES_MAX];
+    unsigned first;
+    unsigned count;
+    enum body_state state;
+    enum end_reason reason;
+    size_t queued_bytes;
+    size_t limit_bytes;
+    uint64_t pushed_bytes;   /* in all, ever */
+    uint64_t consumed_bytes; /* in all, ever */
+    struct fields trailers;  /* set by body_end; slices must outlive the body (arena) */
+    bool wanted; /* the consumer has peeked at least once: for 100-continue */
+};
+
+/* state OPEN, empty. limit_bytes: 0 for BODY_LIMIT_BYTES. */
+void body_init(struct body *b, struct run_queue *q, size_t limit_bytes);
+/* Drops what is queued; forgets both tasks. */
+void body_fini(struct body *b);
+/* Attaching wakes the task once, so that it sees what happened before. NULL detaches. */
+void body_set_producer(struct body *b, struct task *producer);
+void body_set_consumer(struct body *b, struct task *consumer);
+
+/* ---- producer -------- */
+
+/* Bytes that may be pushed now; 0: wait for the producer task. One push may exceed it by less than
+ * one chunk. 0 in every state but OPEN. */
+size_t body_room(const struct body *b);
+/* Queues n bytes at p, which lies in chunk (a reference is taken). n > 0, state OPEN, slices not
+ * full (body_room > 0). Bytes next to the last slice are merged with it. */
+void body_push(struct body *b, struct chunk *chunk, const char *p, size_t n);
+/* Copies n bytes into chunks of its own: for small generated bodies. False: memory, nothing done. */
+NODISCARD bool body_push_copy(struct body *b, struct slice bytes);
+void body_end(struct body *b, const struct fields *trailers /* or NULL */);
+void body_abort(struct body *b, enum end_reason reason);
+
+/* ---- consumer -------- */
+
+/* Up to max vectors of what is queued, from the front; how many. Stays valid until consumed. */
+int body_peek(struct body *b, struct iovec *iov, int max);
+void body_consume(struct body *b, size_t n);
+/* Takes the first slice out (its reference moves to *out); false if there is none. */
+bool body_take(struct body *b, struct body_slice *out);
+void body_stop(struct body *b, enum end_reason reason);
+
+/* ---- both -------- */
+
+static inline bool body_empty(const struct body *b)
+{
+    return b->count == 0;
+}
+/* Ended cleanly and everything consumed. */
+static inline bool body_finished(const struct body *b)
+{
+    return b->state == BODY_ENDED && b->count == 0;
+}
+
+const char *end_reason_text(enum end_reason r);
+
+#endif

@@ -1,0 +1,140 @@
+/* The exchange: one request and its response, the same object for every HTTP version.
+ *
+ * Three parties hold it: the codec of the client's connection, the chain (server and handlers) and,
+ * while there is one, the origin codec. Each lets go once; the last one frees it. Parties never
+ * call one another back: downward calls (the ops below) are direct, everything upward is a task.
+ *
+ * Course of an ordinary proxied request:
+ *   codec:   exchange_new, fills req, exchange_begin          -> service->begin, from a task
+ *   chain:   handlers; reverse_proxy answers WAIT and starts an origin request, which becomes the
+ *            consumer of req_body
+ *   origin:  fills res, becomes producer of res_body, exchange_respond -> service->respond, a task
+ *   chain:   response hooks in reverse order, then codec->start_response
+ *   codec:   becomes consumer of res_body, writes; when all is written (or failed):
+ *            exchange_finish(reason)                          -> service->end, from a task
+ *   all let go -> freed.
+ * Early answer: exchange_respond while req_body is still OPEN is legal; the codec decides what
+ * happens to the rest of the request (body_stop by the origin, drain or close by the codec).
+ * Client gone: the codec aborts req_body, stops res_body, sets ex->gone and posts ex->cancel if
+ * someone set it; then exchange_finish. After that the codec makes no more calls on it. */
+#ifndef HTTP_EXCHANGE_H
+#define HTTP_EXCHANGE_H
+
+#include "proxy/http/body.h"
+#include "proxy/http/message.h"
+
+struct exchange;
+struct addr;
+struct loop;
+struct stream_tls;
+
+/* What the client's codec offers for one exchange. Never called after exchange_finish. */
+struct exchange_codec {
+    /* ex->res is final. Framing is the codec's business: content_length or LENGTH_UNKNOWN; fields
+     * without framing and hop-by-hop ones. The codec becomes the consumer of res_body. With
+     * res.tunnel both bodies become raw byte flows after the head. */
+    void (*start_response)(struct exchange *ex);
+    /* A 1xx other than 101, sent at once and in order; ignored where the version has none or the
+     * response has begun. The head may be released afterwards. */
+    void (*send_interim)(struct exchange *ex, const struct response *interim);
+    /* Stop now: h1 closes the connection (resets it if the response has begun and cannot be
+     * completed, so that the client can tell), h2 resets the stream. exchange_finish follows. */
+    void (*reset)(struct exchange *ex, enum end_reason reason);
+};
+
+/* What the codec reports to: one per listener and generation. Called from tasks. */
+struct http_service {
+    /* The request head is complete and valid. */
+    void (*begin)(struct exchange *ex);
+    /* ex->res is set by someone; run the response hooks and start the response. */
+    void (*respond)(struct exchange *ex);
+    /* The codec is done with it: log, account, release what is pinned. Exactly once after begin. */
+    void (*end)(struct exchange *ex);
+};
+
+/* Facts about the connection the request came on; outlives its exchanges (counted by codec). */
+struct client_info {
+    const struct addr *peer;
+    const struct addr *local;
+    const struct stream_tls *tls; /* NULL: plain */
+    const void *listener;         /* server's own, opaque */
+};
+
+#define EXCHANGE_ARENA_MAX ((size_t)1 << 20)
+
+struct exchange {
+    unsigned magic;
+    unsigned holds; /* parties that have not let go */
+    struct loop *loop;
+    struct run_queue *queue;
+    const struct exchange_codec *codec; /* NULL once the codec let go */
+    const struct http_service *service;
+    struct client_info client;
+
+    struct arena arena;
+    struct request req;
+    struct response res;
+    struct body req_body;
+    struct body res_body;
+    struct chunk *pinned[4]; /* counted: what req's and res's slices point into */
+
+    struct task begin_task;   /* -> service->begin */
+    struct task respond_task; /* -> service->respond */
+    struct task end_task;     /* -> service->end */
+    struct task *cancel;      /* borrowed: posted when the client is gone; NULL: nobody waits */
+
+    bool begun;            /* service->begin has been called */
+    bool response_started; /* codec->start_response has been called */
+    bool finished;         /* exchange_finish has been called */
+    bool gone;             /* the client is gone */
+    enum end_reason reason; /* END_NONE after a clean end */
+
+    int64_t started_us;      /* monotonic, when the head was complete */
+    uint64_t sent_bytes;     /* body bytes of the response given to the client's stream */
+    uint64_t received_bytes; /* body bytes of the request */
+
+    /* For the chain (server and handlers), zeroed by exchange_new. */
+    void *chain;             /* server's own: pins, position, variables */
+    struct slice error_detail; /* for logs: what went wrong with the origin, if anything did */
+    struct slice origin_text;  /* host:port of the origin used, for logs */
+};
+
+/* Per-thread free list; NULL: memory. holds is 1 (the codec's). Bodies are OPEN and empty. */
+struct exchange *exchange_new(struct loop *l, struct run_queue *q,
+                              const struct exchange_codec *codec,
+                              const struct http_service *service,
+                              const struct client_info *client);
+static inline void exchange_hold(struct exchange *ex)
+{
+    ex->holds++;
+}
+/* The last release cancels the tasks, finishes bodies, unpins chunks, resets the arena and frees.
+ * The caller must not touch ex afterwards. */
+void exchange_release(struct exchange *ex);
+/* Keeps a reference to c for the life of ex; false: all places are taken. */
+NODISCARD bool exchange_pin(struct exchange *ex, struct chunk *c);
+/* Releases the chunks pinned for an abandoned response (a retry) and empties res. */
+void exchange_clear_response(struct exchange *ex);
+
+/* Codec: the head is there. Posts begin (takes the chain's hold). */
+void exchange_begin(struct exchange *ex);
+/* Anyone but the codec: res is filled in. Posts respond. No-op after the client is gone. */
+void exchange_respond(struct exchange *ex);
+/* Codec: no more calls will be made on it; reason END_NONE: answered completely. Posts end and
+ * gives up the codec's hold when end has run (so ex stays valid for the chain). */
+void exchange_finish(struct exchange *ex, enum end_reason reason);
+/* Codec: the client is gone: aborts and stops the bodies, posts cancel, then finishes. */
+void exchange_client_gone(struct exchange *ex, enum end_reason reason);
+
+/* Fills res with a small complete response of ours: status, content type, body copied (both may be
+ * empty), Content-Length; res_body ended. False: memory. The caller then calls exchange_respond. */
+NODISCARD bool exchange_simple(struct exchange *ex, int status, struct slice content_type,
+                               struct slice text);
+/* exchange_simple with a plain page "502 Bad Gateway\n\n<detail>\n" and Cache-Control: no-store;
+ * falls back to codec->reset when memory is out; calls exchange_respond itself. */
+void exchange_error_page(struct exchange *ex, int status, struct slice detail);
+
+/* Drains this thread's free list; when a thread ends. */
+void exchange_pool_drain(void);
+
+#endif
