@@ -1,0 +1,36 @@
+/* TLS towards clients: a `struct stream` over a socket with OpenSSL in the middle.
+ *
+ * One SSL_CTX for each policy (now: one for all); the certificate is chosen in the client-hello
+ * callback from the certificate table. TLS 1.2 and 1.3. Unknown server names get the alert
+ * unrecognized_name at once; configured names without a certificate get the stand-in. */
+#ifndef TLS_TLS_SERVER_H
+#define TLS_TLS_SERVER_H
+
+#include "proxy/net/stream.h"
+#include "proxy/tls/certs.h"
+
+struct tls_server; /* counted, immutable, shared by threads: contexts and policy */
+
+/* alpn: protocols in order of preference, e.g. {"http/1.1"}; copied. certs is borrowed. */
+struct tls_server *tls_server_new(struct certs *certs, const struct slice *alpn, size_t alpn_count,
+                                  struct err *err);
+struct tls_server *tls_server_ref(struct tls_server *t);
+void tls_server_unref(struct tls_server *t);
+
+/* One handshake under way. */
+struct tls_accept;
+
+/* Called once from the loop unless cancelled: s is the established stream (owned by the callee,
+ * s->tls set), or NULL and why (static text; the socket is closed, an alert was sent). The bytes
+ * a plain-HTTP client sent to a TLS port are recognised: why is then TLS_PLAIN_HTTP and the
+ * socket got Caddy's "Client sent an HTTP request to an HTTPS server." answer (400). */
+#define TLS_PLAIN_HTTP "a plain HTTP request on the HTTPS port"
+typedef void tls_accepted(void *ctx, struct stream *s, const char *why);
+
+/* Takes fd. timeout_ms for the whole handshake. NULL: memory (fd is closed). */
+struct tls_accept *tls_accept_start(struct tls_server *t, struct loop *l, int fd,
+                                    const struct addr *peer, const struct addr *local,
+                                    int64_t timeout_ms, tls_accepted *done, void *ctx);
+void tls_accept_cancel(struct tls_accept *a);
+
+#endif
