@@ -94,7 +94,8 @@ struct exchange {
     uint64_t received_bytes; /* body bytes of the request */
 
     /* For the chain (server and handlers), zeroed by exchange_new. */
-    void *chain;             /* server's own: pins, position, variables */
+    void *chain;             /* handler/chain.h's: position, hooks, pins */
+    struct slice clean_path[2]; /* the path as matchers see it, made on demand: slashes merged, kept */
     struct slice error_detail; /* for logs: what went wrong with the origin, if anything did */
     struct slice origin_text;  /* host:port of the origin used, for logs */
 };

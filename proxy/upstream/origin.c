@@ -1,0 +1,52 @@
+#include "proxy/upstream/origin.h"
+
+#include "proxy/base/mem.h"
+
+static struct slice dup(struct slice s)
+{
+    return slice_of(mem_dup(s), s.n);
+}
+
+static void drop(struct slice s)
+{
+    free((void *)(uintptr_t)s.p);
+}
+
+struct origin *origin_new(const struct origin *like)
+{
+    struct origin *o = mem_zalloc(sizeof(*o));
+    o->key = dup(like->key);
+    o->text = dup(like->text);
+    o->host = dup(like->host);
+    o->port = like->port;
+    o->unix_path = dup(like->unix_path);
+    o->tls_client = like->tls_client ? tls_client_ref(like->tls_client) : NULL;
+    o->dial_timeout_ms = like->dial_timeout_ms;
+    o->keepalive_idle_ms = like->keepalive_idle_ms;
+    o->keepalive_max = like->keepalive_max;
+    o->limits = like->limits;
+    atomic_init(&o->refs, 1);
+    atomic_init(&o->active, 0);
+    return o;
+}
+
+struct origin *origin_ref(struct origin *o)
+{
+    atomic_fetch_add_explicit(&o->refs, 1, memory_order_relaxed);
+    return o;
+}
+
+void origin_unref(struct origin *o)
+{
+    if (!o || atomic_fetch_sub_explicit(&o->refs, 1, memory_order_acq_rel) != 1) {
+        return;
+    }
+    if (o->tls_client) {
+        tls_client_unref(o->tls_client);
+    }
+    drop(o->key);
+    drop(o->text);
+    drop(o->host);
+    drop(o->unix_path);
+    free(o);
+}

@@ -1,0 +1,31 @@
+/* An origin: one address that requests are forwarded to, as configured. Const after it is built,
+ * but for its counters; counted, because pooled connections and tunnels outlive a configuration. */
+#ifndef UPSTREAM_ORIGIN_H
+#define UPSTREAM_ORIGIN_H
+
+#include <stdatomic.h>
+
+#include "proxy/h1/h1_client.h"
+#include "proxy/tls/tls_client.h"
+
+struct origin {
+    _Atomic unsigned refs;
+    _Atomic unsigned active; /* requests under way on all workers: for least_conn */
+    struct slice key;        /* equal keys may share connections */
+    struct slice text;       /* "localhost:8000", for people and logs */
+    struct slice host;       /* empty for Unix sockets */
+    uint16_t port;
+    struct slice unix_path;        /* empty for TCP */
+    struct tls_client *tls_client; /* counted; NULL: plain */
+    int64_t dial_timeout_ms;
+    int64_t keepalive_idle_ms; /* 0: connections are not kept */
+    unsigned keepalive_max;    /* idle connections kept, for each worker */
+    struct h1_client_limits limits;
+};
+
+/* Makes a counted copy; strings are copied, a reference to tls_client is taken. */
+struct origin *origin_new(const struct origin *like);
+struct origin *origin_ref(struct origin *o);
+void origin_unref(struct origin *o);
+
+#endif

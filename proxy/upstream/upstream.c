@@ -1,0 +1,394 @@
+#include "proxy/upstream/upstream.h"
+
+#include <stdlib.h>
+
+#include "proxy/base/log.h"
+#include "proxy/base/map.h"
+#include "proxy/base/mem.h"
+
+/* The idle connections of one origin key. Lives while it has connections. */
+struct pool {
+    struct upstream *upstream;
+    struct slice key; /* owned */
+    struct list idle; /* of connection, used last first */
+    unsigned idle_count;
+    unsigned connections;
+};
+
+struct upstream {
+    struct loop *loop;
+    struct resolver *resolver;
+    struct map pools;
+    struct list connections; /* all of them, so that they can be ended */
+    bool draining;
+};
+
+struct connection {
+    struct list node;      /* in upstream->connections */
+    struct list idle_node; /* in pool->idle */
+    struct pool *pool;
+    struct origin *origin; /* counted */
+    struct h1_client *client;
+    struct upstream_request *request; /* until its outcome is known */
+    struct timer idle_timer;
+    bool counted_active; /* origin->active includes it */
+};
+
+struct upstream_request {
+    struct upstream *upstream;
+    struct origin *origin; /* counted */
+    struct exchange *ex;   /* held */
+    const struct request *out;
+    struct slice upgrade;
+    const struct upstream_events *events;
+    void *ctx;
+    struct dial *dial;
+    struct tls_connect *tls_connect;
+    struct connection *connection;
+    struct task fail_task; /* reports a failure that was found inside a call */
+    struct upstream_failure failure;
+    bool reused;     /* on a connection that had been idle */
+    bool fresh_only; /* a kept connection failed already */
+};
+
+struct upstream *upstream_new(struct loop *l, struct resolver *r)
+{
+    struct upstream *u = mem_zalloc(sizeof(*u));
+    u->loop = l;
+    u->resolver = r;
+    map_init(&u->pools);
+    list_init(&u->connections);
+    return u;
+}
+
+/* ---- pools ---------------------------------------------------------------------------------- */
+
+static struct pool *pool_get(struct upstream *u, struct slice key)
+{
+    struct pool *p = map_get(&u->pools, key);
+    if (p) {
+        return p;
+    }
+    p = mem_zalloc(sizeof(*p));
+    p->upstream = u;
+    p->key = slice_of(mem_dup(key), key.n);
+    list_init(&p->idle);
+    map_put(&u->pools, p->key, p);
+    return p;
+}
+
+static void pool_leave(struct pool *p)
+{
+    if (--p->connections > 0) {
+        return;
+    }
+    map_del(&p->upstream->pools, p->key);
+    free((void *)(uintptr_t)p->key.p);
+    free(p);
+}
+
+static void leave_idle(struct connection *c)
+{
+    if (!list_empty(&c->idle_node)) {
+        list_remove(&c->idle_node);
+        c->pool->idle_count--;
+    }
+}
+
+static void count_active(struct connection *c, bool active)
+{
+    if (active != c->counted_active) {
+        c->counted_active = active;
+        atomic_fetch_add_explicit(&c->origin->active, active ? 1u : ~0u, memory_order_relaxed);
+    }
+}
+
+/* The h1_client is gone or going; releases what is ours. */
+static void connection_free(struct connection *c)
+{
+    count_active(c, false);
+    leave_idle(c);
+    list_remove(&c->node);
+    timer_fini(&c->idle_timer);
+    pool_leave(c->pool);
+    origin_unref(c->origin);
+    free(c);
+}
+
+static void close_idle(struct connection *c)
+{
+    h1_client_close(c->client);
+    connection_free(c);
+}
+
+static void idle_expired(struct timer *t)
+{
+    struct connection *c = container_of(t, struct connection, idle_timer);
+    if (!list_empty(&c->idle_node)) {
+        close_idle(c);
+    }
+}
+
+static struct connection *take_idle(struct upstream *u, struct origin *o)
+{
+    struct pool *p = map_get(&u->pools, o->key);
+    while (p && !list_empty(&p->idle)) {
+        struct connection *c = LIST_ENTRY(p->idle.next, struct connection, idle_node);
+        if (h1_client_usable(c->client)) {
+            leave_idle(c);
+            return c;
+        }
+        bool last = p->connections == 1;
+        close_idle(c);
+        p = last ? NULL : p;
+    }
+    return NULL;
+}
+
+/* ---- outcomes -------------------------------------------------------------------------------- */
+
+static void request_free(struct upstream_request *rq)
+{
+    task_cancel(&rq->fail_task);
+    origin_unref(rq->origin);
+    exchange_release(rq->ex);
+    free(rq);
+}
+
+static void report_failure(struct upstream_request *rq, const struct upstream_failure *failure)
+{
+    rq->events->on_failed(rq->ctx, failure);
+    request_free(rq);
+}
+
+static void run_fail_task(struct task *t)
+{
+    struct upstream_request *rq = container_of(t, struct upstream_request, fail_task);
+    report_failure(rq, &rq->failure);
+}
+
+static void fail_later(struct upstream_request *rq, int status, enum end_reason reason,
+                       struct slice detail)
+{
+    rq->failure = (struct upstream_failure){status, true, reason, detail};
+    loop_post(rq->upstream->loop, &rq->fail_task);
+}
+
+static void start_attempt(struct upstream_request *rq);
+
+static int failure_status(enum end_reason reason)
+{
+    return reason == END_ORIGIN_SLOW ? 504 : reason == END_NO_MEMORY ? 503 : 502;
+}
+
+/* May the request go out again after a kept connection failed? */
+static bool safe_to_resend(const struct upstream_request *rq, const struct h1_client_failure *f)
+{
+    if (!rq->reused || f->reason != END_ORIGIN_GONE || rq->ex->gone ||
+        rq->ex->req_body.consumed_bytes > 0) {
+        return false;
+    }
+    return f->nothing_sent || (f->no_byte_received && http_method_idempotent(rq->out->method));
+}
+
+static void on_outcome(void *ctx, struct h1_client *client, enum h1_client_outcome outcome,
+                       const struct h1_client_failure *f)
+{
+    (void)client;
+    struct connection *c = ctx;
+    struct upstream_request *rq = c->request;
+    c->request = NULL;
+    rq->connection = NULL;
+    if (outcome == H1_CLIENT_HEAD) {
+        rq->events->on_head(rq->ctx);
+        request_free(rq);
+        return;
+    }
+    connection_free(c);
+    if (safe_to_resend(rq, f)) {
+        rq->fresh_only = true;
+        exchange_clear_response(rq->ex);
+        start_attempt(rq);
+        return;
+    }
+    struct upstream_failure failure = {failure_status(f->reason), f->nothing_sent, f->reason,
+                                       slice_str(f->detail)};
+    report_failure(rq, &failure);
+}
+
+static void on_idle(void *ctx, struct h1_client *client)
+{
+    struct connection *c = ctx;
+    struct pool *p = c->pool;
+    count_active(c, false);
+    if (p->upstream->draining || p->idle_count >= c->origin->keepalive_max ||
+        !timer_set(&c->idle_timer, c->origin->keepalive_idle_ms)) {
+        h1_client_close(client);
+        connection_free(c);
+        return;
+    }
+    list_push_front(&p->idle, &c->idle_node);
+    p->idle_count++;
+}
+
+static void on_close(void *ctx, struct h1_client *client)
+{
+    (void)client;
+    connection_free(ctx);
+}
+
+/* ---- attempts ---------------------------------------------------------------------------------- */
+
+static struct connection *connection_new(struct upstream *u, struct origin *o, struct stream *s)
+{
+    struct connection *c = calloc(1, sizeof(*c));
+    if (!c) {
+        stream_close(s, true);
+        return NULL;
+    }
+    struct h1_client_owner owner = {on_outcome, on_idle, on_close, c};
+    c->client = h1_client_new(s, &owner);
+    if (!c->client) {
+        free(c);
+        return NULL;
+    }
+    c->pool = pool_get(u, o->key);
+    c->pool->connections++;
+    c->origin = origin_ref(o);
+    list_push_back(&u->connections, &c->node);
+    list_init(&c->idle_node);
+    timer_init(&c->idle_timer, u->loop, idle_expired);
+    return c;
+}
+
+static void send_on(struct upstream_request *rq, struct connection *c, bool reused)
+{
+    timer_clear(&c->idle_timer);
+    count_active(c, true);
+    c->request = rq;
+    rq->connection = c;
+    rq->reused = reused;
+    h1_client_send(c->client, rq->ex, rq->out, rq->upgrade, &rq->origin->limits);
+}
+
+static void use_stream(struct upstream_request *rq, struct stream *s)
+{
+    struct connection *c = connection_new(rq->upstream, rq->origin, s);
+    if (!c) {
+        fail_later(rq, 503, END_NO_MEMORY, S("out of memory"));
+        return;
+    }
+    send_on(rq, c, false);
+}
+
+static void tls_done(void *ctx, struct stream *s, const char *why)
+{
+    struct upstream_request *rq = ctx;
+    rq->tls_connect = NULL;
+    if (!s) {
+        struct upstream_failure f = {502, true, END_ORIGIN_BAD, slice_str(why)};
+        report_failure(rq, &f);
+        return;
+    }
+    use_stream(rq, s);
+}
+
+static void dialed(void *ctx, enum dial_result result, struct stream *s, struct slice detail)
+{
+    struct upstream_request *rq = ctx;
+    rq->dial = NULL;
+    if (result != DIAL_OK) {
+        int status = result == DIAL_TIMEOUT ? 504 : result == DIAL_LOCAL ? 503 : 502;
+        struct upstream_failure f = {
+            status, true, result == DIAL_TIMEOUT ? END_ORIGIN_SLOW : END_ORIGIN_GONE, detail};
+        report_failure(rq, &f);
+        return;
+    }
+    if (!rq->origin->tls_client) {
+        use_stream(rq, s);
+        return;
+    }
+    rq->tls_connect = tls_connect_start(rq->origin->tls_client, s, rq->origin->host,
+                                        rq->origin->dial_timeout_ms, tls_done, rq);
+    if (!rq->tls_connect) {
+        fail_later(rq, 503, END_NO_MEMORY, S("out of memory"));
+    }
+}
+
+static void start_attempt(struct upstream_request *rq)
+{
+    struct connection *c = rq->fresh_only ? NULL : take_idle(rq->upstream, rq->origin);
+    if (c) {
+        send_on(rq, c, true);
+        return;
+    }
+    struct origin *o = rq->origin;
+    rq->dial = dial_start(rq->upstream->loop, rq->upstream->resolver, o->host, o->port,
+                          o->unix_path, o->dial_timeout_ms, dialed, rq);
+    if (!rq->dial) {
+        fail_later(rq, 503, END_NO_MEMORY, S("out of memory"));
+    }
+}
+
+struct upstream_request *upstream_start(struct upstream *u, struct origin *o, struct exchange *ex,
+                                        const struct request *out, struct slice upgrade,
+                                        const struct upstream_events *events, void *ctx)
+{
+    struct upstream_request *rq = calloc(1, sizeof(*rq));
+    if (!rq) {
+        return NULL;
+    }
+    rq->upstream = u;
+    rq->origin = origin_ref(o);
+    rq->ex = ex;
+    exchange_hold(ex);
+    rq->out = out;
+    rq->upgrade = upgrade;
+    rq->events = events;
+    rq->ctx = ctx;
+    task_init(&rq->fail_task, run_fail_task);
+    start_attempt(rq);
+    return rq;
+}
+
+void upstream_cancel(struct upstream_request *rq)
+{
+    if (rq->dial) {
+        dial_cancel(rq->dial);
+    }
+    if (rq->tls_connect) {
+        tls_connect_cancel(rq->tls_connect);
+    }
+    if (rq->connection) {
+        struct connection *c = rq->connection;
+        h1_client_cancel(c->client);
+        connection_free(c);
+    }
+    request_free(rq);
+}
+
+/* ---- the end ------------------------------------------------------------------------------------ */
+
+void upstream_drain(struct upstream *u)
+{
+    u->draining = true;
+    LIST_EACH_SAFE(node, &u->connections) {
+        struct connection *c = LIST_ENTRY(node, struct connection, node);
+        if (!list_empty(&c->idle_node)) {
+            close_idle(c);
+        }
+    }
+}
+
+void upstream_free(struct upstream *u)
+{
+    upstream_drain(u);
+    LIST_EACH_SAFE(node, &u->connections) {
+        struct connection *c = LIST_ENTRY(node, struct connection, node);
+        must(!c->request);
+        h1_client_cancel(c->client);
+        connection_free(c);
+    }
+    map_fini(&u->pools);
+    free(u);
+}
