@@ -151,8 +151,7 @@ static void request_free(struct upstream_request *rq)
 {
     task_cancel(&rq->fail_task);
     origin_unref(rq->origin);
-    exchange_release(rq->ex);
-    free(rq);
+    exchange_release(rq->ex); /* its arena holds rq */
 }
 
 static void report_failure(struct upstream_request *rq, const struct upstream_failure *failure)
@@ -334,7 +333,7 @@ struct upstream_request *upstream_start(struct upstream *u, struct origin *o, st
                                         const struct request *out, struct slice upgrade,
                                         const struct upstream_events *events, void *ctx)
 {
-    struct upstream_request *rq = calloc(1, sizeof(*rq));
+    struct upstream_request *rq = ARENA_NEW(&ex->arena, struct upstream_request);
     if (!rq) {
         return NULL;
     }

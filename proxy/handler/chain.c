@@ -1,0 +1,123 @@
+#include "proxy/handler/chain.h"
+
+bool chain_new(struct exchange *ex, struct upstream *upstream)
+{
+    struct chain *c = arena_alloc(&ex->arena, sizeof(*c));
+    if (!c) {
+        return false;
+    }
+    c->depth = 0;
+    c->hook_count = 0;
+    c->enter = NULL;
+    c->upstream = upstream;
+    c->pin = NULL;
+    ex->chain = c;
+    return true;
+}
+
+static bool push_route(struct chain *c, const struct route *route)
+{
+    if (c->depth == CHAIN_DEPTH_MAX) {
+        return false;
+    }
+    c->stack[c->depth].route = route;
+    c->stack[c->depth].next = 0;
+    c->stack[c->depth].group_taken = 0;
+    c->depth++;
+    return true;
+}
+
+void chain_enter(struct exchange *ex, const struct route *route)
+{
+    chain_of(ex)->enter = route;
+}
+
+/* The next handler whose matcher and group allow it; NULL at the end of everything. */
+static const struct handler *next_handler(struct chain *c, struct exchange *ex)
+{
+    while (c->depth > 0) {
+        unsigned top = c->depth - 1;
+        const struct route *route = c->stack[top].route;
+        if (c->stack[top].next == route->count) {
+            c->depth--;
+            continue;
+        }
+        const struct handler *h = &route->handlers[c->stack[top].next++];
+        if (h->group && h->group == c->stack[top].group_taken) {
+            continue;
+        }
+        if (!matcher_matches(h->matcher, ex)) {
+            continue;
+        }
+        if (h->group) {
+            c->stack[top].group_taken = h->group;
+        }
+        return h;
+    }
+    return NULL;
+}
+
+static void remember_hook(struct chain *c, const struct handler *h)
+{
+    if (h->ops->on_response && c->hook_count < CHAIN_HOOKS_MAX) {
+        c->hooks[c->hook_count].ops = h->ops;
+        c->hooks[c->hook_count].instance = h->instance;
+        c->hook_count++;
+    }
+}
+
+/* A handler was passed; false: the exchange is answered or waited for. */
+static bool run_one(struct chain *c, struct exchange *ex, const struct handler *h)
+{
+    switch (h->ops->on_request(h->instance, ex)) {
+    case HANDLER_NEXT:
+        remember_hook(c, h);
+        return true;
+    case HANDLER_ENTER:
+        if (push_route(c, c->enter)) {
+            return true;
+        }
+        exchange_error_page(ex, 500, S("the configuration nests too deeply"));
+        return false;
+    case HANDLER_DONE:
+    case HANDLER_WAIT:
+        return false;
+    }
+    return false;
+}
+
+void chain_run(struct exchange *ex, const struct route *route)
+{
+    struct chain *c = chain_of(ex);
+    if (!push_route(c, route)) {
+        return;
+    }
+    for (;;) {
+        const struct handler *h = next_handler(c, ex);
+        if (ex->arena.failed) {
+            /* A matcher that could not look must not let the request through. */
+            exchange_error_page(ex, 503, S("out of memory"));
+            return;
+        }
+        if (!h) {
+            break;
+        }
+        if (!run_one(c, ex, h)) {
+            return;
+        }
+    }
+    if (!exchange_simple(ex, 200, S(""), S(""))) {
+        exchange_error_page(ex, 503, S("out of memory"));
+        return;
+    }
+    exchange_respond(ex);
+}
+
+void chain_run_hooks(struct exchange *ex)
+{
+    struct chain *c = chain_of(ex);
+    while (c && c->hook_count > 0) {
+        c->hook_count--;
+        c->hooks[c->hook_count].ops->on_response(c->hooks[c->hook_count].instance, ex);
+    }
+}

@@ -1,0 +1,223 @@
+/* The table of directives, in Caddy's order, and the reading of a block into a route. */
+#include "proxy/handler/directives.h"
+
+#include "proxy/base/mem.h"
+
+/* Places are those of Caddy's default order (caddy-behaviour 1.7); gaps are directives to come. */
+static const struct directive table[] = {
+    {S_INIT("header"), DIRECTIVE_HANDLER, true, 70, header_parse},
+    {S_INIT("redir"), DIRECTIVE_HANDLER, true, 100, redir_parse},
+    {S_INIT("handle"), DIRECTIVE_HANDLER, true, 220, handle_parse},
+    {S_INIT("respond"), DIRECTIVE_HANDLER, true, 290, respond_parse},
+    {S_INIT("reverse_proxy"), DIRECTIVE_HANDLER, true, 310, reverse_proxy_parse},
+    {S_INIT("log"), DIRECTIVE_SITE, false, 0, log_parse},
+    {S_INIT("tls"), DIRECTIVE_SITE, false, 0, tls_parse},
+};
+
+/* Caddy's directives that are not here yet: the message says so instead of guessing. */
+static const struct slice elsewhere[] = {
+    S_INIT("abort"),         S_INIT("acme_server"),  S_INIT("basic_auth"),
+    S_INIT("basicauth"),     S_INIT("bind"),         S_INIT("copy_response"),
+    S_INIT("encode"),        S_INIT("error"),        S_INIT("file_server"),
+    S_INIT("forward_auth"),  S_INIT("fs"),           S_INIT("handle_errors"),
+    S_INIT("handle_path"),   S_INIT("intercept"),    S_INIT("invoke"),
+    S_INIT("log_append"),    S_INIT("log_name"),     S_INIT("log_skip"),
+    S_INIT("map"),           S_INIT("method"),       S_INIT("metrics"),
+    S_INIT("php_fastcgi"),   S_INIT("push"),         S_INIT("request_body"),
+    S_INIT("request_header"), S_INIT("rewrite"),     S_INIT("root"),
+    S_INIT("route"),         S_INIT("skip_log"),     S_INIT("templates"),
+    S_INIT("tracing"),       S_INIT("try_files"),    S_INIT("uri"),
+    S_INIT("vars"),          S_INIT("rate_limit"),
+};
+
+const struct directive *directive_find(struct slice name)
+{
+    for (size_t i = 0; i < ARRAY_LEN(table); i++) {
+        if (slice_eq(table[i].name, name)) {
+            return &table[i];
+        }
+    }
+    return NULL;
+}
+
+void directive_unknown(struct cf_diags *diags, const struct cf_token *name)
+{
+    struct slice names[ARRAY_LEN(table)];
+    for (size_t i = 0; i < ARRAY_LEN(elsewhere); i++) {
+        if (slice_eq(elsewhere[i], name->text)) {
+            cf_error(diags, name, "the directive \"%.*s\" is Caddy's and not yet in caddis",
+                     SLICE_ARG(name->text));
+            return;
+        }
+    }
+    for (size_t i = 0; i < ARRAY_LEN(table); i++) {
+        names[i] = table[i].name;
+    }
+    struct cf_diag *diag = cf_error(diags, name, "unknown directive \"%.*s\"",
+                                    SLICE_ARG(name->text));
+    if (diag) {
+        cf_did_you_mean(diags, diag, name->text, names, ARRAY_LEN(names));
+    }
+}
+
+bool expect_args(struct build *b, const struct cf_directive *d, size_t count, size_t min,
+                 size_t max)
+{
+    if (count >= min && count <= max) {
+        return true;
+    }
+    const struct cf_token *at = count > max ? &d->args[d->arg_count - (count - max)] : &d->name;
+    if (count < min) {
+        cf_error(b->diags, at, "\"%.*s\" needs %s%zu argument%s", SLICE_ARG(d->name.text),
+                 min == max ? "" : "at least ", min, min == 1 ? "" : "s");
+    } else if (max == 0) {
+        cf_error(b->diags, at, "\"%.*s\" takes no arguments", SLICE_ARG(d->name.text));
+    } else {
+        cf_error(b->diags, at, "\"%.*s\" takes at most %zu argument%s", SLICE_ARG(d->name.text),
+                 max, max == 1 ? "" : "s");
+    }
+    return false;
+}
+
+bool expect_no_block(struct build *b, const struct cf_directive *d)
+{
+    if (d->has_block) {
+        cf_error(b->diags, &d->name, "\"%.*s\" takes no block", SLICE_ARG(d->name.text));
+    }
+    return !d->has_block;
+}
+
+bool parse_status(struct build *b, const struct cf_token *t, unsigned min, unsigned max, int *out)
+{
+    uint64_t v;
+    if (!slice_u64(t->text, max, &v) || v < min) {
+        cf_error(b->diags, t, "\"%.*s\" is not a status from %u to %u", SLICE_ARG(t->text), min,
+                 max);
+        return false;
+    }
+    *out = (int)v;
+    return true;
+}
+
+/* ---- blocks into routes ------------------------------------------------------------------------ */
+
+struct entry {
+    struct handler handler;
+    const struct directive *directive;
+    size_t position;
+};
+
+static int compare_entries(const void *pa, const void *pb)
+{
+    const struct entry *a = pa;
+    const struct entry *b = pb;
+    if (a->directive->order != b->directive->order) {
+        return a->directive->order < b->directive->order ? -1 : 1;
+    }
+    size_t length_a;
+    size_t length_b;
+    int rank_a = matcher_rank(a->handler.matcher, &length_a);
+    int rank_b = matcher_rank(b->handler.matcher, &length_b);
+    if (rank_a != rank_b) {
+        return rank_a > rank_b ? -1 : 1;
+    }
+    if (length_a != length_b) {
+        return length_a > length_b ? -1 : 1;
+    }
+    return a->position < b->position ? -1 : 1;
+}
+
+static bool build_one(struct build *b, const struct cf_directive *d, struct entry *out)
+{
+    const struct directive *directive = directive_find(d->name.text);
+    if (!directive) {
+        directive_unknown(b->diags, &d->name);
+        return false;
+    }
+    const struct cf_token *args = d->args;
+    size_t count = d->arg_count;
+    struct matcher *matcher = NULL;
+    if (count && matcher_is_token(&args[0])) {
+        if (!directive->takes_matcher) {
+            cf_error(b->diags, &args[0], "\"%.*s\" takes no matcher", SLICE_ARG(d->name.text));
+            return false;
+        }
+        if (!matcher_from_token(b->arena, b->scope, &args[0], &matcher, b->diags)) {
+            return false;
+        }
+        args++;
+        count--;
+    }
+    *out = (struct entry){.handler = {.matcher = matcher}, .directive = directive};
+    if (!directive->parse(b, d, args, count, &out->handler)) {
+        return false;
+    }
+    if (directive->kind == DIRECTIVE_HANDLER && out->handler.ops->release) {
+        struct build_release *r = ARENA_NEW(b->arena, struct build_release);
+        must(r);
+        *r = (struct build_release){b->releases, out->handler.ops, out->handler.instance};
+        b->releases = r;
+    }
+    return true;
+}
+
+static size_t count_directives(const struct cf_directive *first)
+{
+    size_t n = 0;
+    for (; first; first = first->next) {
+        n++;
+    }
+    return n;
+}
+
+static bool is_matcher_definition(const struct cf_directive *d)
+{
+    return d->name.quote == CF_BARE && d->name.text.n && d->name.text.p[0] == '@';
+}
+
+static void sort_into_route(struct build *b, struct entry *entries, size_t count, struct route *out)
+{
+    qsort(entries, count, sizeof(*entries), compare_entries);
+    out->handlers = ARENA_ARRAY(b->arena, struct handler, count + 1);
+    out->count = count;
+    must(out->handlers);
+    for (size_t i = 0; i < count; i++) {
+        out->handlers[i] = entries[i].handler;
+    }
+}
+
+bool route_build(struct build *b, const struct cf_directive *first, struct route *out)
+{
+    unsigned errors = b->diags->errors;
+    struct matcher_scope scope = {.outer = NULL};
+    const struct matcher_scope *outer = b->scope;
+    scope.outer = (struct matcher_scope *)(uintptr_t)outer;
+    for (const struct cf_directive *d = first; d; d = d->next) {
+        if (is_matcher_definition(d)) {
+            matcher_define(b->arena, &scope, d, b->diags);
+        }
+    }
+    b->scope = &scope;
+    struct entry *entries = mem_zalloc((count_directives(first) + 1) * sizeof(*entries));
+    size_t count = 0;
+    for (const struct cf_directive *d = first; d; d = d->next) {
+        if (is_matcher_definition(d) || !build_one(b, d, &entries[count]) ||
+            entries[count].directive->kind == DIRECTIVE_SITE) {
+            continue;
+        }
+        entries[count].position = count;
+        count++;
+    }
+    sort_into_route(b, entries, count, out);
+    free(entries);
+    matcher_scope_end(&scope, b->diags);
+    b->scope = outer;
+    return b->diags->errors == errors;
+}
+
+void build_release_all(struct build_release *first)
+{
+    for (; first; first = first->next) {
+        first->ops->release(first->instance);
+    }
+}

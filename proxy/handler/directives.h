@@ -1,0 +1,19 @@
+/* The parse functions that directives.c's table lists, each defined in the file of its name. */
+#ifndef HANDLER_DIRECTIVES_H
+#define HANDLER_DIRECTIVES_H
+
+#include "proxy/handler/handler.h"
+
+#define DIRECTIVE_PARSE(name)                                                          \
+    bool name(struct build *b, const struct cf_directive *d, const struct cf_token *args, \
+              size_t count, struct handler *out)
+
+DIRECTIVE_PARSE(handle_parse);
+DIRECTIVE_PARSE(header_parse);
+DIRECTIVE_PARSE(log_parse);
+DIRECTIVE_PARSE(redir_parse);
+DIRECTIVE_PARSE(respond_parse);
+DIRECTIVE_PARSE(reverse_proxy_parse);
+DIRECTIVE_PARSE(tls_parse);
+
+#endif

@@ -1,0 +1,113 @@
+/* What a directive is. Adding one: a file in this folder with its syntax, its defaults and its
+ * behaviour, and a row in directives.c.
+ *
+ * Preparing (control thread, cold): `parse` reads the directive's block and fills in a handler: an
+ * instance that is const from then on and shared by all workers, and its operations. Running
+ * (workers, hot): on_request of each handler in order until one answers; then on_response of those
+ * that were passed, in reverse order; instances never change, what belongs to a request lives in
+ * the exchange's arena. */
+#ifndef HANDLER_HANDLER_H
+#define HANDLER_HANDLER_H
+
+#include "proxy/http/exchange.h"
+#include "proxy/route/matcher.h"
+#include "proxy/route/template.h"
+
+enum handler_result {
+    HANDLER_NEXT,  /* go on with the next one */
+    HANDLER_DONE,  /* answered (exchange_respond was called) or reset: the chain is over */
+    HANDLER_WAIT,  /* will call exchange_respond or exchange_error_page later */
+    HANDLER_ENTER, /* run the handlers of chain_enter() first, then go on */
+};
+
+struct handler_ops {
+    const char *name;
+    enum handler_result (*on_request)(const void *instance, struct exchange *ex);
+    /* ex->res is known and not yet sent: fields and status may be changed. Or NULL. */
+    void (*on_response)(const void *instance, struct exchange *ex);
+    /* Frees what is not in the configuration's arena. Or NULL. */
+    void (*release)(void *instance);
+};
+
+struct handler {
+    const struct handler_ops *ops;
+    void *instance;
+    const struct matcher *matcher; /* NULL: every request */
+    unsigned group; /* not 0: only the first of this group that matches is run */
+};
+
+/* A list of handlers, in the order they run. */
+struct route {
+    struct handler *handlers;
+    size_t count;
+};
+
+struct log_config;
+struct site_settings;
+struct tls_client;
+
+/* While a configuration is built. */
+struct build {
+    struct arena *arena; /* the configuration's */
+    struct cf_diags *diags;
+    const struct matcher_scope *scope; /* of the block being read */
+    struct site_settings *site;        /* directives that are not handlers write here */
+    unsigned next_group;
+    struct build_release *releases; /* handlers with a release, in reverse order of making */
+};
+
+struct build_release {
+    struct build_release *next;
+    const struct handler_ops *ops;
+    void *instance;
+};
+
+/* What the directives tls, log, bind say of a site. */
+struct site_settings {
+    const struct cf_token *tls_token; /* the tls directive, if there is one */
+    bool tls_internal;
+    struct slice tls_email;     /* or empty */
+    struct slice own_chain_pem; /* contents of CERT and KEY, or empty */
+    struct slice own_key_pem;
+    struct log_config *log; /* NULL: no access log */
+};
+
+enum directive_kind {
+    DIRECTIVE_HANDLER, /* ordered, may have a matcher as its first argument */
+    DIRECTIVE_SITE,    /* says something of the site; no matcher, not ordered */
+};
+
+struct directive {
+    struct slice name;
+    enum directive_kind kind;
+    bool takes_matcher;
+    unsigned order; /* place in Caddy's order; lower runs first */
+    /* args and count are those behind the matcher. False after an error in b->diags. */
+    bool (*parse)(struct build *b, const struct cf_directive *d, const struct cf_token *args,
+                  size_t count, struct handler *out);
+};
+
+/* NULL when there is none of that name. */
+const struct directive *directive_find(struct slice name);
+/* An error for an unknown name: says whether Caddy has it, and what may have been meant. */
+void directive_unknown(struct cf_diags *diags, const struct cf_token *name);
+
+/* Reads a block of directives into a route in running order (Caddy's: by directive, then the more
+ * specific path first, then as written). Opens a matcher scope of its own. False after errors. */
+NODISCARD bool route_build(struct build *b, const struct cf_directive *first, struct route *out);
+
+/* Runs all releases of a build or configuration. */
+void build_release_all(struct build_release *first);
+
+/* ---- for handlers while they parse ----------------------------------------------------------- */
+
+/* An error unless min <= count <= max. */
+NODISCARD bool expect_args(struct build *b, const struct cf_directive *d, size_t count, size_t min,
+                           size_t max);
+/* An error if there is a block. */
+NODISCARD bool expect_no_block(struct build *b, const struct cf_directive *d);
+/* An HTTP status 100 to 599 (or min to max). */
+NODISCARD bool parse_status(struct build *b, const struct cf_token *t, unsigned min, unsigned max,
+                            int *out);
+
+#endif
