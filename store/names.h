@@ -1,9 +1,9 @@
 /* Keys of the store, in CertMagic's layout:
- *   acme/<ca>/users/<email|default>/<email|default>.{json,key}
+ *   acme/<ca>/users/<email|default>/<email before the @|default>.{json,key}
  *   acme/<ca>/challenge_tokens/<name>.json
  *   certificates/<ca>/<name>/<name>.{crt,key,json}
  *   pki/authorities/<id>/{root,intermediate}.{crt,key}
- *   locks/<operation>.lock
+ *   locks/<operation>.lock (Caddy's; ours are locks/<operation>.caddis.lock, kernel locks)
  * and our own, which CertMagic ignores: caddis/schedule/<ca>/<name>.json (back-off, next attempt),
  * caddis/order/<ca>/<name>.{json,key} (an order under way).
  * <ca> is the directory URL's host and path with '/' as '-' ("acme-v02.api.letsencrypt.org-directory");
@@ -13,8 +13,10 @@
 
 #include "proxy/base/arena.h"
 
-/* CertMagic's safe(): lower-case, ' ' to '_', '+' to "_plus_", '*' to "wildcard_", ':' to '-',
- * ".." removed, anything outside [A-Za-z0-9_@.-] removed. */
+/* CertMagic's safe(): trimmed, lower-case, ' ' to '_', '+' to "_plus_", '*' to "wildcard_", ':' to '-',
+ * ".." removed, anything outside [A-Za-z0-9_@.-] removed. Never empty, "." or ".."
+ * (these get a '_' in front): a safe name is one part of a key. All functions here give an empty
+ * slice when the arena is full, which every store operation refuses as a key. */
 struct slice store_safe_name(struct arena *a, struct slice name);
 /* "https://acme-v02.api.letsencrypt.org/directory" -> "acme-v02.api.letsencrypt.org-directory" */
 struct slice store_ca_name(struct arena *a, struct slice directory_url);
