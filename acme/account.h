@@ -1,0 +1,17 @@
+/* The account with a CA: found in the store or registered, once for all instances that share it.
+ * RFC 8555 section 7.3. Kept as CertMagic keeps it: users/<email|default>/…{.json,.key}. */
+#ifndef ACME_ACCOUNT_H
+#define ACME_ACCOUNT_H
+
+#include "acme/acme.h"
+#include "acme/session.h"
+#include "store/names.h"
+
+/* Makes session able to sign as the account of issuer. lost_url: the account URL that the CA does
+ * not know any more (then the same key is registered again), or empty. The terms of service are
+ * agreed to, as using the program says (Caddy does the same). */
+NODISCARD bool account_ready(struct session *s, struct store *store,
+                             const struct acme_issuer *issuer, struct slice ca,
+                             struct slice lost_url, struct failure *f);
+
+#endif

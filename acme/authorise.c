@@ -1,0 +1,156 @@
+/* In: an order's authorisation URLs. Out: all valid, or why one is not. Answers are taken away
+ * when their authorisation is decided; they stay when the program stops meanwhile, so that another
+ * instance can answer. */
+#include "acme/authorise.h"
+
+#include "acme/schedule.h"
+#include "proxy/base/clock.h"
+#include "proxy/base/log.h"
+
+#define VALIDATION_MAX_MS (5 * SCHEDULE_MINUTE_MS)
+
+/* In order of preference. */
+static const struct challenge_type *const types[] = {&challenge_http01};
+
+struct choice {
+    const struct challenge_type *type;
+    struct challenge_message challenge;
+};
+
+/* Unknown types and challenges without what their type needs are passed over. */
+static bool choose(const struct order_run *run, const struct authz_message *authz,
+                   struct choice *out)
+{
+    bool wildcard = slice_starts(run->name, S("*."));
+    for (size_t i = 0; i < ARRAY_LEN(types); i++) {
+        if (wildcard && !types[i]->proves_wildcards) {
+            continue;
+        }
+        for (size_t k = 0; k < authz->challenge_count; k++) {
+            const struct challenge_message *c = &authz->challenges[k];
+            if (slice_eq(c->type, types[i]->type) &&
+                (!types[i]->needs_token || challenge_token_valid(c->token))) {
+                *out = (struct choice){types[i], *c};
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+static bool failed(const struct order_run *run, const struct authz_message *authz,
+                   struct failure *f)
+{
+    const struct problem *why = NULL;
+    for (size_t i = 0; !why && i < authz->challenge_count; i++) {
+        if (authz->challenges[i].error.text[0]) {
+            why = &authz->challenges[i].error;
+        }
+    }
+    (void)failure_set(f, FAILURE_ORDER, "the CA could not validate %.*s: %s",
+                      SLICE_ARG(run->name), why ? why->text : "it gives no reason");
+    if (why) {
+        f->problem = *why;
+    }
+    return false;
+}
+
+static bool read_authz(struct order_run *run, struct slice url, struct authz_message *authz,
+                       struct failure *f)
+{
+    struct err err;
+    if (!order_fetch(run, url, f)) {
+        return false;
+    }
+    return message_authz(&run->arena, dstr_slice(&run->reply.body), authz, &err) ||
+           failure_set(f, FAILURE_CA, "%s", err.text);
+}
+
+/* Tells the CA that the answer is there (RFC 8555 section 7.5.1). Refusals are not final here: the
+ * challenge may have been under way already; the authorisation's state decides. */
+static bool tell_ca(struct order_run *run, const struct choice *c, struct failure *f)
+{
+    if (c->challenge.status != STATUS_PENDING && c->challenge.status != STATUS_UNKNOWN) {
+        return true;
+    }
+    struct session_request request = {.url = c->challenge.url, .payload = S("{}")};
+    if (session_post(run->session, &request, &run->reply, f)) {
+        return true;
+    }
+    if (f->kind == FAILURE_STOPPED || problem_is(&f->problem, "accountDoesNotExist")) {
+        return false;
+    }
+    log_event(LOG_WARN, "acme", "the CA did not take the challenge; looking at its state",
+              LOG_S("name", run->name), LOG_Z("error", f->err.text));
+    return true;
+}
+
+static bool await_decision(struct order_run *run, struct slice url, struct authz_message *authz,
+                           struct failure *f)
+{
+    int64_t interval_ms = SCHEDULE_SECOND_MS;
+    for (;;) {
+        if (!order_pause(run, &interval_ms, "validate the name", f) ||
+            !read_authz(run, url, authz, f)) {
+            return false;
+        }
+        if (authz->status == STATUS_VALID) {
+            return true;
+        }
+        if (authz->status != STATUS_PENDING && authz->status != STATUS_PROCESSING) {
+            return failed(run, authz, f);
+        }
+    }
+}
+
+static bool prove(struct order_run *run, struct slice url, struct authz_message *authz,
+                  struct failure *f)
+{
+    struct choice c;
+    struct err err;
+    if (!choose(run, authz, &c)) {
+        return failure_set(f, FAILURE_ORDER,
+                           "the CA offers no way to validate %.*s that is possible here (HTTP-01)",
+                           SLICE_ARG(run->name));
+    }
+    struct challenge_context context = {run->challenges, run->ca, run->name};
+    struct dstr answer;
+    dstr_init(&answer, CHALLENGE_ANSWER_MAX);
+    jws_key_authorization(&run->session->key, c.challenge.token, &answer);
+    bool ok = (!answer.failed &&
+               c.type->present(&context, c.challenge.token, dstr_slice(&answer), &err)) ||
+              failure_set(f, FAILURE_ORDER, "the challenge's answer cannot be presented");
+    dstr_fini(&answer);
+    if (!ok) {
+        return false;
+    }
+    log_event(LOG_INFO, "acme", "challenge presented", LOG_S("name", run->name),
+              LOG_S("type", c.type->type), LOG_S("ca", run->ca));
+    order_say(run, "waiting for %.*s to validate the name (%.*s)", SLICE_ARG(run->ca),
+              SLICE_ARG(c.type->type));
+    run->deadline_mono_ms = clock_mono_ms() + VALIDATION_MAX_MS;
+    ok = tell_ca(run, &c, f) && await_decision(run, url, authz, f);
+    if (ok || f->kind != FAILURE_STOPPED) {
+        c.type->remove(&context, c.challenge.token);
+    }
+    return ok;
+}
+
+bool authorise_order(struct order_run *run, const struct order_message *order, struct failure *f)
+{
+    for (size_t i = 0; i < order->authorization_count; i++) {
+        struct authz_message authz;
+        if (!read_authz(run, order->authorizations[i], &authz, f)) {
+            return false;
+        }
+        bool open = authz.status == STATUS_PENDING || authz.status == STATUS_PROCESSING;
+        if (authz.status == STATUS_VALID) {
+            log_event(LOG_DEBUG, "acme", "already authorised", LOG_S("name", run->name));
+        } else if (!open) {
+            return failed(run, &authz, f);
+        } else if (!prove(run, order->authorizations[i], &authz, f)) {
+            return false;
+        }
+    }
+    return true;
+}

@@ -1,0 +1,91 @@
+/* In: PEM or nothing. Out: EVP_PKEY or PEM. Callers own what they get; text of keys is cleared. */
+#include "acme/key.h"
+
+#include <openssl/bio.h>
+#include <openssl/crypto.h>
+#include <openssl/ec.h>
+#include <openssl/err.h>
+#include <openssl/pem.h>
+
+bool key_openssl_err(struct err *err, const char *what)
+{
+    unsigned long code = ERR_get_error();
+    const char *reason = code ? ERR_reason_error_string(code) : NULL;
+    ERR_clear_error();
+    return err_set(err, "%s: %s", what, reason ? reason : "OpenSSL gives no reason");
+}
+
+EVP_PKEY *key_new_p256(struct err *err)
+{
+    EVP_PKEY *key = EVP_EC_gen("P-256");
+    if (!key) {
+        (void)key_openssl_err(err, "making a P-256 key");
+    }
+    return key;
+}
+
+/* Without this OpenSSL would ask on the terminal. */
+static int no_password(char *buf, int size, int writing, void *ctx)
+{
+    (void)buf;
+    (void)size;
+    (void)writing;
+    (void)ctx;
+    return -1;
+}
+
+EVP_PKEY *key_from_pem(struct slice pem, struct err *err)
+{
+    if (pem.n == 0 || pem.n > KEY_PEM_MAX) {
+        (void)err_set(err, "a private key of %zu bytes", pem.n);
+        return NULL;
+    }
+    BIO *bio = BIO_new_mem_buf(pem.p, (int)pem.n);
+    EVP_PKEY *key = bio ? PEM_read_bio_PrivateKey(bio, NULL, no_password, NULL) : NULL;
+    BIO_free(bio);
+    if (!key) {
+        (void)key_openssl_err(err, "reading a private key");
+    }
+    ERR_clear_error();
+    return key;
+}
+
+bool key_is_p256(const EVP_PKEY *key)
+{
+    char group[32];
+    size_t n = 0;
+    return EVP_PKEY_is_a(key, "EC") &&
+           EVP_PKEY_get_group_name(key, group, sizeof(group), &n) == 1 &&
+           (strcmp(group, "prime256v1") == 0 || strcmp(group, "P-256") == 0);
+}
+
+bool key_to_pem(const EVP_PKEY *key, struct dstr *out, struct err *err)
+{
+    BIO *bio = BIO_new(BIO_s_secmem());
+    if (!bio || PEM_write_bio_PrivateKey_traditional(bio, key, NULL, NULL, 0, NULL, NULL) != 1) {
+        BIO_free(bio);
+        return key_openssl_err(err, "writing a private key");
+    }
+    char *p = NULL;
+    long n = BIO_get_mem_data(bio, &p);
+    if (n > 0) {
+        dstr_append(out, slice_of(p, (size_t)n));
+    }
+    bool ok = n > 0 && !out->failed;
+    BIO_free(bio); /* a BIO of the secure kind clears its memory */
+    return ok || err_set(err, "writing a private key: too large");
+}
+
+void key_text_init(struct dstr *d)
+{
+    dstr_init(d, KEY_PEM_MAX);
+    (void)dstr_reserve(d, KEY_PEM_MAX);
+}
+
+void key_text_fini(struct dstr *d)
+{
+    if (d->p) {
+        OPENSSL_cleanse(d->p, d->cap);
+    }
+    dstr_fini(d);
+}

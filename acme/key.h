@@ -1,0 +1,29 @@
+/* Private keys: making, reading and writing them as PEM. One of the few OpenSSL doors of acme. */
+#ifndef ACME_KEY_H
+#define ACME_KEY_H
+
+#include <openssl/evp.h>
+
+#include "proxy/base/dstr.h"
+#include "proxy/base/err.h"
+
+#define KEY_PEM_MAX ((size_t)16384)
+
+/* A new P-256 key; freed with EVP_PKEY_free (which clears it). NULL and err on failure. */
+EVP_PKEY *key_new_p256(struct err *err);
+/* Any unencrypted private key in PEM; never asks for a password. */
+EVP_PKEY *key_from_pem(struct slice pem, struct err *err);
+bool key_is_p256(const EVP_PKEY *key);
+/* Appends "EC PRIVATE KEY" PEM, the form CertMagic writes. out is initialised by key_text_init and
+ * ended by key_text_fini. */
+NODISCARD bool key_to_pem(const EVP_PKEY *key, struct dstr *out, struct err *err);
+
+/* A string for a secret: all its memory is taken at once, so that growing leaves no copy behind,
+ * and it is cleared before it is given back. */
+void key_text_init(struct dstr *d);
+void key_text_fini(struct dstr *d);
+
+/* err = "<what>: <OpenSSL's last reason>"; clears OpenSSL's queue; returns false. */
+bool key_openssl_err(struct err *err, const char *what);
+
+#endif

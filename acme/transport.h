@@ -1,0 +1,54 @@
+/* HTTPS to a CA: the only file that knows libcurl. One transport per thread at a time; it keeps
+ * its connection. Never anything but https, also behind redirects; answers are bounded; every wait
+ * minds the struct stop. */
+#ifndef ACME_TRANSPORT_H
+#define ACME_TRANSPORT_H
+
+#include "acme/stop.h"
+#include "proxy/base/dstr.h"
+#include "proxy/base/err.h"
+
+#define TRANSPORT_JSON_MAX ((size_t)1 << 20)
+#define TRANSPORT_PEM_MAX ((size_t)256 * 1024)
+
+struct transport;
+
+enum transport_result {
+    TRANSPORT_OK,      /* the CA answered, whatever the status */
+    TRANSPORT_STOPPED, /* stop was requested */
+    TRANSPORT_FAILED   /* no whole answer; err says why */
+};
+
+/* The answer. Fields that were not there are empty. */
+struct reply {
+    long status;
+    struct dstr body;
+    struct dstr nonce;        /* Replay-Nonce */
+    struct dstr location;     /* Location */
+    struct dstr retry_after;  /* Retry-After */
+    struct dstr content_type; /* Content-Type */
+    struct dstr links;        /* every Link field, one a line */
+};
+
+void reply_init(struct reply *r);
+void reply_fini(struct reply *r);
+
+enum transport_method { TRANSPORT_GET, TRANSPORT_HEAD, TRANSPORT_POST };
+
+struct transport_request {
+    enum transport_method method;
+    struct slice url;    /* sent byte for byte */
+    struct slice body;   /* POST: application/jose+json */
+    struct slice accept; /* Accept field, or empty */
+    size_t body_max;     /* of the answer */
+};
+
+/* ca_root_file: PEM of roots to trust besides the system's, or empty. NULL and err on failure. */
+struct transport *transport_new(struct slice ca_root_file, struct stop *stop, struct err *err);
+void transport_free(struct transport *t);
+/* Sends and waits. reply is emptied first. At most about a minute. */
+NODISCARD enum transport_result transport_send(struct transport *t,
+                                               const struct transport_request *request,
+                                               struct reply *reply, struct err *err);
+
+#endif
