@@ -5,7 +5,8 @@
  *   OPEN -> ENDED (clean, perhaps with trailers) | ABORTED (producer failed)
  *   OPEN or ENDED -> STOPPED (consumer wants no more; what is queued is dropped)
  * ENDED with bytes still queued is normal. Only the first end, abort or stop counts, except that a
- * stop after an end or abort still drops the queue. */
+ * stop after an end or abort still drops the queue, and turns ENDED with bytes unread into STOPPED
+ * (so that body_finished never says yes when something was dropped). An abort keeps its reason. */
 #ifndef HTTP_BODY_H
 #define HTTP_BODY_H
 
@@ -73,16 +74,19 @@ void body_set_consumer(struct body *b, struct task *consumer);
  * one chunk. 0 in every state but OPEN. */
 size_t body_room(const struct body *b);
 /* Queues n bytes at p, which lies in chunk (a reference is taken). n > 0, state OPEN, slices not
- * full (body_room > 0). Bytes next to the last slice are merged with it. */
+ * full (body_room > 0). Bytes next to the last slice are merged with it. In state STOPPED nothing
+ * happens. */
 void body_push(struct body *b, struct chunk *chunk, const char *p, size_t n);
-/* Copies n bytes into chunks of its own: for small generated bodies. False: memory, nothing done. */
+/* Copies bytes into chunks of its own, whatever the room: for small generated bodies. False: memory
+ * (or more than 16 MiB), nothing done. */
 NODISCARD bool body_push_copy(struct body *b, struct slice bytes);
 void body_end(struct body *b, const struct fields *trailers /* or NULL */);
 void body_abort(struct body *b, enum end_reason reason);
 
 /* ---- consumer -------- */
 
-/* Up to max vectors of what is queued, from the front; how many. Stays valid until consumed. */
+/* Up to max vectors of what is queued, from the front; how many. Stays valid until consumed. The
+ * first peek or take sets wanted and wakes the producer. */
 int body_peek(struct body *b, struct iovec *iov, int max);
 void body_consume(struct body *b, size_t n);
 /* Takes the first slice out (its reference moves to *out); false if there is none. */

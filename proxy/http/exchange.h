@@ -48,7 +48,8 @@ struct http_service {
     void (*begin)(struct exchange *ex);
     /* ex->res is set by someone; run the response hooks and start the response. */
     void (*respond)(struct exchange *ex);
-    /* The codec is done with it: log, account, release what is pinned. Exactly once after begin. */
+    /* The codec is done with it: log, account, release what is pinned. Exactly once after begin.
+     * Here or later the chain gives up its hold (exchange_release). */
     void (*end)(struct exchange *ex);
 };
 
@@ -77,13 +78,16 @@ struct exchange {
     struct body req_body;
     struct body res_body;
     struct chunk *pinned[4]; /* counted: what req's and res's slices point into */
+    unsigned request_pins;   /* how many of them were there at exchange_begin */
 
     struct task begin_task;   /* -> service->begin */
     struct task respond_task; /* -> service->respond */
     struct task end_task;     /* -> service->end */
     struct task *cancel;      /* borrowed: posted when the client is gone; NULL: nobody waits */
 
+    bool begin_posted;     /* exchange_begin has been called: the chain has its hold */
     bool begun;            /* service->begin has been called */
+    bool responded;        /* exchange_respond has been called: once is enough */
     bool response_started; /* codec->start_response has been called */
     bool finished;         /* exchange_finish has been called */
     bool gone;             /* the client is gone */
@@ -114,15 +118,25 @@ static inline void exchange_hold(struct exchange *ex)
 void exchange_release(struct exchange *ex);
 /* Keeps a reference to c for the life of ex; false: all places are taken. */
 NODISCARD bool exchange_pin(struct exchange *ex, struct chunk *c);
-/* Releases the chunks pinned for an abandoned response (a retry) and empties res. */
+/* Releases the chunks pinned for an abandoned response (a retry), empties res and makes res_body
+ * OPEN and empty again (the producer is forgotten: it must have let go). Before start_response. */
 void exchange_clear_response(struct exchange *ex);
 
 /* Codec: the head is there. Posts begin (takes the chain's hold). */
 void exchange_begin(struct exchange *ex);
-/* Anyone but the codec: res is filled in. Posts respond. No-op after the client is gone. */
+/* Anyone but the codec: res is filled in. Posts respond. No-op after the codec has finished, and
+ * from the second call on. */
 void exchange_respond(struct exchange *ex);
+/* Chain: the three downward calls, safe at any time. start_response is called at most once, and
+ * not (false) after the codec has finished; an interim response only before it. */
+bool exchange_start_response(struct exchange *ex);
+void exchange_send_interim(struct exchange *ex, const struct response *interim);
+void exchange_reset(struct exchange *ex, enum end_reason reason);
 /* Codec: no more calls will be made on it; reason END_NONE: answered completely. Posts end and
- * gives up the codec's hold when end has run (so ex stays valid for the chain). */
+ * gives up the codec's hold when end has run (so ex stays valid for the chain). Detaches the
+ * codec's tasks from both bodies, aborts req_body if it is still OPEN and stops res_body if it is
+ * not finished, so that an origin learns of it. Before begin has run, the service never hears of
+ * ex at all. */
 void exchange_finish(struct exchange *ex, enum end_reason reason);
 /* Codec: the client is gone: aborts and stops the bodies, posts cancel, then finishes. */
 void exchange_client_gone(struct exchange *ex, enum end_reason reason);
