@@ -6,6 +6,7 @@
 #ifndef H1_CHUNKED_H
 #define H1_CHUNKED_H
 
+#include "proxy/base/dstr.h"
 #include "proxy/h1/h1_parse.h"
 
 struct h1_chunked {

@@ -49,7 +49,8 @@ enum h1_result h1_parse_request(struct slice in, struct h1_scan *scan,
                                 struct request *req, struct h1_head *head, struct h1_bad *bad);
 
 /* Parses a response head to a request of that method. 1xx heads are given as they are (framing
- * H1_NO_BODY; 101 gives H1_TUNNEL). Bad as above: both lengths, differing or malformed ones, odd
+ * H1_NO_BODY; 101 gives H1_TUNNEL). An empty reason and a missing space before it are allowed.
+ * Content-Length: 0 gives H1_NO_BODY with content_length 0, in requests too. Bad as above: both lengths, differing or malformed ones, odd
  * transfer codings, control bytes, a status that is not three digits. Identical repeated
  * Content-Length is bad too. */
 enum h1_result h1_parse_response(struct slice in, struct h1_scan *scan,
