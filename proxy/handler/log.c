@@ -67,7 +67,9 @@ static void parse_option(struct build *b, const struct cf_directive *d, struct l
     } else if (slice_eq(d->name.text, S("format"))) {
         (void)parse_format(b, d, draft);
     } else if (slice_eq(d->name.text, S("level"))) {
-        (void)expect_args(b, d, d->arg_count, 1, 1); /* access lines are info and error */
+        if (!expect_args(b, d, d->arg_count, 1, 1)) {
+            return; /* any level will do: access lines are info and error */
+        }
     } else {
         cf_error(b->diags, &d->name, "\"log\" has no option \"%.*s\" here (it has output, format)",
                  SLICE_ARG(d->name.text));

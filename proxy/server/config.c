@@ -1,0 +1,397 @@
+/* From the Caddyfile's tree to struct config: addresses become ports and hosts, directives become
+ * routes, and automatic HTTPS adds its redirects and the names to manage. */
+#include "proxy/server/config.h"
+
+#include "proxy/base/mem.h"
+
+#define BINDINGS_MAX 1024
+
+struct building {
+    struct config *c;
+    struct cf_diags *diags;
+    size_t managed_cap;
+    size_t own_cap;
+};
+
+/* ---- ports ----------------------------------------------------------------------------------- */
+
+static struct port_table *find_port(struct config *c, uint16_t port)
+{
+    for (struct port_table *t = c->ports; t; t = t->next) {
+        if (t->port == port) {
+            return t;
+        }
+    }
+    return NULL;
+}
+
+static struct port_table *add_port(struct config *c, uint16_t port, bool tls)
+{
+    struct port_table *t = ARENA_NEW(&c->arena, struct port_table);
+    must(t);
+    t->port = port;
+    t->tls = tls;
+    t->next = c->ports;
+    map_init(&t->exact);
+    map_init(&t->wildcard);
+    map_init(&t->redirect_ports);
+    c->ports = t;
+    return t;
+}
+
+static void add_bindings(struct building *b, const struct port_table *t, const struct cf_token *at)
+{
+    static const struct slice everywhere[] = {S_INIT("0.0.0.0"), S_INIT("::")};
+    struct config *c = b->c;
+    const struct options *o = c->options;
+    bool implicit = o->default_bind_count == 0;
+    const struct slice *ips = implicit ? everywhere : o->default_bind;
+    size_t count = implicit ? ARRAY_LEN(everywhere) : o->default_bind_count;
+    for (size_t i = 0; i < count; i++) {
+        if (c->binding_count == BINDINGS_MAX) {
+            cf_error(b->diags, at, "more than %d addresses to listen on", BINDINGS_MAX);
+            return;
+        }
+        struct binding *bind = &c->bindings[c->binding_count];
+        if (addr_parse_ip(ips[i], t->port, &bind->addr)) {
+            bind->table = t;
+            bind->optional = implicit && i == 1;
+            bind->at = at;
+            c->binding_count++;
+        }
+    }
+}
+
+static struct port_table *port_for(struct building *b, uint16_t port, bool tls,
+                                   const struct cf_token *at)
+{
+    struct port_table *t = find_port(b->c, port);
+    if (t && t->tls != tls) {
+        cf_error(b->diags, at, "port %u would have to serve both HTTP and HTTPS", port);
+        return NULL;
+    }
+    if (!t) {
+        t = add_port(b->c, port, tls);
+        t->challenges = !tls && port == b->c->options->http_port;
+        add_bindings(b, t, at);
+    }
+    return t;
+}
+
+static bool is_wildcard(struct slice host)
+{
+    return slice_find(host, '*') != SLICE_NPOS;
+}
+
+/* ---- names ------------------------------------------------------------------------------------ */
+
+static bool has_managed(const struct config *c, struct slice name)
+{
+    for (size_t i = 0; i < c->managed_count; i++) {
+        if (slice_eq(c->managed[i].name, name)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void manage(struct building *b, const struct site *site, struct slice host,
+                   const struct cf_token *at)
+{
+    struct config *c = b->c;
+    if (site->settings.own_chain_pem.n) {
+        if (c->own_count == b->own_cap) {
+            b->own_cap = b->own_cap * 2 + 8;
+            c->own = mem_realloc_array(c->own, b->own_cap, sizeof(*c->own));
+        }
+        c->own[c->own_count++] = (struct own_certificate){host, site};
+        return;
+    }
+    if (c->options->auto_https == AUTO_HTTPS_OFF && !site->settings.tls_token) {
+        return;
+    }
+    if (c->managed_count == b->managed_cap) {
+        b->managed_cap = b->managed_cap * 2 + 8;
+        c->managed = mem_realloc_array(c->managed, b->managed_cap, sizeof(*c->managed));
+    }
+    c->managed[c->managed_count++] = (struct managed_name){
+        .name = host,
+        .at = at,
+        .internal = site->settings.tls_internal || c->options->local_certs,
+        .email = site->settings.tls_email,
+    };
+}
+
+/* ---- site addresses ----------------------------------------------------------------------------- */
+
+struct placed { /* a site address, decided */
+    struct slice host;
+    uint16_t port;
+    bool tls;
+};
+
+static void bad_scheme(struct building *b, const struct cf_token *t, struct slice scheme)
+{
+    struct cf_diag *d = cf_error(b->diags, t, "a site's scheme is http or https, not %.*s",
+                                 SLICE_ARG(scheme));
+    if (d && slice_starts(scheme, S("ws"))) {
+        d->hint = S("WebSockets need nothing special: leave the scheme out");
+    }
+}
+
+static bool place_port(struct building *b, const struct cf_token *t, const struct cf_address *a,
+                       struct placed *out)
+{
+    const struct options *o = b->c->options;
+    uint64_t port = slice_eq(a->scheme, S("http")) ? o->http_port : o->https_port;
+    if (a->port.n && (!slice_u64(a->port, 65535, &port) || port == 0)) {
+        cf_error(b->diags, t, "\"%.*s\" is no port from 1 to 65535", SLICE_ARG(a->port));
+        return false;
+    }
+    out->port = (uint16_t)port;
+    bool http = slice_eq(a->scheme, S("http"));
+    bool https = slice_eq(a->scheme, S("https"));
+    if ((http && port == o->https_port) || (https && port == o->http_port)) {
+        cf_error(b->diags, t, "the scheme and the port of \"%.*s\" contradict each other",
+                 SLICE_ARG(t->text));
+        return false;
+    }
+    bool by_default = port == o->https_port || (a->host.n && port != o->http_port);
+    out->tls = https || (!http && by_default);
+    return true;
+}
+
+static bool place(struct building *b, const struct cf_token *t, const struct site_settings *s,
+                  struct placed *out)
+{
+    struct cf_address a;
+    struct slice why = S("");
+    if (!cf_parse_address(&b->c->arena, t->text, &a, &why)) {
+        cf_error(b->diags, t, "\"%.*s\" is no site address: %.*s", SLICE_ARG(t->text),
+                 SLICE_ARG(why));
+        return false;
+    }
+    if (a.scheme.n && !slice_eq(a.scheme, S("http")) && !slice_eq(a.scheme, S("https"))) {
+        bad_scheme(b, t, a.scheme);
+        return false;
+    }
+    if (a.path.n && !slice_eq(a.path, S("/"))) {
+        cf_error(b->diags, t, "a site address has no path; write: handle %.*s* { ... }",
+                 SLICE_ARG(a.path));
+        return false;
+    }
+    out->host = a.host;
+    if (!place_port(b, t, &a, out)) {
+        return false;
+    }
+    if (b->c->options->auto_https == AUTO_HTTPS_OFF && !slice_eq(a.scheme, S("https")) &&
+        !s->tls_token) {
+        out->tls = false;
+    }
+    if (s->tls_token && !out->tls && out->port != b->c->options->http_port &&
+        !slice_eq(a.scheme, S("http"))) {
+        out->tls = true; /* ":8443 { tls ... }" */
+    }
+    return true;
+}
+
+static void ambiguous(struct building *b, const struct cf_token *t, const struct site *other)
+{
+    cf_error(b->diags, t, "\"%.*s\" stands for the same as an earlier address (of the site \"%.*s\")",
+             SLICE_ARG(t->text), SLICE_ARG(other->name->text));
+}
+
+static void add_address(struct building *b, struct site *site, const struct cf_token *t)
+{
+    struct placed p;
+    if (!place(b, t, &site->settings, &p)) {
+        return;
+    }
+    struct port_table *table = port_for(b, p.port, p.tls, t);
+    if (!table) {
+        return;
+    }
+    struct site *other;
+    if (!p.host.n) {
+        other = table->any;
+        table->any = site;
+    } else {
+        other = map_put(is_wildcard(p.host) ? &table->wildcard : &table->exact, p.host, site);
+    }
+    if (other) {
+        ambiguous(b, t, other);
+        return;
+    }
+    if (p.tls && p.host.n && !has_managed(b->c, p.host)) {
+        manage(b, site, p.host, t);
+    } else if (p.tls && !p.host.n && !site->settings.own_chain_pem.n) {
+        cf_warning(b->diags, t, "\"%.*s\" names no host, so no certificate can be obtained for it;"
+                   " it answers only for names that other sites have", SLICE_ARG(t->text));
+    }
+    if (p.tls && !p.host.n && site->settings.own_chain_pem.n) {
+        manage(b, site, S(""), t);
+    }
+}
+
+/* ---- automatic redirects ---------------------------------------------------------------------------- */
+
+static void redirect_hosts(struct config *c, struct port_table *plain, const struct map *hosts,
+                           uint16_t port)
+{
+    size_t cursor = 0;
+    for (struct map_entry *e; (e = map_next(hosts, &cursor));) {
+        struct redirect_port *have = map_get(&plain->redirect_ports, e->key);
+        if (have && have->port == c->options->https_port) {
+            continue; /* several HTTPS ports for one host: the usual one wins */
+        }
+        struct redirect_port *r = ARENA_NEW(&c->arena, struct redirect_port);
+        must(r);
+        r->port = port;
+        map_put(&plain->redirect_ports, e->key, r);
+    }
+}
+
+/* The HTTP port exists whenever there is HTTPS: for redirects and for the CA's challenges. */
+static void add_redirects(struct building *b)
+{
+    struct config *c = b->c;
+    bool any_tls = false;
+    for (const struct port_table *t = c->ports; t; t = t->next) {
+        any_tls = any_tls || t->tls;
+    }
+    if (!any_tls || c->options->auto_https == AUTO_HTTPS_OFF) {
+        return;
+    }
+    struct port_table *plain = find_port(c, c->options->http_port);
+    if (plain && plain->tls) {
+        return;
+    }
+    if (!plain) {
+        plain = port_for(b, c->options->http_port, false, NULL);
+    }
+    plain->redirects = c->options->auto_https == AUTO_HTTPS_ON;
+    for (const struct port_table *t = c->ports; t && plain->redirects; t = t->next) {
+        if (t->tls) {
+            redirect_hosts(c, plain, &t->exact, t->port);
+            redirect_hosts(c, plain, &t->wildcard, t->port);
+        }
+    }
+}
+
+/* ---- the whole -------------------------------------------------------------------------------------- */
+
+static void build_site(struct building *b, const struct cf_site *source, struct build *build)
+{
+    struct site *site = ARENA_NEW(&b->c->arena, struct site);
+    must(site);
+    site->name = &source->addresses[0];
+    build->site = &site->settings;
+    if (!route_build(build, source->directives, &site->route)) {
+        /* Its errors are in diags; go on, so that the rest is checked too. */
+    }
+    for (size_t i = 0; i < source->address_count; i++) {
+        add_address(b, site, &source->addresses[i]);
+    }
+}
+
+struct config *config_build(struct cf_document *document, struct cf_diags *diags)
+{
+    struct config *c = mem_zalloc(sizeof(*c));
+    atomic_init(&c->refs, 1);
+    arena_init(&c->arena, ARENA_NO_MAX);
+    c->document = document;
+    c->bindings = mem_zalloc(BINDINGS_MAX * sizeof(*c->bindings));
+    c->options = options_read(&c->arena, document->options, diags);
+    struct building b = {.c = c, .diags = diags};
+    struct build build = {.arena = &c->arena, .diags = diags};
+    for (const struct cf_site *s = document->sites; s; s = s->next) {
+        build_site(&b, s, &build);
+    }
+    for (const struct cf_named_route *n = document->named_routes; n; n = n->next) {
+        cf_error(diags, &n->name, "named routes are Caddy's and not yet in caddis");
+    }
+    c->releases = build.releases;
+    if (!document->sites && diags->errors == 0) {
+        cf_warning(diags, NULL, "the Caddyfile has no site");
+    }
+    add_redirects(&b);
+    if (diags->errors > 0) {
+        config_unref(c);
+        return NULL;
+    }
+    return c;
+}
+
+struct config *config_ref(struct config *c)
+{
+    atomic_fetch_add_explicit(&c->refs, 1, memory_order_relaxed);
+    return c;
+}
+
+void config_unref(struct config *c)
+{
+    if (!c || atomic_fetch_sub_explicit(&c->refs, 1, memory_order_acq_rel) != 1) {
+        return;
+    }
+    build_release_all(c->releases);
+    for (struct port_table *t = c->ports; t; t = t->next) {
+        map_fini(&t->exact);
+        map_fini(&t->wildcard);
+        map_fini(&t->redirect_ports);
+    }
+    for (size_t i = 0; i < c->own_count; i++) {
+        const struct site_settings *s = &c->own[i].site->settings;
+        explicit_bzero((char *)(uintptr_t)s->own_key_pem.p, s->own_key_pem.n);
+    }
+    free(c->own);
+    free(c->managed);
+    free(c->bindings);
+    cf_free(c->document);
+    arena_fini(&c->arena);
+    free(c);
+}
+
+/* ---- look-ups ---------------------------------------------------------------------------------------- */
+
+#define HOST_MAX 256
+
+/* "a.example.com" -> "*.example.com" in buf; a host of one label -> "*". */
+static struct slice wildcard_of(struct slice host, char buf[HOST_MAX])
+{
+    size_t dot = slice_find(host, '.');
+    if (dot == SLICE_NPOS) {
+        return S("*");
+    }
+    struct slice rest = slice_from(host, dot);
+    if (rest.n + 1 > HOST_MAX) {
+        return S("");
+    }
+    buf[0] = '*';
+    memcpy(buf + 1, rest.p, rest.n);
+    return slice_of(buf, rest.n + 1);
+}
+
+static void *find_host(const struct map *exact, const struct map *wildcard, struct slice host)
+{
+    char buf[HOST_MAX];
+    void *hit = map_get(exact, host);
+    if (!hit && wildcard->count) {
+        hit = map_get(wildcard, wildcard_of(host, buf));
+    }
+    return hit;
+}
+
+const struct site *port_table_find(const struct port_table *t, struct slice host, bool catch_all)
+{
+    const struct site *site = find_host(&t->exact, &t->wildcard, host);
+    return site || !catch_all ? site : t->any;
+}
+
+uint16_t port_table_redirect(const struct port_table *t, struct slice host)
+{
+    if (!t->redirects || port_table_find(t, host, false)) {
+        return 0;
+    }
+    const struct redirect_port *r = find_host(&t->redirect_ports, &t->redirect_ports, host);
+    return r ? r->port : 0;
+}

@@ -1,0 +1,85 @@
+/* A configuration ready to run: options, sites with their routes, and for each port the table that
+ * says which site a Host belongs to. Built once from a Caddyfile, const afterwards, counted: every
+ * worker holds it, and each exchange pins it (through its worker) until its response has begun. */
+#ifndef SERVER_CONFIG_H
+#define SERVER_CONFIG_H
+
+#include <stdatomic.h>
+
+#include "proxy/base/map.h"
+#include "proxy/handler/handler.h"
+#include "proxy/net/addr.h"
+#include "proxy/server/options.h"
+
+struct site {
+    struct site_settings settings;
+    struct route route;
+    const struct cf_token *name; /* its first address, for messages */
+};
+
+/* What a port serves. */
+struct port_table {
+    struct port_table *next;
+    uint16_t port;
+    bool tls;
+    bool challenges;     /* the HTTP port: answers ACME challenges first */
+    struct map exact;    /* host -> struct site */
+    struct map wildcard; /* "*.example.com", "*" -> struct site */
+    struct site *any;    /* catch-all, or NULL */
+    bool redirects;      /* plain port: the hosts below (and unknown ones) go to HTTPS */
+    struct map redirect_ports; /* host or wildcard -> struct redirect_port */
+};
+
+struct redirect_port {
+    uint16_t port;
+};
+
+/* One address to listen on. */
+struct binding {
+    struct addr addr;
+    const struct port_table *table;
+    bool optional; /* the implicit "::": left out where the machine has no IPv6 */
+    const struct cf_token *at; /* the site address that asks for it; NULL: automatic */
+};
+
+/* A name that needs a certificate from an issuer. */
+struct managed_name {
+    struct slice name;
+    const struct cf_token *at;
+    bool internal; /* tls internal */
+    struct slice email; /* the site's own, or empty */
+};
+
+struct own_certificate {
+    struct slice name;
+    const struct site *site;
+};
+
+struct config {
+    _Atomic unsigned refs;
+    struct arena arena;
+    struct cf_document *document; /* owned: tokens point into it */
+    struct options *options;
+    struct port_table *ports;
+    struct binding *bindings;
+    size_t binding_count;
+    struct managed_name *managed;
+    size_t managed_count;
+    struct own_certificate *own; /* names served with the user's own certificates */
+    size_t own_count;
+    struct build_release *releases;
+};
+
+/* Builds; takes the document whatever happens. NULL after errors in diags. */
+struct config *config_build(struct cf_document *document, struct cf_diags *diags);
+struct config *config_ref(struct config *c);
+void config_unref(struct config *c);
+
+/* The site that a request for host (lower-case, no port) belongs to: exact, then wildcard, then,
+ * with catch_all, the catch-all. NULL if none. */
+const struct site *port_table_find(const struct port_table *t, struct slice host, bool catch_all);
+/* On a plain port: the HTTPS port that host is redirected to, 0 if it has a site here or nothing
+ * redirects it. */
+uint16_t port_table_redirect(const struct port_table *t, struct slice host);
+
+#endif

@@ -1,0 +1,347 @@
+/* What happens to a request: challenge, waiting page, redirect, routing; and to its response:
+ * hooks, log, letting go of the configuration. */
+#include "proxy/base/clock.h"
+#include "proxy/base/log.h"
+#include "proxy/handler/access_log.h"
+#include "proxy/handler/chain.h"
+#include "proxy/loop/jobs.h"
+#include "proxy/server/worker.h"
+
+#define CHALLENGE_PREFIX "/.well-known/acme-challenge/"
+#define STATUS_TEXT_MAX ((size_t)4096)
+
+/* An exchange's hold on the configuration; in its arena. */
+struct pin {
+    struct list node; /* in worker_config->exchanges */
+    struct worker_config *config;
+    struct exchange *ex;
+    const struct site *site;
+    struct log_config *detached_log; /* a copy with its own reference, after letting go */
+};
+
+static struct pin *pin_of(struct exchange *ex)
+{
+    struct chain *c = chain_of(ex);
+    return c ? c->pin : NULL;
+}
+
+static const struct slot *slot_of(const struct exchange *ex)
+{
+    return ex->client.listener;
+}
+
+/* ---- pinning ------------------------------------------------------------------------------------- */
+
+void worker_config_unpin(struct worker_config *wc)
+{
+    must(wc->pins > 0);
+    if (--wc->pins == 0) {
+        config_unref(wc->config);
+        free(wc);
+    }
+}
+
+static bool pin_config(struct exchange *ex)
+{
+    struct worker *w = slot_of(ex)->worker;
+    struct pin *p = chain_new(ex, w->upstream) ? ARENA_NEW(&ex->arena, struct pin) : NULL;
+    if (!p) {
+        ex->chain = NULL;
+        return false;
+    }
+    p->config = w->current;
+    p->ex = ex;
+    w->current->pins++;
+    list_push_back(&w->current->exchanges, &p->node);
+    chain_of(ex)->pin = p;
+    return true;
+}
+
+static void let_go(struct pin *p)
+{
+    if (p->config) {
+        struct worker_config *wc = p->config;
+        p->config = NULL;
+        list_remove(&p->node);
+        worker_config_unpin(wc);
+    }
+}
+
+/* Lets go of the configuration before the exchange ends: nothing of it is needed any more but the
+ * log, which is copied. Without memory for the copy the pin stays. */
+static void detach(struct pin *p)
+{
+    const struct log_config *log = p->site ? p->site->settings.log : NULL;
+    if (log) {
+        struct log_config *copy = ARENA_NEW(&p->ex->arena, struct log_config);
+        struct slice name = arena_copy(&p->ex->arena, log->name);
+        if (!copy || !name.p) {
+            return;
+        }
+        *copy = (struct log_config){log_sink_ref(log->sink), log->format, name};
+        p->detached_log = copy;
+    }
+    p->site = NULL;
+    let_go(p);
+}
+
+void dispatch_release_begun(struct worker_config *wc)
+{
+    LIST_EACH_SAFE(node, &wc->exchanges) {
+        struct pin *p = LIST_ENTRY(node, struct pin, node);
+        if (p->ex->response_started) {
+            detach(p);
+        }
+    }
+}
+
+/* ---- answers of our own ---------------------------------------------------------------------------- */
+
+static void fail(struct exchange *ex)
+{
+    exchange_error_page(ex, 503, S("out of memory"));
+}
+
+static void redirect(struct exchange *ex, uint16_t port)
+{
+    const struct options *o = slot_of(ex)->worker->current->config->options;
+    struct slice host = ex->req.host;
+    bool v6 = slice_find(host, ':') != SLICE_NPOS;
+    bool usual = port == 80 || port == 443 || port == o->http_port || port == o->https_port;
+    struct slice to =
+        arena_printf(&ex->arena, v6 ? "https://[%.*s]" : "https://%.*s", SLICE_ARG(host));
+    if (!usual) {
+        to = arena_printf(&ex->arena, "%.*s:%u", SLICE_ARG(to), port);
+    }
+    struct slice path = slice_eq(ex->req.target, S("*")) ? S("/") : ex->req.target;
+    to = arena_printf(&ex->arena, "%.*s%.*s", SLICE_ARG(to), SLICE_ARG(path));
+    if (!to.p || !exchange_simple(ex, 308, S(""), S("")) ||
+        !fields_add(&ex->res.fields, &ex->arena, S("Location"), to) ||
+        !fields_add(&ex->res.fields, &ex->arena, S("Connection"), S("close"))) {
+        fail(ex);
+        return;
+    }
+    exchange_respond(ex);
+}
+
+/* The page while there is no certificate yet. */
+static void waiting_page(struct exchange *ex, struct slice why)
+{
+    struct slice text = arena_printf(
+        &ex->arena,
+        "503 Service Unavailable\n\n%.*s has no certificate yet, so HTTPS is not ready.\n%.*s\n\n"
+        "This page goes away by itself when the certificate is there.\n",
+        SLICE_ARG(ex->req.host), SLICE_ARG(why));
+    if (!text.p || !exchange_simple(ex, 503, S("text/plain; charset=utf-8"), text) ||
+        !fields_add(&ex->res.fields, &ex->arena, S("Retry-After"), S("10")) ||
+        !fields_add(&ex->res.fields, &ex->arena, S("Cache-Control"), S("no-store"))) {
+        fail(ex);
+        return;
+    }
+    exchange_respond(ex);
+}
+
+/* True: the host waits for its certificate and has been told so. */
+static bool answer_waiting(struct exchange *ex)
+{
+    struct dstr why;
+    dstr_init(&why, STATUS_TEXT_MAX);
+    struct certs *certs = slot_of(ex)->worker->server->setup.certs;
+    bool waiting = certs_state(certs, ex->req.host, &why) == CERTS_WAITING;
+    if (waiting) {
+        waiting_page(ex, dstr_slice(&why));
+    }
+    dstr_fini(&why);
+    return waiting;
+}
+
+/* ---- challenges --------------------------------------------------------------------------------- */
+
+static void answer_challenge(struct exchange *ex, struct slice answer)
+{
+    if (!exchange_simple(ex, 200, S("text/plain"), answer)) {
+        fail(ex);
+        return;
+    }
+    exchange_respond(ex);
+}
+
+static void route_request(struct exchange *ex);
+
+/* A look into the store for an answer that another instance gave. Outlives the exchange's wish. */
+struct challenge_job {
+    struct job job;
+    struct exchange *ex; /* held */
+    struct challenge_table *table;
+    struct slice host;
+    struct slice token;
+    char answer[CHALLENGE_ANSWER_MAX];
+    size_t answer_bytes;
+};
+
+static void challenge_work(struct job *j)
+{
+    struct challenge_job *c = container_of(j, struct challenge_job, job);
+    c->answer_bytes = challenge_find_stored(c->table, c->host, c->token, c->answer);
+}
+
+static void challenge_done(struct job *j)
+{
+    struct challenge_job *c = container_of(j, struct challenge_job, job);
+    struct exchange *ex = c->ex;
+    if (!ex->gone && c->answer_bytes) {
+        answer_challenge(ex, slice_of(c->answer, c->answer_bytes));
+    } else if (!ex->gone) {
+        route_request(ex);
+    }
+    free(c);
+    exchange_release(ex);
+}
+
+static bool ask_store(struct exchange *ex, struct slice token)
+{
+    struct server *s = slot_of(ex)->worker->server;
+    struct challenge_job *c = calloc(1, sizeof(*c));
+    if (!c) {
+        return false;
+    }
+    c->job.work = challenge_work;
+    c->job.done = challenge_done;
+    c->ex = ex;
+    c->table = s->setup.challenges;
+    c->host = ex->req.host;
+    c->token = token;
+    exchange_hold(ex);
+    if (!job_submit(s->setup.jobs, ex->loop, &c->job)) {
+        exchange_release(ex); /* never the last hold here */
+        free(c);
+        return false;
+    }
+    return true;
+}
+
+/* True: answered, or being looked for. */
+static bool handle_challenge(struct exchange *ex)
+{
+    struct slice token = slice_from(ex->req.path, strlen(CHALLENGE_PREFIX));
+    if (!slice_starts(ex->req.path, S(CHALLENGE_PREFIX)) || !challenge_token_valid(token) ||
+        (ex->req.method != METHOD_GET && ex->req.method != METHOD_HEAD)) {
+        return false;
+    }
+    char answer[CHALLENGE_ANSWER_MAX];
+    struct server *s = slot_of(ex)->worker->server;
+    size_t n = challenge_find_local(s->setup.challenges, token, answer);
+    if (n) {
+        answer_challenge(ex, slice_of(answer, n));
+        return true;
+    }
+    return ask_store(ex, token);
+}
+
+/* ---- routing ------------------------------------------------------------------------------------ */
+
+static void run_site(struct exchange *ex, const struct site *site)
+{
+    pin_of(ex)->site = site;
+    chain_run(ex, &site->route);
+}
+
+static void nothing_here(struct exchange *ex)
+{
+    static const struct route empty = {NULL, 0};
+    chain_run(ex, &empty);
+}
+
+/* On a plain port with automatic redirects; true: answered. */
+static bool handle_redirect(struct exchange *ex, const struct port_table *table)
+{
+    uint16_t port = port_table_redirect(table, ex->req.host);
+    if (!port) {
+        return false;
+    }
+    if (!answer_waiting(ex)) {
+        redirect(ex, port);
+    }
+    return true;
+}
+
+static void route_request(struct exchange *ex)
+{
+    const struct port_table *table = slot_of(ex)->table;
+    if (!table) {
+        exchange_error_page(ex, 503, S("this address is not served any more"));
+        return;
+    }
+    if (ex->client.tls && ex->client.tls->stand_in) {
+        if (!answer_waiting(ex)) { /* it is there now: on a new connection */
+            exchange_error_page(ex, 503, S("the certificate has just arrived; try again"));
+        }
+        return;
+    }
+    const struct site *site = port_table_find(table, ex->req.host, false);
+    if (!site && table->redirects && handle_redirect(ex, table)) {
+        return;
+    }
+    site = site ? site : table->any;
+    if (site) {
+        run_site(ex, site);
+    } else if (table->redirects && ex->req.host.n) {
+        redirect(ex, slot_of(ex)->worker->current->config->options->https_port);
+    } else {
+        nothing_here(ex);
+    }
+}
+
+static void begin(struct exchange *ex)
+{
+    if (!pin_config(ex)) {
+        fail(ex);
+        return;
+    }
+    if (ex->req.method == METHOD_CONNECT) {
+        exchange_error_page(ex, 405, S("CONNECT is not served here"));
+        return;
+    }
+    const struct port_table *table = slot_of(ex)->table;
+    if (table && table->challenges && handle_challenge(ex)) {
+        return;
+    }
+    route_request(ex);
+}
+
+/* ---- the response ----------------------------------------------------------------------------------- */
+
+static void respond(struct exchange *ex)
+{
+    struct pin *p = pin_of(ex);
+    if (ex->chain) {
+        chain_run_hooks(ex);
+    }
+    if (ex->res.tunnel && p) {
+        detach(p); /* a tunnel may live for days */
+    }
+    ex->codec->start_response(ex);
+    if (p && p->config && p->config != slot_of(ex)->worker->current) {
+        detach(p); /* the configuration was replaced meanwhile */
+    }
+}
+
+static void end(struct exchange *ex)
+{
+    struct pin *p = pin_of(ex);
+    if (!p) {
+        return;
+    }
+    const struct log_config *log = p->detached_log ? p->detached_log
+                                   : p->site       ? p->site->settings.log
+                                                   : NULL;
+    if (log) {
+        access_log_write(log, ex, clock_mono_us());
+    }
+    if (p->detached_log) {
+        log_sink_unref(p->detached_log->sink);
+    }
+    let_go(p);
+}
+
+const struct http_service dispatch_service = {begin, respond, end};

@@ -1,0 +1,373 @@
+/* Every option is a row in the table below: its name, and the function that reads it. */
+#include "proxy/server/options.h"
+
+#include "proxy/net/addr.h"
+
+struct reading {
+    struct arena *arena;
+    struct cf_diags *diags;
+    struct options *o;
+};
+
+typedef void option_fn(struct reading *r, const struct cf_directive *d);
+
+static bool args_between(struct reading *r, const struct cf_directive *d, size_t min, size_t max)
+{
+    if (d->arg_count < min) {
+        cf_error(r->diags, &d->name, "the option \"%.*s\" needs a value", SLICE_ARG(d->name.text));
+    } else if (d->arg_count > max) {
+        cf_error(r->diags, &d->args[max], "the option \"%.*s\" takes %s", SLICE_ARG(d->name.text),
+                 max == 0 ? "no value" : "fewer values");
+    }
+    return d->arg_count >= min && d->arg_count <= max;
+}
+
+static void read_duration(struct reading *r, const struct cf_directive *d, int64_t *out)
+{
+    if (args_between(r, d, 1, 1) && !cf_parse_duration(d->args[0].text, out)) {
+        cf_error(r->diags, &d->args[0], "\"%.*s\" is no duration such as 30s, 5m or 1h30m",
+                 SLICE_ARG(d->args[0].text));
+    }
+}
+
+static void read_port(struct reading *r, const struct cf_directive *d, uint16_t *out)
+{
+    uint64_t v;
+    if (!args_between(r, d, 1, 1)) {
+        return;
+    }
+    if (!slice_u64(d->args[0].text, 65535, &v) || v == 0) {
+        cf_error(r->diags, &d->args[0], "\"%.*s\" is no port from 1 to 65535",
+                 SLICE_ARG(d->args[0].text));
+        return;
+    }
+    *out = (uint16_t)v;
+}
+
+static void read_text(struct reading *r, const struct cf_directive *d, struct slice *out)
+{
+    if (args_between(r, d, 1, 1)) {
+        *out = d->args[0].text;
+    }
+}
+
+static void opt_debug(struct reading *r, const struct cf_directive *d)
+{
+    r->o->debug = args_between(r, d, 0, 0);
+}
+
+static void opt_http_port(struct reading *r, const struct cf_directive *d)
+{
+    read_port(r, d, &r->o->http_port);
+}
+
+static void opt_https_port(struct reading *r, const struct cf_directive *d)
+{
+    read_port(r, d, &r->o->https_port);
+}
+
+static void opt_default_bind(struct reading *r, const struct cf_directive *d)
+{
+    if (!args_between(r, d, 1, BIND_MAX)) {
+        return;
+    }
+    for (size_t i = 0; i < d->arg_count; i++) {
+        struct addr unused;
+        struct slice ip = d->args[i].text;
+        if (ip.n > 2 && ip.p[0] == '[' && ip.p[ip.n - 1] == ']') {
+            ip = slice_of(ip.p + 1, ip.n - 2);
+        }
+        if (!addr_parse_ip(ip, 1, &unused)) {
+            cf_error(r->diags, &d->args[i], "default_bind takes IP addresses, not \"%.*s\"",
+                     SLICE_ARG(d->args[i].text));
+            continue;
+        }
+        r->o->default_bind[i] = ip;
+    }
+    r->o->default_bind_count = d->arg_count;
+}
+
+static void opt_auto_https(struct reading *r, const struct cf_directive *d)
+{
+    if (!args_between(r, d, 1, 1)) {
+        return;
+    }
+    struct slice v = d->args[0].text;
+    if (slice_eq(v, S("off"))) {
+        r->o->auto_https = AUTO_HTTPS_OFF;
+    } else if (slice_eq(v, S("disable_redirects"))) {
+        r->o->auto_https = AUTO_HTTPS_NO_REDIRECTS;
+    } else if (slice_eq(v, S("disable_certs")) || slice_eq(v, S("ignore_loaded_certs"))) {
+        cf_error(r->diags, &d->args[0], "auto_https %.*s is Caddy's and not yet in caddis",
+                 SLICE_ARG(v));
+    } else {
+        cf_error(r->diags, &d->args[0], "auto_https takes off or disable_redirects");
+    }
+}
+
+static void opt_email(struct reading *r, const struct cf_directive *d)
+{
+    read_text(r, d, &r->o->email);
+}
+
+static void opt_acme_ca(struct reading *r, const struct cf_directive *d)
+{
+    read_text(r, d, &r->o->acme_ca);
+    if (r->o->acme_ca.n && !slice_starts(r->o->acme_ca, S("https://"))) {
+        cf_error(r->diags, &d->args[0], "acme_ca is the https:// address of a CA's directory");
+    }
+}
+
+static void opt_acme_ca_root(struct reading *r, const struct cf_directive *d)
+{
+    read_text(r, d, &r->o->acme_ca_root);
+}
+
+static void opt_acme_eab(struct reading *r, const struct cf_directive *d)
+{
+    for (const struct cf_directive *c = d->children; c; c = c->next) {
+        if (slice_eq(c->name.text, S("key_id"))) {
+            read_text(r, c, &r->o->eab_key_id);
+        } else if (slice_eq(c->name.text, S("mac_key"))) {
+            read_text(r, c, &r->o->eab_mac_key);
+        } else {
+            cf_error(r->diags, &c->name, "acme_eab has key_id and mac_key");
+        }
+    }
+    if (!r->o->eab_key_id.n || !r->o->eab_mac_key.n) {
+        cf_error(r->diags, &d->name, "acme_eab needs a block with key_id and mac_key");
+    }
+}
+
+static void opt_storage(struct reading *r, const struct cf_directive *d)
+{
+    if (d->arg_count < 1 || !slice_eq(d->args[0].text, S("file_system"))) {
+        cf_error(r->diags, d->arg_count ? &d->args[0] : &d->name,
+                 "the storage is file_system: storage file_system /path/to/folder");
+        return;
+    }
+    struct slice path = d->arg_count == 2 ? d->args[1].text : S("");
+    for (const struct cf_directive *c = d->children; c; c = c->next) {
+        if (slice_eq(c->name.text, S("root")) && c->arg_count == 1) {
+            path = c->args[0].text;
+        } else {
+            cf_error(r->diags, &c->name, "storage file_system has only root <path>");
+        }
+    }
+    if (!path.n || d->arg_count > 2) {
+        cf_error(r->diags, &d->name, "storage file_system needs one folder");
+    }
+    r->o->storage_path = path;
+}
+
+static void opt_admin(struct reading *r, const struct cf_directive *d)
+{
+    if (!args_between(r, d, 1, 1)) {
+        return;
+    }
+    struct slice v = d->args[0].text;
+    struct addr unused;
+    if (slice_eq(v, S("off"))) {
+        r->o->admin_off = true;
+    } else if (slice_starts(v, S("unix/"))) {
+        struct slice path = slice_from(v, 5);
+        size_t bar = slice_find(path, '|'); /* a mode is Caddy's; ours is always 0600 */
+        path = slice_upto(path, bar);
+        if (path.n < 2 || path.p[0] != '/' || !addr_unix(path, &unused)) {
+            cf_error(r->diags, &d->args[0], "admin takes unix//path/to/socket or off");
+            return;
+        }
+        r->o->admin_path = arena_copy(r->arena, path);
+    } else {
+        cf_warning(r->diags, &d->args[0], "caddis is controlled through a Unix socket, not a TCP"
+                   " port: this address is not opened");
+    }
+}
+
+static void opt_grace_period(struct reading *r, const struct cf_directive *d)
+{
+    read_duration(r, d, &r->o->grace_period_ms);
+}
+
+static void opt_renew_interval(struct reading *r, const struct cf_directive *d)
+{
+    read_duration(r, d, &r->o->renew_interval_ms);
+}
+
+static void opt_local_certs(struct reading *r, const struct cf_directive *d)
+{
+    r->o->local_certs = args_between(r, d, 0, 0);
+}
+
+static void opt_skip_install_trust(struct reading *r, const struct cf_directive *d)
+{
+    r->o->skip_install_trust = args_between(r, d, 0, 0);
+}
+
+static void opt_default_sni(struct reading *r, const struct cf_directive *d)
+{
+    struct slice name = S("");
+    read_text(r, d, &name);
+    r->o->default_sni = arena_lower(r->arena, name);
+}
+
+static void opt_persist_config(struct reading *r, const struct cf_directive *d)
+{
+    cf_warning(r->diags, &d->name, "caddis always reads the Caddyfile; persist_config does nothing");
+}
+
+static void opt_timeouts(struct reading *r, const struct cf_directive *d)
+{
+    for (const struct cf_directive *c = d->children; c; c = c->next) {
+        struct slice name = c->name.text;
+        struct h1_server_limits *l = &r->o->limits;
+        if (slice_eq(name, S("read_header"))) {
+            read_duration(r, c, &l->header_timeout_ms);
+        } else if (slice_eq(name, S("idle"))) {
+            read_duration(r, c, &l->idle_timeout_ms);
+        } else if (slice_eq(name, S("read_body_idle"))) {
+            read_duration(r, c, &l->body_idle_ms);
+        } else if (slice_eq(name, S("write_idle"))) {
+            read_duration(r, c, &l->write_idle_ms);
+        } else {
+            cf_error(r->diags, &c->name, "timeouts has read_header, read_body_idle, write_idle and"
+                     " idle, not \"%.*s\"", SLICE_ARG(name));
+        }
+    }
+}
+
+static void opt_server_protocols(struct reading *r, const struct cf_directive *d)
+{
+    for (size_t i = 0; i < d->arg_count; i++) {
+        if (!slice_eq(d->args[i].text, S("h1"))) {
+            cf_warning(r->diags, &d->args[i], "caddis speaks h1 only so far; %.*s is left out",
+                       SLICE_ARG(d->args[i].text));
+        }
+    }
+}
+
+static void opt_servers(struct reading *r, const struct cf_directive *d)
+{
+    if (d->arg_count > 0) {
+        cf_error(r->diags, &d->args[0], "servers with an address is Caddy's and not yet in caddis");
+        return;
+    }
+    for (const struct cf_directive *c = d->children; c; c = c->next) {
+        uint64_t v = 0;
+        struct slice name = c->name.text;
+        if (slice_eq(name, S("timeouts"))) {
+            opt_timeouts(r, c);
+        } else if (slice_eq(name, S("protocols"))) {
+            opt_server_protocols(r, c);
+        } else if (slice_eq(name, S("max_header_size"))) {
+            if (args_between(r, c, 1, 1) &&
+                (!cf_parse_size(c->args[0].text, &v) || v < 1024 || v > (512u << 10))) {
+                cf_error(r->diags, &c->args[0], "max_header_size is a size from 1KiB to 512KiB");
+            } else if (v) {
+                r->o->limits.head.head_bytes_max = (size_t)v;
+            }
+        } else if (slice_eq(name, S("max_connections"))) {
+            if (args_between(r, c, 1, 1) &&
+                !slice_u64(c->args[0].text, 100 * 1000 * 1000, &r->o->max_connections)) {
+                cf_error(r->diags, &c->args[0], "max_connections is a number");
+            }
+        } else {
+            cf_error(r->diags, &c->name, "the servers option \"%.*s\" is not in caddis (yet); it has"
+                     " timeouts, protocols, max_header_size, max_connections", SLICE_ARG(name));
+        }
+    }
+}
+
+static const struct {
+    struct slice name;
+    option_fn *read; /* NULL: Caddy's, not here yet */
+} table[] = {
+    {S_INIT("acme_ca"), opt_acme_ca},
+    {S_INIT("acme_ca_root"), opt_acme_ca_root},
+    {S_INIT("acme_eab"), opt_acme_eab},
+    {S_INIT("admin"), opt_admin},
+    {S_INIT("auto_https"), opt_auto_https},
+    {S_INIT("debug"), opt_debug},
+    {S_INIT("default_bind"), opt_default_bind},
+    {S_INIT("default_sni"), opt_default_sni},
+    {S_INIT("email"), opt_email},
+    {S_INIT("grace_period"), opt_grace_period},
+    {S_INIT("http_port"), opt_http_port},
+    {S_INIT("https_port"), opt_https_port},
+    {S_INIT("local_certs"), opt_local_certs},
+    {S_INIT("persist_config"), opt_persist_config},
+    {S_INIT("renew_interval"), opt_renew_interval},
+    {S_INIT("servers"), opt_servers},
+    {S_INIT("skip_install_trust"), opt_skip_install_trust},
+    {S_INIT("storage"), opt_storage},
+    {S_INIT("acme_dns"), NULL},
+    {S_INIT("cert_issuer"), NULL},
+    {S_INIT("cert_lifetime"), NULL},
+    {S_INIT("dns"), NULL},
+    {S_INIT("ech"), NULL},
+    {S_INIT("events"), NULL},
+    {S_INIT("fallback_sni"), NULL},
+    {S_INIT("filesystem"), NULL},
+    {S_INIT("key_type"), NULL},
+    {S_INIT("log"), NULL},
+    {S_INIT("metrics"), NULL},
+    {S_INIT("ocsp_interval"), NULL},
+    {S_INIT("ocsp_stapling"), NULL},
+    {S_INIT("on_demand_tls"), NULL},
+    {S_INIT("order"), NULL},
+    {S_INIT("pki"), NULL},
+    {S_INIT("preferred_chains"), NULL},
+    {S_INIT("renewal_window_ratio"), NULL},
+    {S_INIT("shutdown_delay"), NULL},
+    {S_INIT("storage_check"), NULL},
+    {S_INIT("storage_clean_interval"), NULL},
+    {S_INIT("tls_resolvers"), NULL},
+};
+
+static void read_one(struct reading *r, const struct cf_directive *d)
+{
+    struct slice names[ARRAY_LEN(table)];
+    for (size_t i = 0; i < ARRAY_LEN(table); i++) {
+        names[i] = table[i].name;
+        if (slice_eq(d->name.text, table[i].name)) {
+            if (table[i].read) {
+                table[i].read(r, d);
+            } else {
+                cf_error(r->diags, &d->name, "the option \"%.*s\" is Caddy's and not yet in caddis",
+                         SLICE_ARG(d->name.text));
+            }
+            return;
+        }
+    }
+    struct cf_diag *diag = cf_error(r->diags, &d->name, "unknown global option \"%.*s\"",
+                                    SLICE_ARG(d->name.text));
+    if (diag) {
+        cf_did_you_mean(r->diags, diag, d->name.text, names, ARRAY_LEN(names));
+    }
+}
+
+struct options *options_read(struct arena *a, const struct cf_directive *first,
+                             struct cf_diags *diags)
+{
+    struct options *o = ARENA_NEW(a, struct options);
+    must(o);
+    *o = (struct options){
+        .http_port = 80,
+        .https_port = 443,
+        .grace_period_ms = 10 * 1000,
+        .limits = {.head = {.head_bytes_max = 64 * 1024, .fields_max = FIELDS_FROM_PEER_MAX},
+                   .header_timeout_ms = 30 * 1000,
+                   .idle_timeout_ms = 5 * 60 * 1000,
+                   .body_idle_ms = 60 * 1000,
+                   .body_min_rate = 64,
+                   .write_idle_ms = 10 * 60 * 1000},
+    };
+    struct reading r = {a, diags, o};
+    for (const struct cf_directive *d = first; d; d = d->next) {
+        read_one(&r, d);
+    }
+    if (o->http_port == o->https_port) {
+        cf_error(diags, NULL, "http_port and https_port are both %u", o->http_port);
+    }
+    return o;
+}

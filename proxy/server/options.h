@@ -1,0 +1,40 @@
+/* Global options: the Caddyfile's first block without an address. Read once, const afterwards. */
+#ifndef SERVER_OPTIONS_H
+#define SERVER_OPTIONS_H
+
+#include "proxy/caddyfile/caddyfile.h"
+#include "proxy/h1/h1_server.h"
+
+#define BIND_MAX 16
+
+enum auto_https { AUTO_HTTPS_ON, AUTO_HTTPS_OFF, AUTO_HTTPS_NO_REDIRECTS };
+
+struct options {
+    bool debug;
+    uint16_t http_port;
+    uint16_t https_port;
+    struct slice default_bind[BIND_MAX]; /* IP texts; none: every address, IPv4 and IPv6 */
+    size_t default_bind_count;
+    enum auto_https auto_https;
+    bool local_certs;
+    bool skip_install_trust;
+    struct slice default_sni;
+    struct slice email;
+    struct slice acme_ca; /* empty: Let's Encrypt */
+    struct slice acme_ca_root;
+    struct slice eab_key_id;
+    struct slice eab_mac_key;
+    struct slice storage_path; /* empty: the default folder */
+    bool admin_off;
+    struct slice admin_path; /* Unix socket; empty: the default one */
+    int64_t grace_period_ms;
+    int64_t renew_interval_ms; /* 0: the default */
+    struct h1_server_limits limits;
+    uint64_t max_connections; /* 0: as many as descriptors allow */
+};
+
+/* The options and their defaults, in a's memory. Errors go to diags. */
+struct options *options_read(struct arena *a, const struct cf_directive *first,
+                             struct cf_diags *diags);
+
+#endif

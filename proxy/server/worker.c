@@ -1,0 +1,219 @@
+#include "proxy/server/worker.h"
+
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "proxy/base/log.h"
+#include "proxy/base/mem.h"
+
+/* Descriptors that are not client connections: listeners, files, the store, the CA. */
+#define DESCRIPTORS_RESERVED 256u
+
+/* ---- configurations -------------------------------------------------------------------------------- */
+
+static struct worker_config *adopt_config(struct worker *w, struct config *config)
+{
+    struct worker_config *wc = mem_zalloc(sizeof(*wc));
+    wc->worker = w;
+    wc->config = config;
+    wc->pins = 1;
+    list_init(&wc->exchanges);
+    return wc;
+}
+
+/* Half of the descriptors may be needed for origins, shared among the workers. */
+static unsigned connection_limit(const struct worker *w, const struct options *o)
+{
+    struct rlimit files;
+    uint64_t descriptors = getrlimit(RLIMIT_NOFILE, &files) == 0 ? files.rlim_cur : 1024;
+    uint64_t usable = descriptors > 2 * DESCRIPTORS_RESERVED ? descriptors - DESCRIPTORS_RESERVED
+                                                             : descriptors / 2;
+    uint64_t max = o->max_connections ? o->max_connections : usable / 2;
+    uint64_t mine = max / w->server->worker_count;
+    return mine < 1 ? 1 : mine > UINT32_MAX / 2 ? UINT32_MAX / 2 : (unsigned)mine;
+}
+
+/* ---- listeners ------------------------------------------------------------------------------------- */
+
+static struct slot *find_slot(struct worker *w, const struct addr *a)
+{
+    LIST_EACH(node, &w->slots) {
+        struct slot *slot = LIST_ENTRY(node, struct slot, node);
+        if (slot->listener && addr_eq(&slot->addr, a)) {
+            return slot;
+        }
+    }
+    return NULL;
+}
+
+static struct slot *add_slot(struct worker *w, const struct addr *a, int fd)
+{
+    struct slot *slot = mem_zalloc(sizeof(*slot));
+    struct listener_events events = {connection_accept, slot};
+    slot->worker = w;
+    slot->addr = *a;
+    slot->fd = fd;
+    slot->listener = listener_new(w->loop, fd, &events);
+    must(slot->listener);
+    listener_pause(slot->listener, w->paused);
+    list_push_back(&w->slots, &slot->node);
+    return slot;
+}
+
+/* Accepts what is waiting, then closes; connections go on until their exchange has ended. */
+static void remove_slot(struct slot *slot)
+{
+    struct worker *w = slot->worker;
+    listener_drain(slot->listener);
+    listener_free(slot->listener);
+    slot->listener = NULL;
+    slot->table = NULL;
+    close(slot->fd);
+    slot->fd = -1;
+    if (slot->connections == 0) {
+        list_remove(&slot->node);
+        free(slot);
+        return;
+    }
+    connections_drain(w, slot);
+}
+
+static void remove_unlisted(struct worker *w, const struct worker_update *u)
+{
+    LIST_EACH_SAFE(node, &w->slots) {
+        struct slot *slot = LIST_ENTRY(node, struct slot, node);
+        bool listed = false;
+        for (size_t i = 0; i < u->listener_count; i++) {
+            listed = listed || addr_eq(&u->listeners[i].addr, &slot->addr);
+        }
+        if (!listed && slot->listener) {
+            remove_slot(slot);
+        }
+    }
+}
+
+static void apply_update(struct message *m)
+{
+    struct worker_update *u = container_of(m, struct worker_update, message);
+    struct worker *w = u->worker;
+    struct worker_config *old = w->current;
+    w->current = adopt_config(w, u->config);
+    w->connection_max = connection_limit(w, u->config->options);
+    for (size_t i = 0; i < u->listener_count; i++) {
+        const struct worker_listener *l = &u->listeners[i];
+        struct slot *slot = l->fd >= 0 ? add_slot(w, &l->addr, l->fd) : find_slot(w, &l->addr);
+        must(slot);
+        slot->table = l->table;
+        slot->limits = u->config->options->limits;
+    }
+    remove_unlisted(w, u);
+    if (old) {
+        dispatch_release_begun(old);
+        worker_config_unpin(old);
+    }
+    u->applied(u->ctx);
+    free(u->listeners);
+    free(u);
+}
+
+void worker_send_update(struct worker *w, struct worker_update *u)
+{
+    u->worker = w;
+    u->message.deliver = apply_update;
+    loop_send(w->loop, &u->message);
+}
+
+/* ---- the end --------------------------------------------------------------------------------------- */
+
+struct drain {
+    struct message message;
+    struct worker *worker;
+    int64_t grace_ms;
+};
+
+static void deadline_passed(struct timer *t)
+{
+    struct worker *w = container_of(t, struct worker, deadline);
+    log_event(LOG_WARN, "server", "grace period is over; closing what is left",
+              LOG_I("connections", w->connection_count));
+    connections_abort(w);
+    loop_stop(w->loop);
+}
+
+static void apply_drain(struct message *m)
+{
+    struct drain *d = container_of(m, struct drain, message);
+    struct worker *w = d->worker;
+    w->draining = true;
+    LIST_EACH_SAFE(node, &w->slots) {
+        struct slot *slot = LIST_ENTRY(node, struct slot, node);
+        if (slot->listener) {
+            remove_slot(slot);
+        }
+    }
+    connections_drain(w, NULL);
+    upstream_drain(w->upstream);
+    if (w->connection_count == 0) {
+        loop_stop(w->loop);
+    } else if (!timer_set(&w->deadline, d->grace_ms)) {
+        deadline_passed(&w->deadline);
+    }
+    free(d);
+}
+
+void worker_send_drain(struct worker *w, int64_t grace_ms)
+{
+    struct drain *d = mem_zalloc(sizeof(*d));
+    d->worker = w;
+    d->grace_ms = grace_ms > 0 ? grace_ms : 1;
+    d->message.deliver = apply_drain;
+    loop_send(w->loop, &d->message);
+}
+
+/* ---- the thread ------------------------------------------------------------------------------------ */
+
+static void *worker_main(void *arg)
+{
+    struct worker *w = arg;
+    loop_run(w->loop);
+    connections_abort(w);
+    run_queue_run(loop_queue(w->loop)); /* what the aborts have posted */
+    upstream_free(w->upstream);
+    run_queue_run(loop_queue(w->loop));
+    if (w->current) {
+        worker_config_unpin(w->current);
+    }
+    timer_fini(&w->deadline);
+    loop_free(w->loop);
+    exchange_pool_drain();
+    chunk_pool_drain();
+    return NULL;
+}
+
+bool worker_init(struct worker *w, struct server *s, unsigned index, struct err *err)
+{
+    w->index = index;
+    w->server = s;
+    w->loop = loop_new(err);
+    if (!w->loop) {
+        return false;
+    }
+    list_init(&w->slots);
+    list_init(&w->connections);
+    timer_init(&w->deadline, w->loop, deadline_passed);
+    w->upstream = upstream_new(w->loop, s->setup.resolver);
+    w->connection_max = 1024;
+    return true;
+}
+
+bool worker_start(struct worker *w, struct err *err)
+{
+    int rc = pthread_create(&w->thread, NULL, worker_main, w);
+    return rc == 0 || err_errno(err, rc, "a worker thread cannot be started");
+}
+
+void worker_join(struct worker *w)
+{
+    pthread_join(w->thread, NULL);
+}
