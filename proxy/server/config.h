@@ -39,6 +39,7 @@ struct binding {
     struct addr addr;
     const struct port_table *table;
     bool optional; /* the implicit "::": left out where the machine has no IPv6 */
+    bool absent;   /* it was left out (set while the configuration is applied) */
     const struct cf_token *at; /* the site address that asks for it; NULL: automatic */
 };
 

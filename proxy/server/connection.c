@@ -1,4 +1,5 @@
 /* Client connections: from accept over TLS to the codec, and back out of the worker's books. */
+#include <stdlib.h>
 #include <unistd.h>
 
 #include "proxy/base/log.h"

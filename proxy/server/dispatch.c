@@ -1,5 +1,7 @@
 /* What happens to a request: challenge, waiting page, redirect, routing; and to its response:
  * hooks, log, letting go of the configuration. */
+#include <stdlib.h>
+
 #include "proxy/base/clock.h"
 #include "proxy/base/log.h"
 #include "proxy/handler/access_log.h"

@@ -1,5 +1,6 @@
 #include "proxy/server/server.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -28,7 +29,7 @@ struct server *server_new(const struct server_setup *setup, struct err *err)
 static bool has_binding(const struct config *c, const struct addr *a)
 {
     for (size_t i = 0; c && i < c->binding_count; i++) {
-        if (addr_eq(&c->bindings[i].addr, a)) {
+        if (!c->bindings[i].absent && addr_eq(&c->bindings[i].addr, a)) {
             return true;
         }
     }
@@ -36,10 +37,9 @@ static bool has_binding(const struct config *c, const struct addr *a)
 }
 
 /* fds[binding * workers + worker]: a new socket, or -1 where the address is listened on already
- * (or is optional and cannot be had, then skip[binding]). */
+ * or is absent. */
 struct sockets {
     int *fds;
-    bool *skip;
 };
 
 static void close_sockets(const struct server *s, const struct config *c, struct sockets *k)
@@ -51,15 +51,15 @@ static void close_sockets(const struct server *s, const struct config *c, struct
     }
 }
 
-static bool open_binding(struct server *s, const struct config *c, size_t i, struct sockets *k,
+static bool open_binding(struct server *s, struct config *c, size_t i, struct sockets *k,
                          struct cf_diags *diags)
 {
-    const struct binding *b = &c->bindings[i];
+    struct binding *b = &c->bindings[i];
     for (unsigned w = 0; w < s->worker_count; w++) {
         struct err err = {""};
         int fd = s->setup.listen(s->setup.ctx, &b->addr, w, &err);
-        if (fd < 0 && b->optional && w == 0) {
-            k->skip[i] = true; /* no IPv6 here; the IPv4 twin decides whether the port is free */
+        if (fd < 0 && b->optional && (errno == EAFNOSUPPORT || errno == EADDRNOTAVAIL)) {
+            b->absent = true; /* no IPv6 on this machine */
             return true;
         }
         if (fd < 0) {
@@ -71,7 +71,7 @@ static bool open_binding(struct server *s, const struct config *c, size_t i, str
     return true;
 }
 
-static bool open_sockets(struct server *s, const struct config *c, struct sockets *k,
+static bool open_sockets(struct server *s, struct config *c, struct sockets *k,
                          struct cf_diags *diags)
 {
     bool ok = true;
@@ -100,7 +100,7 @@ static void send_updates(struct server *s, struct config *c, const struct socket
         u->config = config_ref(c);
         u->listeners = mem_zalloc((c->binding_count + 1) * sizeof(*u->listeners));
         for (size_t i = 0; i < c->binding_count; i++) {
-            if (!k->skip[i]) {
+            if (!c->bindings[i].absent) {
                 u->listeners[u->listener_count++] = (struct worker_listener){
                     c->bindings[i].addr, k->fds[i * s->worker_count + w], c->bindings[i].table};
             }
@@ -135,8 +135,7 @@ static void wait_for_workers(struct server *s)
 bool server_apply(struct server *s, struct config *c, struct cf_diags *diags)
 {
     size_t count = c->binding_count * s->worker_count;
-    struct sockets k = {mem_zalloc((count + 1) * sizeof(int)),
-                        mem_zalloc(c->binding_count + 1)};
+    struct sockets k = {mem_zalloc((count + 1) * sizeof(int))};
     for (size_t i = 0; i < count; i++) {
         k.fds[i] = -1;
     }
@@ -148,7 +147,7 @@ bool server_apply(struct server *s, struct config *c, struct cf_diags *diags)
         struct config *old = s->config;
         s->config = config_ref(c);
         for (size_t i = 0; old && i < old->binding_count; i++) {
-            if (!has_binding(c, &old->bindings[i].addr)) {
+            if (!old->bindings[i].absent && !has_binding(c, &old->bindings[i].addr)) {
                 s->setup.unlisten(s->setup.ctx, &old->bindings[i].addr);
             }
         }
@@ -162,7 +161,6 @@ bool server_apply(struct server *s, struct config *c, struct cf_diags *diags)
         }
     }
     free(k.fds);
-    free(k.skip);
     return ok;
 }
 
@@ -173,6 +171,13 @@ void server_stop(struct server *s, int64_t grace_ms)
     }
     for (unsigned w = 0; s->started && w < s->worker_count; w++) {
         worker_join(&s->workers[w]);
+    }
+}
+
+void server_free(struct server *s)
+{
+    for (unsigned w = 0; w < s->worker_count; w++) {
+        loop_free(s->workers[w].loop);
     }
     tls_server_unref(s->tls);
     config_unref(s->config);

@@ -19,8 +19,8 @@ struct server_setup {
     struct challenge_table *challenges; /* borrowed */
     struct jobs *jobs;                  /* borrowed */
     struct resolver *resolver;          /* borrowed */
-    /* Gives a listening socket for worker i at the address (the server owns the descriptor), or -1
-     * and err. A call for an address that is bound already gives another descriptor of the same
+    /* Gives a listening socket for worker i at the address (the server owns the descriptor), or -1,
+     * errno and err. A call for an address that is bound already gives another descriptor of the same
      * socket, so that nothing waiting on it is lost. */
     int (*listen)(void *ctx, const struct addr *a, unsigned worker, struct err *err);
     /* The address is not configured any more and its sockets were closed here. */
@@ -32,8 +32,10 @@ struct server *server_new(const struct server_setup *setup, struct err *err);
 /* Runs config from now on (takes a reference). Errors (a port in use) go to diags with the address
  * that asked for it; then nothing has changed. The first call starts the threads. */
 NODISCARD bool server_apply(struct server *s, struct config *config, struct cf_diags *diags);
-/* Stops accepting, lets exchanges finish for at most grace_ms, ends the threads, frees. */
+/* Stops accepting, lets exchanges finish for at most grace_ms, ends the threads. */
 void server_stop(struct server *s, int64_t grace_ms);
+/* After server_stop, and after the jobs were freed (they may still send to the loops). */
+void server_free(struct server *s);
 /* Connections open now, over all workers. */
 unsigned server_connections(const struct server *s);
 

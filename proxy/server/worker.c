@@ -185,7 +185,6 @@ static void *worker_main(void *arg)
         worker_config_unpin(w->current);
     }
     timer_fini(&w->deadline);
-    loop_free(w->loop);
     exchange_pool_drain();
     chunk_pool_drain();
     return NULL;
