@@ -6,6 +6,8 @@
 #ifndef STORE_BACKEND_H
 #define STORE_BACKEND_H
 
+#include <stdatomic.h>
+
 #include "store/store.h"
 
 /* The longest key, the longest part of one and the deepest nesting. */
@@ -44,6 +46,9 @@ struct store_ops {
 struct store {
     const struct store_ops *ops;
     char *path; /* owned by the back end; for messages */
+    /* Kernel locks order memory between threads in fact, but not in C's model: unlocking releases
+     * here and locking acquires. */
+    atomic_uint lock_order;
 };
 
 /* The head of every back end's lock. */

@@ -300,12 +300,16 @@ struct store_lock *store_lock(struct store *s, struct slice name, int64_t timeou
         pause_for_lock(&pause_ms, deadline_ms);
     }
     arena_fini(&a);
+    if (lock) {
+        (void)atomic_load_explicit(&s->lock_order, memory_order_acquire);
+    }
     return lock;
 }
 
 void store_unlock(struct store_lock *lock)
 {
     if (lock) {
+        atomic_fetch_add_explicit(&lock->store->lock_order, 1, memory_order_release);
         lock->store->ops->unlock(lock);
     }
 }
