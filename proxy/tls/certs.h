@@ -10,32 +10,42 @@
 #include "proxy/base/dstr.h"
 #include "proxy/base/err.h"
 
+struct addr;
 struct certs;
-struct cert; /* a decoded chain and key; counted */
+struct cert; /* a decoded chain and key; counted (cert.h) */
 
 struct certs *certs_new(void);
 void certs_free(struct certs *c);
 
 /* The names handshakes may be answered for from now on (exact names, "*.example.com", IP texts).
- * Entries of names that are not listed are dropped. default_name: used when the client sends no
- * server name and its address is no name here either; may be empty. */
+ * Entries of names that are not listed are dropped, the others keep what they have. The marks of
+ * certs_install_own are forgotten (not the certificates): call it again for what is still the
+ * user's own. default_name: used when the client sends no server name and the address it reached
+ * is no name here either; may be empty. */
 void certs_configure(struct certs *c, const struct slice *names, size_t count,
                      struct slice default_name);
 /* Installs chain and key (PEM, leaf first) for a configured name; checks that they parse and
- * match. Unconfigured names are ignored. */
+ * match. Names that are not configured, or have one of the user's own, are ignored (true). */
 NODISCARD bool certs_install(struct certs *c, struct slice name, struct slice chain_pem,
                              struct slice key_pem, struct err *err);
-/* Installs the same for every configured name that the certificate covers, and remembers it as the
- * user's own (never replaced by certs_install of another name). For `tls CERT KEY`. */
+/* Installs the same for name (which it need not cover) and for every other configured name that
+ * the certificate covers and that was not given one of its own, and marks it as the user's own:
+ * certs_install leaves it alone. For `tls CERT KEY`. */
 NODISCARD bool certs_install_own(struct certs *c, struct slice name, struct slice chain_pem,
                                  struct slice key_pem, struct err *err);
-/* What a visitor is told while there is no certificate. */
+/* What a visitor is told while there is no certificate (cut at 1024 bytes). */
 void certs_set_status(struct certs *c, struct slice name, struct slice text);
 
 enum certs_state { CERTS_UNKNOWN, CERTS_WAITING, CERTS_READY };
 /* State of the name that a request for host (lower-case, no port) would use; CERTS_WAITING also
- * appends the status text to why (NULL: not wanted). Exact first, then wildcard. */
+ * appends the status text to why (NULL: not wanted). Exact first, then wildcard; one that has a
+ * certificate before one that waits. */
 enum certs_state certs_state(struct certs *c, struct slice host, struct dstr *why);
+
+/* For handshakes: what to answer server_name with (lower-case; empty: the client sent none, then
+ * by the local address, then default_name): a certificate or the name's stand-in, for the caller to
+ * cert_unref(). NULL: no such name, or memory. Any thread. */
+struct cert *certs_choose(struct certs *c, struct slice server_name, const struct addr *local);
 
 /* Do chain and key parse and belong together? Has store_pair_matches's form. */
 bool certs_pair_matches(void *unused, struct slice chain_pem, struct slice key_pem);

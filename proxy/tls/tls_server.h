@@ -27,7 +27,8 @@ struct tls_accept;
 #define TLS_PLAIN_HTTP "a plain HTTP request on the HTTPS port"
 typedef void tls_accepted(void *ctx, struct stream *s, const char *why);
 
-/* Takes fd. timeout_ms for the whole handshake. NULL: memory (fd is closed). */
+/* Takes fd. local may have len 0 (it is then asked for when a client sends no server name).
+ * timeout_ms for the whole handshake. NULL: memory (fd is closed). */
 struct tls_accept *tls_accept_start(struct tls_server *t, struct loop *l, int fd,
                                     const struct addr *peer, const struct addr *local,
                                     int64_t timeout_ms, tls_accepted *done, void *ctx);

@@ -1,0 +1,202 @@
+/* TLS towards clients: contexts, the choice of certificate and protocol, accepting. */
+#include "proxy/tls/tls_server.h"
+
+#include <openssl/err.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+
+#include "proxy/base/mem.h"
+#include "proxy/net/sock.h"
+#include "proxy/net/tcp.h"
+#include "proxy/tls/cert.h"
+#include "proxy/tls/ossl.h"
+#include "proxy/tls/sni.h"
+#include "proxy/tls/tickets.h"
+#include "proxy/tls/tls_stream.h"
+
+#define ALPN_WIRE_MAX ((size_t)256)
+
+struct tls_server {
+    atomic_uint refs;
+    struct certs *certs; /* borrowed */
+    SSL_CTX *ctx;        /* owned */
+    unsigned char alpn[ALPN_WIRE_MAX];
+    unsigned alpn_n;
+};
+
+struct tls_accept {
+    struct tls_handshake h;
+    struct tls_server *server; /* counted */
+};
+
+/* ---- choices during the handshake --------------------------------------------------------------- */
+
+static bool keep_server_name(struct tls_stream *s, const char *name, size_t n)
+{
+    free(s->server_name); /* after a HelloRetryRequest there is a second hello */
+    s->server_name = malloc(n);
+    if (!s->server_name) {
+        return false;
+    }
+    memcpy(s->server_name, name, n);
+    s->info.server_name = slice_of(s->server_name, n);
+    return true;
+}
+
+static struct cert *choose(struct tls_server *t, struct tls_stream *s)
+{
+    struct addr asked = {.len = 0};
+    const struct addr *local = s->base.local;
+    if (s->info.server_name.n == 0 && local->len == 0 && s->under->ops->raw_fd(s->under) >= 0) {
+        sock_local(s->under->ops->raw_fd(s->under), &asked);
+        local = &asked;
+    }
+    return certs_choose(t->certs, s->info.server_name, local);
+}
+
+static int refuse(struct tls_stream *s, int *alert, int which, const char *why)
+{
+    *alert = which;
+    s->refused = why;
+    return SSL_CLIENT_HELLO_ERROR;
+}
+
+/* Runs before OpenSSL looks at the extensions. An unknown name ends the handshake at once. */
+static int on_client_hello(SSL *ssl, int *alert, void *arg)
+{
+    struct tls_server *t = arg;
+    struct tls_stream *s = SSL_get_app_data(ssl);
+    const unsigned char *ext = NULL;
+    size_t ext_n = 0;
+    char name[SNI_NAME_MAX];
+    size_t n = 0;
+    if (SSL_client_hello_get0_ext(ssl, TLSEXT_TYPE_server_name, &ext, &ext_n) == 1) {
+        if (!sni_parse(slice_of(ext, ext_n), name, &n)) {
+            return refuse(s, alert, SSL_AD_DECODE_ERROR, "malformed server name");
+        }
+        if (!keep_server_name(s, name, n)) {
+            return refuse(s, alert, SSL_AD_INTERNAL_ERROR, "out of memory");
+        }
+    }
+    struct cert *cert = choose(t, s);
+    if (!cert) {
+        return refuse(s, alert, SSL_AD_UNRECOGNIZED_NAME,
+                      n ? "unknown server name" : "no server name");
+    }
+    bool ok = cert_use(cert, ssl);
+    s->info.stand_in = cert->stand_in;
+    cert_unref(cert);
+    if (!ok) {
+        return refuse(s, alert, SSL_AD_INTERNAL_ERROR, ossl_reason("out of memory"));
+    }
+    if (s->info.stand_in) {
+        /* Nothing of such a session is to be resumed once the certificate is there. */
+        SSL_set_options(ssl, SSL_OP_NO_TICKET);
+        (void)SSL_set_num_tickets(ssl, 0);
+    }
+    return SSL_CLIENT_HELLO_SUCCESS;
+}
+
+/* The first of ours that the client has too; none: the alert no_application_protocol
+ * (RFC 7301 section 3.2). */
+static int on_alpn(SSL *ssl, const unsigned char **out, unsigned char *out_n,
+                   const unsigned char *in, unsigned in_n, void *arg)
+{
+    const struct tls_server *t = arg;
+    for (unsigned i = 0; i < t->alpn_n; i += t->alpn[i] + 1u) {
+        for (unsigned k = 0; k < in_n && in[k] < in_n - k; k += in[k] + 1u) {
+            if (in[k] == t->alpn[i] && memcmp(in + k + 1, t->alpn + i + 1, in[k]) == 0) {
+                *out = in + k + 1;
+                *out_n = in[k];
+                return SSL_TLSEXT_ERR_OK;
+            }
+        }
+    }
+    ((struct tls_stream *)SSL_get_app_data(ssl))->refused = "no application protocol in common";
+    return SSL_TLSEXT_ERR_ALERT_FATAL;
+}
+
+/* ---- the policy --------------------------------------------------------------------------------- */
+
+struct tls_server *tls_server_new(struct certs *certs, const struct slice *alpn, size_t alpn_count,
+                                  struct err *err)
+{
+    ossl_init();
+    struct tls_server *t = mem_zalloc(sizeof(*t));
+    atomic_init(&t->refs, 1);
+    t->certs = certs;
+    t->alpn_n = (unsigned)ossl_alpn_wire(alpn, alpn_count, t->alpn, sizeof(t->alpn));
+    t->ctx = SSL_CTX_new(TLS_server_method());
+    if (!t->ctx || !ossl_common_policy(t->ctx) || !ossl_cipher_policy(t->ctx) ||
+        !tickets_enable(t->ctx) || (alpn_count && !t->alpn_n)) {
+        ossl_err(err, "setting up TLS");
+        tls_server_unref(t);
+        return NULL;
+    }
+    SSL_CTX_set_client_hello_cb(t->ctx, on_client_hello, t);
+    if (t->alpn_n) {
+        SSL_CTX_set_alpn_select_cb(t->ctx, on_alpn, t);
+    }
+    return t;
+}
+
+struct tls_server *tls_server_ref(struct tls_server *t)
+{
+    atomic_fetch_add_explicit(&t->refs, 1, memory_order_relaxed);
+    return t;
+}
+
+void tls_server_unref(struct tls_server *t)
+{
+    if (t && atomic_fetch_sub_explicit(&t->refs, 1, memory_order_acq_rel) == 1) {
+        SSL_CTX_free(t->ctx); /* connections have their own references to it */
+        free(t);
+    }
+}
+
+/* ---- accepting ---------------------------------------------------------------------------------- */
+
+static bool begin(struct tls_handshake *h)
+{
+    struct tls_accept *a = container_of(h, struct tls_accept, h);
+    SSL *ssl = SSL_new(a->server->ctx);
+    if (ssl) {
+        SSL_set_accept_state(ssl);
+    }
+    return tls_stream_set_ssl(h->stream, ssl);
+}
+
+static void release(struct tls_handshake *h)
+{
+    struct tls_accept *a = container_of(h, struct tls_accept, h);
+    tls_server_unref(a->server);
+    free(a);
+}
+
+struct tls_accept *tls_accept_start(struct tls_server *t, struct loop *l, int fd,
+                                    const struct addr *peer, const struct addr *local,
+                                    int64_t timeout_ms, tls_accepted *done, void *ctx)
+{
+    struct stream *under = tcp_stream_new(l, fd, peer, local);
+    struct tls_stream *s = under ? tls_stream_new(under) : NULL;
+    struct tls_accept *a = s ? calloc(1, sizeof(*a)) : NULL;
+    if (!a) {
+        if (s) {
+            tls_stream_free(s, true);
+        }
+        return NULL;
+    }
+    a->server = tls_server_ref(t);
+    a->h = (struct tls_handshake){
+        .stream = s, .done = done, .ctx = ctx, .server = true, .begin = begin, .release = release};
+    if (!tls_handshake_start(&a->h, timeout_ms)) {
+        tls_handshake_cancel(&a->h);
+        return NULL;
+    }
+    return a;
+}
+
+void tls_accept_cancel(struct tls_accept *a)
+{
+    tls_handshake_cancel(&a->h);
+}
