@@ -1,0 +1,374 @@
+/* In: a name, its issuer, the store. Out: a certificate, or what to wait for. The attempt owns the
+ * pair; the session is the caller's to keep. */
+#include "acme/attempt.h"
+
+#include "acme/account.h"
+#include "acme/key.h"
+#include "acme/local_ca.h"
+#include "acme/order.h"
+#include "proxy/base/clock.h"
+#include "proxy/base/log.h"
+#include "proxy/base/rand.h"
+
+#define STORE_HOLD_MS (10 * SCHEDULE_SECOND_MS)
+
+void attempt_init(struct attempt *t)
+{
+    store_pair_init(&t->pair);
+    t->saved = true;
+    t->hold_ms = 0;
+    t->failure = (struct failure){.retry_after_ms = -1};
+}
+
+void attempt_fini(struct attempt *t)
+{
+    store_pair_fini(&t->pair);
+}
+
+int64_t attempt_renew_at_ms(const struct cert_facts *facts)
+{
+    uint64_t seed;
+    memcpy(&seed, facts->hash, sizeof(seed));
+    return schedule_renew_at_ms(facts->not_before_ms, facts->not_after_ms, seed);
+}
+
+bool attempt_servable(const struct cert_facts *facts, int64_t now_ms)
+{
+    return facts->not_after_ms > now_ms;
+}
+
+static int64_t lifetime_ms(const struct attempt *t)
+{
+    return t->has_cert ? t->known.not_after_ms - t->known.not_before_ms : 0;
+}
+
+static enum attempt_result store_trouble(struct attempt *t, const char *what, const char *why)
+{
+    (void)failure_set(&t->failure, FAILURE_STORE, "%s: %s", what, why);
+    t->hold_ms = STORE_HOLD_MS;
+    return ATTEMPT_FAILED;
+}
+
+bool attempt_of_present_root(struct store *s, struct slice chain_pem)
+{
+    X509 *root = local_ca_root_of(s);
+    bool ok = root && cert_chain_ends_at(chain_pem, root);
+    X509_free(root);
+    return ok;
+}
+
+/* Is there something in the store that is better than what is served? */
+static bool look_again(struct attempt *t, int64_t now_ms)
+{
+    struct err err;
+    bool local = t->issuer->kind == ACME_ISSUER_LOCAL;
+    if (stored_pair(t->store, t->ca, t->name, &t->pair, &t->facts, &err) == STORED_OK &&
+        attempt_servable(&t->facts, now_ms) &&
+        (!local || attempt_of_present_root(t->store, dstr_slice(&t->pair.chain_pem)))) {
+        bool same = t->has_cert &&
+                    memcmp(t->facts.hash, t->known.hash, sizeof(t->facts.hash)) == 0;
+        if (!same && attempt_renew_at_ms(&t->facts) > now_ms) {
+            return true;
+        }
+    }
+    store_pair_fini(&t->pair);
+    store_pair_init(&t->pair);
+    return false;
+}
+
+/* A certificate that is due the moment it comes (a CA with odd dates) must not be ordered again
+ * and again: the record then holds the next order back for half of what is left. */
+static void record_success(struct attempt *t, int64_t now_ms)
+{
+    struct err err;
+    struct schedule none = {.failures = 0};
+    if (attempt_renew_at_ms(&t->facts) > now_ms) {
+        stored_schedule_clear(t->store, t->ca, t->name);
+        return;
+    }
+    none.told_by_ca = true;
+    none.next_attempt_ms = now_ms + (t->facts.not_after_ms - now_ms) / 2;
+    t->hold_ms = none.next_attempt_ms - now_ms;
+    if (!stored_schedule_save(t->store, t->ca, t->name, &none, &err)) {
+        log_event(LOG_WARN, "acme", "the schedule could not be saved", LOG_Z("error", err.text));
+    }
+}
+
+static enum attempt_result keep_result(struct attempt *t, struct order_run *run)
+{
+    struct err err;
+    int64_t now_ms = clock_wall_ms();
+    dstr_append(&t->pair.chain_pem, dstr_slice(&run->chain_pem));
+    if (!key_to_pem(run->saved.key, &t->pair.key_pem, &err) || t->pair.chain_pem.failed ||
+        !cert_check(dstr_slice(&t->pair.chain_pem), run->saved.key, &t->name, 1,
+                    CERT_NAMES_EXACT, &t->facts, &err)) {
+        return store_trouble(t, "keeping the certificate", err.text);
+    }
+    stored_meta(t->name, t->issuer->directory_url, run->certificate_url, &t->pair.meta_json);
+    t->saved = stored_save(t->store, t->ca, t->name, &t->pair, &err);
+    if (t->saved) {
+        /* Only now: until the pair is safe a restart downloads it again by its order. */
+        order_saved_delete(t->store, t->ca, t->name);
+    } else {
+        (void)failure_set(&t->failure, FAILURE_STORE,
+                          "the new certificate is served but could not be saved: %s", err.text);
+    }
+    record_success(t, now_ms);
+    log_event(LOG_INFO, "acme", "certificate obtained", LOG_S("name", t->name),
+              LOG_S("ca", t->ca),
+              LOG_I("lifetime_s", (t->facts.not_after_ms - t->facts.not_before_ms) / 1000),
+              LOG_I("renewed_in_s", (attempt_renew_at_ms(&t->facts) - now_ms) / 1000));
+    return ATTEMPT_OBTAINED;
+}
+
+static bool connect_session(struct attempt *t, struct failure *f)
+{
+    struct err err;
+    if (!*t->session) {
+        *t->session = session_new(t->issuer->directory_url, t->issuer->ca_root_file, t->stop,
+                                  &err);
+    }
+    if (!*t->session) {
+        return failure_set(f, FAILURE_REFUSED, "acme_ca_root: %s", err.text);
+    }
+    return session_directory(*t->session, f) &&
+           account_ready(*t->session, t->store, t->issuer, t->ca, (struct slice){NULL, 0}, f);
+}
+
+/* The CA has forgotten the account (RFC 8555 section 6.7): registered again with the same key, so
+ * that CAA records and bindings that name it may go on. */
+static bool account_again(struct attempt *t, struct failure *f)
+{
+    struct session *s = *t->session;
+    struct arena a;
+    arena_init(&a, 8192);
+    struct slice lost = arena_copy(&a, dstr_slice(&s->kid));
+    log_event(LOG_WARN, "acme", "the CA does not know the account any more; registering it again",
+              LOG_S("ca", t->ca), LOG_S("account", lost));
+    bool ok = account_ready(s, t->store, t->issuer, t->ca, lost, f);
+    arena_fini(&a);
+    return ok;
+}
+
+static void drop_session(struct attempt *t)
+{
+    session_free(*t->session);
+    *t->session = NULL;
+}
+
+/* What a failure means for the name's record. before: the record as it was before this attempt
+ * counted itself. */
+static enum attempt_result settle(struct attempt *t, struct order_run *run, struct schedule *s,
+                                  const struct schedule *before, bool ordered)
+{
+    struct err err;
+    struct failure *f = &t->failure;
+    int64_t now_ms = clock_wall_ms();
+    if (f->kind == FAILURE_STOPPED) {
+        return ATTEMPT_FAILED; /* the record says "in progress": the next start goes on */
+    }
+    drop_session(t);
+    if (f->kind == FAILURE_ORDER || f->kind == FAILURE_SLOW || f->kind == FAILURE_STORE) {
+        schedule_fail(s, now_ms, lifetime_ms(t), f->retry_after_ms, slice_str(f->err.text),
+                      rand_below(UINT64_MAX));
+        if (f->kind == FAILURE_ORDER) {
+            order_saved_delete(t->store, t->ca, t->name);
+        }
+    } else if (!ordered) {
+        *s = *before; /* no order was made: the wait is the CA's */
+    }
+    if (!stored_schedule_save(t->store, t->ca, t->name, s, &err)) {
+        log_event(LOG_ERROR, "acme", "the schedule could not be saved", LOG_S("name", t->name),
+                  LOG_Z("error", err.text));
+    }
+    (void)run;
+    t->failures = s->failures;
+    bool of_ca = f->kind == FAILURE_UNREACHABLE || f->kind == FAILURE_CA ||
+                 f->kind == FAILURE_REFUSED;
+    t->hold_ms = of_ca ? -1 : schedule_wait_ms(s, now_ms, false);
+    if (f->kind == FAILURE_STORE && t->hold_ms < STORE_HOLD_MS) {
+        t->hold_ms = STORE_HOLD_MS;
+    }
+    return ATTEMPT_FAILED;
+}
+
+/* A new order, counted before it is made. */
+static enum attempt_result order_afresh(struct attempt *t, struct order_run *run,
+                                        struct schedule *s)
+{
+    struct err err;
+    struct failure *f = &t->failure;
+    struct schedule before = *s;
+    schedule_begin(s, clock_wall_ms(), lifetime_ms(t), rand_below(UINT64_MAX));
+    if (!stored_schedule_save(t->store, t->ca, t->name, s, &err)) {
+        return store_trouble(t, "nothing is ordered, because the attempt cannot be recorded",
+                             err.text);
+    }
+    bool ok = order_new(run, f);
+    if (!ok && problem_is(&f->problem, "accountDoesNotExist") && run->saved.url.n == 0) {
+        ok = account_again(t, f) && order_new(run, f);
+    }
+    if (ok) {
+        return keep_result(t, run);
+    }
+    return settle(t, run, s, &before, run->saved.url.n > 0);
+}
+
+/* True when there was an order and the attempt is over with *result; false: make a new one. */
+static bool resume(struct attempt *t, struct order_run *run, struct schedule *s,
+                   enum attempt_result *result)
+{
+    struct err err;
+    if (order_saved_load(t->store, t->ca, t->name, &run->saved, &err) != STORE_OK) {
+        dstr_reset(&run->saved.url);
+        return false;
+    }
+    run->session = *t->session;
+    if (order_resume(run, &t->failure)) {
+        *result = keep_result(t, run);
+        return true;
+    }
+    if (!run->order_dead) {
+        *result = settle(t, run, s, s, true);
+        return true;
+    }
+    log_event(LOG_INFO, "acme", "the order cannot be resumed", LOG_S("name", t->name),
+              LOG_Z("reason", t->failure.err.text));
+    order_saved_delete(t->store, t->ca, t->name);
+    dstr_reset(&run->saved.url);
+    return false;
+}
+
+static enum attempt_result obtain(struct attempt *t, struct order_run *run, struct schedule *s)
+{
+    enum attempt_result result;
+    if (!connect_session(t, &t->failure)) {
+        if (t->failure.kind != FAILURE_STOPPED) {
+            drop_session(t);
+        }
+        bool own = t->failure.kind == FAILURE_STORE;
+        t->hold_ms = own ? STORE_HOLD_MS : -1;
+        return ATTEMPT_FAILED;
+    }
+    if (resume(t, run, s, &result)) {
+        return result;
+    }
+    /* An attempt that was cut off: allowed again at once a few times, then waited for. */
+    if (s->in_progress && !schedule_forgive_interruption(s)) {
+        struct err err;
+        t->hold_ms = schedule_wait_ms(s, clock_wall_ms(), false);
+        if (!stored_schedule_save(t->store, t->ca, t->name, s, &err)) {
+            return store_trouble(t, "saving the schedule", err.text);
+        }
+        if (t->hold_ms > 0) {
+            return ATTEMPT_WAIT;
+        }
+    }
+    run->session = *t->session;
+    return order_afresh(t, run, s);
+}
+
+static enum attempt_result attempt_locked(struct attempt *t)
+{
+    struct err err;
+    struct schedule s;
+    int64_t now_ms = clock_wall_ms();
+    if (look_again(t, now_ms)) {
+        return ATTEMPT_FOUND;
+    }
+    stored_schedule(t->store, t->ca, t->name, &s);
+    t->failures = s.failures;
+    t->hold_ms = schedule_wait_ms(&s, now_ms, stored_has_order(t->store, t->ca, t->name));
+    if (t->hold_ms > 0) {
+        (void)failure_set(&t->failure, FAILURE_ORDER, "%s", s.last_error);
+        return ATTEMPT_WAIT;
+    }
+    if (!store_check_writable(t->store, &err)) {
+        return store_trouble(t, "nothing is ordered, because the store cannot be written",
+                             err.text);
+    }
+    struct order_run run = {.store = t->store,
+                            .challenges = t->challenges,
+                            .ca = t->ca,
+                            .name = t->name,
+                            .say = t->say,
+                            .say_ctx = t->say_ctx};
+    order_run_init(&run);
+    enum attempt_result result = obtain(t, &run, &s);
+    order_run_fini(&run);
+    return result;
+}
+
+static struct store_lock *lock_name(struct attempt *t, struct err *err)
+{
+    struct arena a;
+    arena_init(&a, 4096);
+    err->text[0] = '\0';
+    struct slice name = arena_printf(&a, "issue_cert_%.*s", SLICE_ARG(t->name));
+    struct store_lock *lock = store_lock(t->store, name, 0, stop_cancelled, t->stop, err);
+    arena_fini(&a);
+    return lock;
+}
+
+enum attempt_result attempt_acme(struct attempt *t)
+{
+    struct err err;
+    struct store_lock *lock = lock_name(t, &err);
+    if (!lock) {
+        return err.text[0]
+                   ? store_trouble(t, "nothing is ordered, because the store cannot be locked",
+                                   err.text)
+                   : ATTEMPT_BUSY;
+    }
+    enum attempt_result result = attempt_locked(t);
+    store_unlock(lock);
+    return result;
+}
+
+static enum attempt_result issue_local(struct attempt *t, bool locked)
+{
+    struct err err = {.text = ""};
+    struct local_ca ca;
+    int64_t now_ms = clock_wall_ms();
+    if (!local_ca_ready(&ca, t->store, t->leaf_lifetime_ms, now_ms, t->stop, &err)) {
+        return store_trouble(t, "no local certificate", err.text);
+    }
+    bool ok = local_ca_issue(&ca, t->name, t->leaf_lifetime_ms, now_ms, &t->pair, &err) &&
+              cert_check(dstr_slice(&t->pair.chain_pem), NULL, &t->name, 1, CERT_NAMES_EXACT,
+                         &t->facts, &err);
+    local_ca_fini(&ca);
+    if (!ok) {
+        (void)failure_set(&t->failure, FAILURE_ORDER, "the local CA: %s", err.text);
+        t->hold_ms = STORE_HOLD_MS;
+        return ATTEMPT_FAILED;
+    }
+    stored_meta(t->name, (struct slice){NULL, 0}, (struct slice){NULL, 0}, &t->pair.meta_json);
+    t->saved = locked && stored_save(t->store, t->ca, t->name, &t->pair, &err);
+    if (!t->saved) {
+        (void)failure_set(&t->failure, FAILURE_STORE,
+                          "the new certificate is served but could not be saved: %s", err.text);
+    }
+    log_event(LOG_INFO, "acme", "local certificate issued", LOG_S("name", t->name),
+              LOG_I("lifetime_s", (t->facts.not_after_ms - t->facts.not_before_ms) / 1000),
+              LOG_I("renewed_in_s", (attempt_renew_at_ms(&t->facts) - now_ms) / 1000));
+    return ATTEMPT_OBTAINED;
+}
+
+enum attempt_result attempt_local(struct attempt *t)
+{
+    struct err err;
+    struct store_lock *lock = lock_name(t, &err);
+    if (!lock && !err.text[0]) {
+        return ATTEMPT_BUSY;
+    }
+    /* A store that cannot be written (no lock) keeps no leaf, but one can be signed all the same
+     * as long as the CA itself can be read. */
+    enum attempt_result result = ATTEMPT_FOUND;
+    if (!look_again(t, clock_wall_ms())) {
+        result = issue_local(t, lock != NULL);
+    }
+    if (lock) {
+        store_unlock(lock);
+    }
+    return result;
+}

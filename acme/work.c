@@ -1,0 +1,499 @@
+/* What is done for one name: loading, looking again, an attempt, and what its outcome means for
+ * the next. In: a managed name. Out: callbacks, and new deadlines. See manager.h for locking. */
+#include "acme/manager.h"
+
+#include <stdio.h>
+
+#include "acme/local_ca.h"
+#include "acme/order_saved.h"
+#include "proxy/base/clock.h"
+#include "proxy/base/log.h"
+#include "proxy/base/rand.h"
+
+#define BUSY_HOLD_MS SCHEDULE_SECOND_MS
+#define UNSAVED_HOLD_MS (10 * SCHEDULE_SECOND_MS)
+/* Between two certificates of one name, whatever their dates say. */
+#define OBTAINED_HOLD_MS (2 * SCHEDULE_SECOND_MS)
+
+static bool is_local(const struct managed *m)
+{
+    return m->ca->issuer.kind == ACME_ISSUER_LOCAL;
+}
+
+static struct slice name_of(const struct managed *m)
+{
+    return slice_str(m->name);
+}
+
+int64_t managed_due_ms(const struct managed *m, int64_t now_mono_ms, int64_t now_wall_ms)
+{
+    if (m->gone || m->busy || !m->loaded) {
+        return INT64_MAX;
+    }
+    int64_t wait = m->hold_until_mono_ms - now_mono_ms;
+    if (m->has_unsaved) {
+        return wait > 0 ? wait : 0;
+    }
+    int64_t ca_wait = m->ca->hold_until_mono_ms - now_mono_ms;
+    wait = ca_wait > wait ? ca_wait : wait;
+    if (m->ready && m->renew_at_ms - now_wall_ms > wait) {
+        wait = m->renew_at_ms - now_wall_ms;
+    }
+    return wait > 0 ? wait : 0;
+}
+
+struct managed *managed_pick(struct acme *a, bool local)
+{
+    int64_t mono = clock_mono_ms(), wall = clock_wall_ms();
+    struct managed *best = NULL;
+    LIST_EACH (node, &a->names) {
+        struct managed *m = LIST_ENTRY(node, struct managed, node);
+        unsigned limit = m->ca->proven ? MANAGER_PER_CA_MAX : 1;
+        if (is_local(m) != local || (!local && m->ca->in_flight >= limit) ||
+            managed_due_ms(m, mono, wall) > 0) {
+            continue;
+        }
+        /* Names without a certificate first, then the one that has waited longest. */
+        if (!best || (best->ready && !m->ready) ||
+            (best->ready == m->ready && m->hold_until_mono_ms < best->hold_until_mono_ms)) {
+            best = m;
+        }
+    }
+    return best;
+}
+
+static void text_set(char *out, size_t cap, const char *text)
+{
+    struct slice s = slice_upto(slice_str(text), cap - 1);
+    memcpy(out, s.p, s.n);
+    out[s.n] = '\0';
+}
+
+static void wait_text(int64_t ms, char *out, size_t cap)
+{
+    int64_t s = (ms + 999) / 1000;
+    if (s < 120) {
+        (void)snprintf(out, cap, "%llds", (long long)s);
+    } else if (s < 2 * 3600) {
+        (void)snprintf(out, cap, "%lldm", (long long)((s + 59) / 60));
+    } else if (s < 48 * 3600) {
+        (void)snprintf(out, cap, "%lldh", (long long)((s + 3599) / 3600));
+    } else {
+        (void)snprintf(out, cap, "%lldd", (long long)((s + 86399) / 86400));
+    }
+}
+
+void managed_report(struct acme *a, struct managed *m, const char *activity)
+{
+    char text[600], error[1024], when[32];
+    pthread_mutex_lock(&a->mutex);
+    int64_t now = clock_wall_ms();
+    bool busy = m->busy;
+    m->busy = false; /* managed_due_ms of a busy name is "never"; nobody else looks meanwhile */
+    int64_t due = managed_due_ms(m, clock_mono_ms(), now);
+    m->busy = busy;
+    bool gone = m->gone;
+    bool of_ca = !m->last_error[0] && m->ca->failures > 0 && !m->ready;
+    text_set(error, sizeof(error), of_ca ? m->ca->last_error : m->last_error);
+    struct acme_status status = {.ready = m->ready, .last_error = slice_str(error)};
+    pthread_mutex_unlock(&a->mutex);
+    if (due != INT64_MAX) {
+        status.next_attempt_wall_ms = now + due;
+        wait_text(due, when, sizeof(when));
+        (void)snprintf(text, sizeof(text), status.ready && !error[0] ? "renewal in %s"
+                                           : due <= 0               ? "about to be tried"
+                                                                    : "next attempt in %s", when);
+    } else {
+        text_set(text, sizeof(text), "looking at the store");
+    }
+    if (activity) {
+        text_set(text, sizeof(text), activity);
+    }
+    status.activity = slice_str(text);
+    if (gone || !a->callbacks.on_status) {
+        return;
+    }
+    pthread_mutex_lock(&a->callback_mutex);
+    a->callbacks.on_status(a->callbacks.ctx, name_of(m), &status);
+    pthread_mutex_unlock(&a->callback_mutex);
+}
+
+static void announce(struct acme *a, struct managed *m, const struct store_pair *pair)
+{
+    pthread_mutex_lock(&a->mutex);
+    bool gone = m->gone;
+    pthread_mutex_unlock(&a->mutex);
+    if (gone) {
+        return;
+    }
+    pthread_mutex_lock(&a->callback_mutex);
+    a->callbacks.on_certificate(a->callbacks.ctx, name_of(m), dstr_slice(&pair->chain_pem),
+                                dstr_slice(&pair->key_pem));
+    pthread_mutex_unlock(&a->callback_mutex);
+}
+
+/* The certificate that is served from now on. With mutex. */
+static void adopt(struct managed *m, const struct cert_facts *facts)
+{
+    m->has_cert = true;
+    m->facts = *facts;
+    m->ready = true;
+    m->renew_at_ms = attempt_renew_at_ms(facts);
+}
+
+void managed_load(struct acme *a, struct managed *m)
+{
+    struct store_pair pair;
+    struct cert_facts facts;
+    struct schedule schedule;
+    struct err err = {.text = ""};
+    m->busy = true;
+    pthread_mutex_unlock(&a->mutex);
+    store_pair_init(&pair);
+    int64_t now = clock_wall_ms();
+    enum stored_result got =
+        stored_pair(a->store, m->ca->store_name, name_of(m), &pair, &facts, &err);
+    bool good = got == STORED_OK && attempt_servable(&facts, now);
+    bool of_root = !good || !is_local(m) ||
+                   attempt_of_present_root(a->store, dstr_slice(&pair.chain_pem));
+    int64_t wait = 0;
+    schedule = (struct schedule){.failures = 0};
+    if (!is_local(m)) {
+        stored_schedule(a->store, m->ca->store_name, name_of(m), &schedule);
+        wait = schedule_wait_ms(&schedule, now,
+                                stored_has_order(a->store, m->ca->store_name, name_of(m)));
+    }
+    if (good) {
+        announce(a, m, &pair);
+    }
+    store_pair_fini(&pair);
+    pthread_mutex_lock(&a->mutex);
+    if (good) {
+        adopt(m, &facts);
+        m->renew_at_ms = of_root ? m->renew_at_ms : 0;
+    }
+    m->hold_until_mono_ms = clock_mono_ms() + wait;
+    text_set(m->last_error, sizeof(m->last_error),
+             got == STORED_FAILED ? err.text : schedule.last_error);
+    m->loaded = true;
+    m->busy = false;
+    pthread_mutex_unlock(&a->mutex);
+    log_event(LOG_INFO, "acme",
+              good                    ? "certificate found in the store"
+              : got == STORED_FAILED  ? "the store cannot be read"
+                                      : "no usable certificate in the store",
+              LOG_S("name", name_of(m)), LOG_S("ca", m->ca->store_name),
+              LOG_I("next_attempt_in_s", wait / 1000));
+    managed_report(a, m, NULL);
+    pthread_mutex_lock(&a->mutex);
+}
+
+struct look {
+    bool fresh;   /* pair and facts: another certificate than the one that is served */
+    bool wanting; /* nothing usable is there, or it is under another root: obtain anew */
+    struct store_pair pair;
+    struct cert_facts facts;
+};
+
+/* Without mutex, m being busy. For public names the leaf's hash alone settles the usual case. */
+static void look_at_store(struct acme *a, struct managed *m, struct look *out)
+{
+    unsigned char hash[CERT_HASH_BYTES];
+    struct err err;
+    bool missing = false;
+    if (!is_local(m) && m->has_cert &&
+        stored_hash(a->store, m->ca->store_name, name_of(m), hash, &missing) &&
+        memcmp(hash, m->facts.hash, sizeof(hash)) == 0) {
+        return;
+    }
+    enum stored_result got =
+        stored_pair(a->store, m->ca->store_name, name_of(m), &out->pair, &out->facts, &err);
+    if (got == STORED_FAILED) {
+        return;
+    }
+    bool good = got == STORED_OK && attempt_servable(&out->facts, clock_wall_ms());
+    /* Also one that is older than ours by its dates: the store is what instances share. */
+    out->fresh = good && (!m->has_cert || memcmp(out->facts.hash, m->facts.hash,
+                                                 sizeof(m->facts.hash)) != 0);
+    bool rooted = !good || !is_local(m) ||
+                  attempt_of_present_root(a->store, dstr_slice(&out->pair.chain_pem));
+    out->wanting = got != STORED_OK || !rooted;
+}
+
+void managed_recheck(struct acme *a, struct managed *m)
+{
+    struct look look = {.fresh = false};
+    m->busy = true;
+    pthread_mutex_unlock(&a->mutex);
+    store_pair_init(&look.pair);
+    look_at_store(a, m, &look);
+    if (look.fresh) {
+        announce(a, m, &look.pair);
+        log_event(LOG_INFO, "acme", "another process renewed the certificate",
+                  LOG_S("name", name_of(m)));
+    }
+    store_pair_fini(&look.pair);
+    pthread_mutex_lock(&a->mutex);
+    if (look.fresh) {
+        adopt(m, &look.facts);
+        m->last_error[0] = '\0';
+    }
+    if (look.wanting) {
+        m->renew_at_ms = 0;
+    }
+    m->busy = false;
+    if (look.fresh) {
+        pthread_mutex_unlock(&a->mutex);
+        managed_report(a, m, NULL);
+        pthread_mutex_lock(&a->mutex);
+    }
+}
+
+struct say_ctx {
+    struct acme *a;
+    struct managed *m;
+};
+
+static void say(void *ctx, const char *activity)
+{
+    const struct say_ctx *s = ctx;
+    managed_report(s->a, s->m, activity);
+}
+
+void managed_ca_load(struct acme *a, struct managed_ca *ca)
+{
+    struct schedule s;
+    stored_schedule(a->store, ca->store_name, ca->record_name, &s);
+    int64_t wait = schedule_wait_ms(&s, clock_wall_ms(), false);
+    ca->failures = s.failures;
+    ca->recorded = s.failures > 0;
+    ca->hold_until_mono_ms = clock_mono_ms() + wait;
+    text_set(ca->last_error, sizeof(ca->last_error), s.last_error);
+}
+
+/* The CA let the attempt through. With mutex; may let go of it. */
+static void ca_works(struct acme *a, struct managed_ca *ca)
+{
+    bool clear = ca->recorded;
+    ca->proven = true;
+    ca->failures = 0;
+    ca->recorded = false;
+    ca->hold_until_mono_ms = 0;
+    ca->last_error[0] = '\0';
+    if (clear) {
+        pthread_mutex_unlock(&a->mutex);
+        stored_schedule_clear(a->store, ca->store_name, ca->record_name);
+        pthread_mutex_lock(&a->mutex);
+    }
+}
+
+/* The CA as a whole could not be used: every name there waits. Kept across restarts when the CA
+ * itself answered; a CA that cannot be reached at all learns nothing from one more try. With
+ * mutex; lets go of it. */
+static void ca_fails(struct acme *a, struct managed_ca *ca, const struct failure *f)
+{
+    ca->proven = false;
+    ca->failures++;
+    uint64_t random = rand_below(UINT64_MAX);
+    int64_t wait = f->kind == FAILURE_REFUSED ? schedule_order_backoff_ms(ca->failures, 0, random)
+                                              : schedule_ca_backoff_ms(ca->failures, random);
+    bool told = f->retry_after_ms > wait;
+    wait = told ? f->retry_after_ms : wait;
+    ca->hold_until_mono_ms = clock_mono_ms() + wait;
+    text_set(ca->last_error, sizeof(ca->last_error), f->err.text);
+    LIST_EACH (node, &a->names) {
+        struct managed *other = LIST_ENTRY(node, struct managed, node);
+        other->tell = other->tell || (other->ca == ca && other->loaded);
+    }
+    struct schedule s = {.failures = ca->failures,
+                         .told_by_ca = told,
+                         .next_attempt_ms = clock_wall_ms() + wait,
+                         .last_attempt_ms = clock_wall_ms()};
+    text_set(s.last_error, sizeof(s.last_error), f->err.text);
+    ca->recorded = ca->recorded || f->status != 0;
+    pthread_mutex_unlock(&a->mutex);
+    struct err err;
+    if (f->status != 0 &&
+        !stored_schedule_save(a->store, ca->store_name, ca->record_name, &s, &err)) {
+        log_event(LOG_WARN, "acme", "the CA's back-off could not be saved",
+                  LOG_Z("error", err.text));
+    }
+    log_event(LOG_ERROR, "acme", "the CA cannot be used now", LOG_S("ca", ca->store_name),
+              LOG_Z("error", f->err.text), LOG_I("next_attempt_in_s", wait / 1000));
+    pthread_mutex_lock(&a->mutex);
+}
+
+static void keep_unsaved(struct managed *m, struct store_pair *pair)
+{
+    if (m->has_unsaved) {
+        store_pair_fini(&m->unsaved);
+    }
+    m->unsaved = *pair; /* moved */
+    m->has_unsaved = true;
+    store_pair_init(pair);
+}
+
+/* A certificate came. Without mutex. */
+static void take_certificate(struct acme *a, struct managed *m, struct attempt *t)
+{
+    announce(a, m, &t->pair);
+    pthread_mutex_lock(&a->mutex);
+    adopt(m, &t->facts);
+    int64_t hold = t->hold_ms > OBTAINED_HOLD_MS ? t->hold_ms : OBTAINED_HOLD_MS;
+    m->last_error[0] = '\0';
+    if (!t->saved) {
+        keep_unsaved(m, &t->pair);
+        text_set(m->last_error, sizeof(m->last_error), t->failure.err.text);
+        hold = UNSAVED_HOLD_MS;
+    }
+    m->hold_until_mono_ms = clock_mono_ms() + hold;
+    pthread_mutex_unlock(&a->mutex);
+    if (!t->saved) {
+        log_event(LOG_ERROR, "acme", "a new certificate could not be saved",
+                  LOG_S("name", name_of(m)), LOG_Z("error", t->failure.err.text));
+    }
+}
+
+static void take_failure(struct acme *a, struct managed *m, struct attempt *t)
+{
+    pthread_mutex_lock(&a->mutex);
+    if (t->failure.kind == FAILURE_STOPPED) {
+        pthread_mutex_unlock(&a->mutex);
+        return;
+    }
+    bool of_ca = t->hold_ms < 0;
+    m->hold_until_mono_ms = clock_mono_ms() + (of_ca ? 0 : t->hold_ms);
+    text_set(m->last_error, sizeof(m->last_error), t->failure.err.text);
+    if (of_ca) {
+        ca_fails(a, m->ca, &t->failure);
+    } else if (!is_local(m) && t->failure.kind != FAILURE_STORE) {
+        ca_works(a, m->ca);
+    }
+    pthread_mutex_unlock(&a->mutex);
+    if (!of_ca) {
+        log_event(LOG_ERROR, "acme", "no certificate", LOG_S("name", name_of(m)),
+                  LOG_S("ca", m->ca->store_name), LOG_Z("error", t->failure.err.text),
+                  LOG_I("failures", t->failures), LOG_I("next_attempt_in_s", t->hold_ms / 1000));
+    }
+}
+
+static void take_result(struct acme *a, struct managed *m, struct attempt *t,
+                        enum attempt_result result)
+{
+    switch (result) {
+    case ATTEMPT_OBTAINED:
+    case ATTEMPT_FOUND:
+        take_certificate(a, m, t);
+        if (result == ATTEMPT_OBTAINED && !is_local(m)) {
+            pthread_mutex_lock(&a->mutex);
+            ca_works(a, m->ca);
+            pthread_mutex_unlock(&a->mutex);
+        }
+        if (result == ATTEMPT_FOUND) {
+            log_event(LOG_INFO, "acme", "another process obtained the certificate",
+                      LOG_S("name", name_of(m)));
+        }
+        break;
+    case ATTEMPT_BUSY:
+        pthread_mutex_lock(&a->mutex);
+        m->hold_until_mono_ms = clock_mono_ms() + BUSY_HOLD_MS;
+        pthread_mutex_unlock(&a->mutex);
+        break;
+    case ATTEMPT_WAIT:
+        pthread_mutex_lock(&a->mutex);
+        m->hold_until_mono_ms = clock_mono_ms() + t->hold_ms;
+        if (t->failure.err.text[0]) {
+            text_set(m->last_error, sizeof(m->last_error), t->failure.err.text);
+        }
+        pthread_mutex_unlock(&a->mutex);
+        break;
+    case ATTEMPT_FAILED:
+        take_failure(a, m, t);
+        break;
+    }
+}
+
+static void attempt(struct acme *a, struct managed *m, struct session **session)
+{
+    struct say_ctx ctx = {a, m};
+    struct attempt t = {.store = a->store,
+                        .challenges = a->challenges,
+                        .stop = &a->stop,
+                        .name = name_of(m),
+                        .ca = m->ca->store_name,
+                        .issuer = &m->ca->issuer,
+                        .session = session,
+                        .leaf_lifetime_ms = a->leaf_lifetime_ms,
+                        .has_cert = m->has_cert,
+                        .known = m->facts,
+                        .say = say,
+                        .say_ctx = &ctx};
+    attempt_init(&t);
+    enum attempt_result result = is_local(m) ? attempt_local(&t) : attempt_acme(&t);
+    take_result(a, m, &t, result);
+    attempt_fini(&t);
+    managed_report(a, m, result == ATTEMPT_BUSY ? "another process is obtaining the certificate"
+                                                : NULL);
+}
+
+/* Gives a certificate that is served already to the store, once it takes it again. */
+static void save_unsaved(struct acme *a, struct managed *m)
+{
+    struct err err;
+    bool saved = stored_save(a->store, m->ca->store_name, name_of(m), &m->unsaved, &err);
+    if (saved) {
+        order_saved_delete(a->store, m->ca->store_name, name_of(m));
+        log_event(LOG_INFO, "acme", "the certificate is saved now", LOG_S("name", name_of(m)));
+    }
+    pthread_mutex_lock(&a->mutex);
+    if (saved) {
+        store_pair_fini(&m->unsaved);
+        m->has_unsaved = false;
+        m->last_error[0] = '\0';
+    } else if (m->ready && m->renew_at_ms <= clock_wall_ms()) {
+        /* The next certificate matters more than keeping this one. */
+        store_pair_fini(&m->unsaved);
+        m->has_unsaved = false;
+    }
+    m->hold_until_mono_ms = clock_mono_ms() + UNSAVED_HOLD_MS;
+    pthread_mutex_unlock(&a->mutex);
+    managed_report(a, m, NULL);
+}
+
+void managed_work(struct acme *a, struct managed *m)
+{
+    struct managed_ca *ca = m->ca;
+    struct session *session = ca->idle_count ? ca->idle[--ca->idle_count] : NULL;
+    bool save = m->has_unsaved;
+    m->busy = true;
+    ca->in_flight++;
+    pthread_mutex_unlock(&a->mutex);
+    if (save) {
+        save_unsaved(a, m);
+    } else {
+        attempt(a, m, &session);
+    }
+    pthread_mutex_lock(&a->mutex);
+    if (session && ca->idle_count < MANAGER_PER_CA_MAX) {
+        ca->idle[ca->idle_count++] = session;
+        session = NULL;
+    }
+    ca->in_flight--;
+    m->busy = false;
+    a->wake = true;
+    pthread_cond_signal(&a->main_cond);
+    if (session) {
+        pthread_mutex_unlock(&a->mutex);
+        session_free(session);
+        pthread_mutex_lock(&a->mutex);
+    }
+}
+
+void managed_free(struct managed *m)
+{
+    if (m->has_unsaved) {
+        store_pair_fini(&m->unsaved);
+    }
+    free(m->name);
+    free(m);
+}
