@@ -1,0 +1,149 @@
+#include "cmd/binder.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "proxy/base/list.h"
+#include "proxy/base/mem.h"
+#include "proxy/net/sock.h"
+
+struct bound {
+    struct list node;
+    struct addr addr;
+    unsigned worker;
+    int fd;
+};
+
+struct binder {
+    struct list bound;
+    bool has_owner;
+    unsigned uid;
+    unsigned gid;
+};
+
+struct binder *binder_new(void)
+{
+    struct binder *b = mem_zalloc(sizeof(*b));
+    list_init(&b->bound);
+    return b;
+}
+
+void binder_set_owner(struct binder *b, unsigned uid, unsigned gid)
+{
+    b->has_owner = true;
+    b->uid = uid;
+    b->gid = gid;
+}
+
+static struct bound *find(struct binder *b, const struct addr *a, unsigned worker, bool any_worker)
+{
+    LIST_EACH(node, &b->bound) {
+        struct bound *x = LIST_ENTRY(node, struct bound, node);
+        if (addr_eq(&x->addr, a) && (any_worker || x->worker == worker)) {
+            return x;
+        }
+    }
+    return NULL;
+}
+
+/* Is someone answering at this Unix socket? Otherwise its file is a dead owner's and removed. */
+static bool clear_dead_socket(const struct addr *a, struct err *err)
+{
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    bool alive = fd >= 0 && connect(fd, &a->u.sa, a->len) == 0;
+    if (fd >= 0) {
+        close(fd);
+    }
+    if (alive) {
+        errno = EADDRINUSE;
+        return err_set(err, "%s answers already: another caddis is running", a->u.un.sun_path);
+    }
+    struct stat st;
+    if (lstat(a->u.un.sun_path, &st) == 0 && S_ISSOCK(st.st_mode)) {
+        unlink(a->u.un.sun_path);
+    }
+    return true;
+}
+
+static int listen_unix(struct binder *b, const struct addr *a, struct err *err)
+{
+    if (!clear_dead_socket(a, err)) {
+        return -1;
+    }
+    mode_t old = umask(0177); /* 0600 from the moment it exists */
+    int fd = sock_listen(a, false, err);
+    int error = errno;
+    umask(old);
+    if (fd >= 0 && b->has_owner &&
+        lchown(a->u.un.sun_path, (uid_t)b->uid, (gid_t)b->gid) != 0) {
+        error = errno;
+        err_errno(err, error, "%s cannot be given to the user", a->u.un.sun_path);
+        close(fd);
+        fd = -1;
+    }
+    errno = error;
+    return fd;
+}
+
+static int open_socket(struct binder *b, const struct addr *a, struct err *err)
+{
+    if (addr_is_unix(a)) {
+        return listen_unix(b, a, err);
+    }
+    if (!find(b, a, 0, true) && !sock_probe(a, err)) {
+        return -1;
+    }
+    return sock_listen(a, false, err);
+}
+
+int binder_listen(struct binder *b, const struct addr *a, unsigned worker, struct err *err)
+{
+    struct bound *x = find(b, a, worker, false);
+    if (!x) {
+        int fd = open_socket(b, a, err);
+        if (fd < 0) {
+            return -1;
+        }
+        x = mem_zalloc(sizeof(*x));
+        x->addr = *a;
+        x->worker = worker;
+        x->fd = fd;
+        list_push_back(&b->bound, &x->node);
+    }
+    int copy = fcntl(x->fd, F_DUPFD_CLOEXEC, 0);
+    if (copy < 0) {
+        int error = errno;
+        err_errno(err, error, "a descriptor cannot be duplicated");
+        errno = error;
+    }
+    return copy;
+}
+
+static void drop(struct bound *x)
+{
+    if (addr_is_unix(&x->addr)) {
+        unlink(x->addr.u.un.sun_path);
+    }
+    close(x->fd);
+    list_remove(&x->node);
+    free(x);
+}
+
+void binder_unlisten(struct binder *b, const struct addr *a)
+{
+    struct bound *x;
+    while ((x = find(b, a, 0, true))) {
+        drop(x);
+    }
+}
+
+void binder_free(struct binder *b)
+{
+    LIST_EACH_SAFE(node, &b->bound) {
+        drop(LIST_ENTRY(node, struct bound, node));
+    }
+    free(b);
+}

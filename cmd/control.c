@@ -1,0 +1,182 @@
+#include "cmd/control.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <unistd.h>
+
+#include "proxy/base/mem.h"
+#include "proxy/net/sock.h"
+
+#define LINE_MAX_BYTES ((size_t)8192)
+#define ANSWER_MAX_BYTES ((size_t)1 << 20)
+/* How long a client may take to send its line and to read its answer. */
+#define CLIENT_TIMEOUT_S 5
+
+struct control {
+    struct watch watch;
+    int fd;
+    struct control_events events;
+};
+
+static void set_timeout(int fd, int64_t ms)
+{
+    struct timeval t = {.tv_sec = (time_t)(ms / 1000), .tv_usec = (suseconds_t)(ms % 1000) * 1000};
+    (void)setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &t, sizeof(t));
+    (void)setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &t, sizeof(t));
+}
+
+static void send_all(int fd, struct slice s)
+{
+    while (s.n) {
+        ssize_t n = send(fd, s.p, s.n, MSG_NOSIGNAL);
+        if (n < 0 && errno == EINTR) {
+            continue;
+        }
+        if (n <= 0) {
+            return;
+        }
+        s = slice_from(s, (size_t)n);
+    }
+}
+
+/* Up to a newline (cut off) or the end. */
+static bool receive_line(int fd, struct dstr *out)
+{
+    for (;;) {
+        char *at = dstr_reserve(out, 1024);
+        ssize_t n = at ? recv(fd, at, 1024, 0) : -1;
+        if (n < 0 && at && errno == EINTR) {
+            continue;
+        }
+        if (n < 0) {
+            return false;
+        }
+        size_t end = slice_find(slice_of(at, (size_t)n), '\n');
+        if (end != SLICE_NPOS) {
+            out->n += end;
+            return true;
+        }
+        out->n += (size_t)n;
+        if (n == 0) {
+            return out->n > 0;
+        }
+    }
+}
+
+static void serve_client(struct control *c, int fd)
+{
+    struct dstr line;
+    struct dstr answer;
+    dstr_init(&line, LINE_MAX_BYTES);
+    dstr_init(&answer, ANSWER_MAX_BYTES);
+    if (receive_line(fd, &line)) {
+        bool ok = c->events.handle(c->events.ctx, dstr_slice(&line), &answer);
+        send_all(fd, ok ? S("ok\n") : S("error\n"));
+        send_all(fd, dstr_slice(&answer));
+    }
+    dstr_fini(&line);
+    dstr_fini(&answer);
+}
+
+static void on_client(struct watch *w, unsigned events)
+{
+    (void)events;
+    struct control *c = container_of(w, struct control, watch);
+    int fd = accept4(c->fd, NULL, NULL, SOCK_CLOEXEC);
+    if (fd < 0) {
+        return;
+    }
+    set_timeout(fd, CLIENT_TIMEOUT_S * 1000);
+    serve_client(c, fd);
+    close(fd);
+    c->events.after(c->events.ctx);
+}
+
+struct control *control_new(struct loop *l, int listen_fd, const struct control_events *events)
+{
+    struct control *c = mem_zalloc(sizeof(*c));
+    c->fd = listen_fd;
+    c->events = *events;
+    watch_init(&c->watch, l, listen_fd, on_client);
+    watch_set(&c->watch, WATCH_READ);
+    return c;
+}
+
+void control_free(struct control *c)
+{
+    if (!c) {
+        return;
+    }
+    watch_fini(&c->watch);
+    close(c->fd);
+    free(c);
+}
+
+/* ---- the client ------------------------------------------------------------------------------------ */
+
+static int open_client(const char *path, struct err *err)
+{
+    struct addr a;
+    if (!addr_unix(slice_str(path), &a)) {
+        err_set(err, "%s is too long for a Unix socket", path);
+        return -1;
+    }
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd >= 0 && connect(fd, &a.u.sa, a.len) == 0) {
+        return fd;
+    }
+    int error = errno;
+    if (fd >= 0) {
+        close(fd);
+    }
+    if (error == ENOENT || error == ECONNREFUSED) {
+        err_set(err, "no caddis is running at %s (a Caddyfile with another `admin` socket? give it"
+                     " with --config or --address)", path);
+    } else {
+        err_errno(err, error, "%s cannot be reached", path);
+    }
+    return -1;
+}
+
+static bool receive_all(int fd, struct dstr *out)
+{
+    for (;;) {
+        char *at = dstr_reserve(out, 4096);
+        ssize_t n = at ? recv(fd, at, 4096, 0) : -1;
+        if (n < 0 && at && errno == EINTR) {
+            continue;
+        }
+        if (n <= 0) {
+            return n == 0;
+        }
+        out->n += (size_t)n;
+    }
+}
+
+bool control_ask(const char *path, struct slice line, int64_t timeout_ms, struct dstr *answer,
+                 struct err *err)
+{
+    int fd = open_client(path, err);
+    if (fd < 0) {
+        return false;
+    }
+    set_timeout(fd, timeout_ms);
+    send_all(fd, line);
+    send_all(fd, S("\n"));
+    struct dstr all;
+    dstr_init(&all, ANSWER_MAX_BYTES);
+    bool got = receive_all(fd, &all);
+    close(fd);
+    struct slice rest = dstr_slice(&all);
+    struct slice verdict = S("");
+    bool cut = rest.p && slice_cut(&rest, '\n', &verdict);
+    dstr_append(answer, rest);
+    bool ok = got && cut && slice_eq(verdict, S("ok"));
+    if (!ok) {
+        err_set(err, "%s%s", got && cut ? "refused by the caddis at " : "no answer came from ", path);
+    }
+    dstr_fini(&all);
+    return ok;
+}
