@@ -76,10 +76,15 @@ enum cf_severity { CF_WARNING, CF_ERROR };
 struct cf_diag {
     struct cf_diag *next;
     enum cf_severity severity;
-    struct cf_place at;  /* source == NULL: no place */
+    struct cf_place at;  /* source == NULL: no place; its source keeps only the name */
     size_t width;        /* bytes the caret line underlines, at least 1 */
     struct slice message;
     struct slice hint; /* "did you mean \"reverse_proxy\"?" or empty */
+    /* The line it happened in, or the part of a long one around the place. All of this is copied,
+     * so that diagnostics outlive the document they are about. */
+    struct slice excerpt;
+    size_t excerpt_from; /* bytes of the line left out in front */
+    bool excerpt_cut;    /* something is left out behind */
 };
 
 /* Collects; owned by the caller; later steps (directives, preparing) add to the same one. */
