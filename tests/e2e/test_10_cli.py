@@ -152,6 +152,16 @@ def test_run_serves_and_ends_on_sigterm(caddis):
     c.stop()
 
 
+def test_the_one_line_is_a_whole_file(caddis):
+    """One after the other: without options they share the control socket's default place."""
+    for text in ("http://localhost:{http} { respond hello }",
+                 "http://localhost:{http} < respond hello >",
+                 "http://localhost:{http}\nrespond hello"):
+        c = caddis(text, raw_file=True)
+        assert c.get().body == b"hello"
+        c.stop()
+
+
 def test_run_ends_on_sigint(caddis):
     c = caddis("http://localhost {\n\trespond hello\n}")
     c.signal(signal.SIGINT)

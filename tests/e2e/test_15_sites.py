@@ -5,6 +5,8 @@ import re
 import time
 
 import pytest
+from lib.origin import Response
+from lib.ports import free_port
 
 TWO = """
 http://one.test {
@@ -39,8 +41,6 @@ def test_longest_host_then_wildcard_then_catch_all(caddis):
 
 
 def test_ports_of_their_own(caddis):
-    from lib.ports import free_port
-
     port = free_port()
     c = caddis(f":{port} {{\n\trespond odd\n}}\nhttp://localhost {{\n\trespond usual\n}}")
     assert c.get(port=port, host="whatever").body == b"odd"
@@ -83,8 +83,7 @@ def test_redir(caddis):
 
 
 def test_header(caddis, origin):
-    o = origin(lambda request: __import__("lib.origin", fromlist=["Response"]).Response(
-        body="x", fields=[("Server", "app"), ("X-Old", "1")]))
+    o = origin(lambda r: Response(body="x", fields=[("Server", "app"), ("X-Old", "1")]))
     c = caddis(f"http://localhost {{\n\theader X-New value\n\theader {{\n\t\t-X-Old\n"
                f"\t\t+X-More a\n\t\t+X-More b\n\t}}\n\treverse_proxy {o.address}\n}}")
     answer = c.get()

@@ -24,7 +24,7 @@ FORMS = {
 @pytest.mark.parametrize("form", FORMS, ids=list(FORMS))
 def test_every_form_of_the_one_line(caddis, origin, form):
     o = origin()
-    c = caddis(FORMS[form].replace("ORIGIN", o.address), raw_file=True, args=[])
+    c = caddis(FORMS[form].replace("ORIGIN", o.address))
     assert c.get("/path?query=1").body == b"GET /path?query=1"
 
 
@@ -201,7 +201,7 @@ def test_early_answer_to_a_large_upload(caddis, scripted):
 
 def test_keep_alive_both_sides(caddis, origin):
     o = origin()
-    with caddis(SITE % o.address, args=[]).connect() as connection:
+    with caddis(SITE % o.address).connect() as connection:
         for i in range(20):
             assert connection.get(f"/{i}").body == f"GET /{i}".encode()
     assert o.connections == 1
@@ -293,7 +293,7 @@ def test_stale_origin_connection_is_retried(caddis, scripted):
         raw.send(ok + b"again")
 
     o = scripted([first, second])
-    with caddis(SITE % o.address, args=[]).connect() as connection:
+    with caddis(SITE % o.address).connect() as connection:
         assert connection.get("/1").body == b"first"
         assert connection.get("/2").body == b"again"
 
@@ -551,11 +551,18 @@ def test_round_robin(caddis, origin):
     assert [len(o.requests) for o in origins] == [3, 3, 3]
 
 
-def test_first_policy_and_failover(caddis, origin):
+def test_first(caddis, origin):
     one, two = origin(lambda r: Response(body="1")), origin(lambda r: Response(body="2"))
     c = caddis(f"http://localhost {{\n\treverse_proxy {one.address} {two.address} {{\n"
-               "\t\tlb_policy first\n\t\tlb_retries 1\n\t\tfail_duration 30s\n\t}\n}")
+               "\t\tlb_policy first\n\t}\n}")
     assert {c.get().body for _ in range(4)} == {b"1"}
+
+
+def test_another_origin_is_tried(caddis, origin):
+    one, two = origin(lambda r: Response(body="1")), origin(lambda r: Response(body="2"))
+    c = caddis(f"http://localhost {{\n\treverse_proxy {one.address} {two.address} {{\n"
+               "\t\tlb_policy round_robin\n\t\tlb_retries 1\n\t}\n}", args=["--workers", "1"])
+    assert {c.get().body for _ in range(4)} == {b"1", b"2"}
     one.stop_listening()
     one.drop_connections()
     time.sleep(0.1)

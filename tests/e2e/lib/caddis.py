@@ -52,17 +52,21 @@ def command(*args, folder=None, binary=None, env=None, timeout=60, **options):
     made = folder is None
     folder = pathlib.Path(folder or tempfile.mkdtemp(prefix="cd", dir="/tmp"))
     try:
-        done = subprocess.run(
-            [str(binary or BIN), *map(str, args)],
-            env=environment(folder, env),
-            cwd=options.pop("cwd", folder),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            timeout=timeout,
-            **options,
-        )
+        # Files, not pipes: what `start` leaves running may keep them open.
+        with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
+            done = subprocess.run(
+                [str(binary or BIN), *map(str, args)],
+                env=environment(folder, env),
+                cwd=options.pop("cwd", folder),
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=err,
+                timeout=timeout,
+                **options,
+            )
+            out.seek(0)
+            err.seek(0)
+            done.stdout, done.stderr = out.read(), err.read()
         reports = [p.read_text(errors="replace") for p in folder.glob("sanitizer*")]
         assert not reports, "\n".join(reports)
         return done
