@@ -122,6 +122,7 @@ struct cf_options {
     void *ctx;
     size_t max_bytes;  /* of all files together; 0: 16 MiB */
     size_t max_tokens; /* after imports; 0: 1,000,000 */
+    bool no_files;     /* imports may name snippets only: for text that someone else sent */
 };
 
 /* Reads and parses path and its imports ("-" is standard input). Never NULL; when d->errors is
