@@ -244,9 +244,9 @@ static void expand_range(struct expansion *x, const struct lexeme *l, struct sli
 
 /* What stands behind the first word `key` of a line of the block: the rest of its line, or what is
  * inside its braces if these are all there is. */
-static struct cursor find_key(const struct lexemes *block, struct slice key)
+static struct cursor find_key(const struct expansion *x, struct slice key)
 {
-    struct cursor all = cf_cursor(block);
+    struct cursor all = cf_cursor(x->im->block);
     struct nesting nesting = {.depth = 1};
     for (const struct lexeme *l = all.at; l < all.end; l++) {
         if (nesting.depth == 1 && l->first_on_line && slice_eq(l->token.text, key)) {
@@ -256,7 +256,12 @@ static struct cursor find_key(const struct lexemes *block, struct slice key)
             }
             bool braced = end - l >= 3 && cf_is_bare(&l[1].token, "{") &&
                           cf_is_bare(&end[-1].token, "}");
-            return braced ? (struct cursor){l + 2, end - 1} : (struct cursor){l + 1, end};
+            if (!braced) {
+                return (struct cursor){l + 1, end};
+            }
+            struct cursor inside = {l + 2, end};
+            const struct lexemes *body = cf_collect_block(x->p, &inside, &l[1].token);
+            return body ? cf_cursor(body) : (struct cursor){end, end};
         }
         follow(&nesting, l, all.end);
     }
@@ -274,7 +279,7 @@ static bool is_block_word(const struct expansion *x, const struct cf_token *t,
     if (x->im->block && whole) {
         *words = cf_cursor(x->im->block);
     } else if (x->im->block && part) {
-        *words = find_key(x->im->block, slice_upto(slice_from(t->text, 8), t->text.n - 9));
+        *words = find_key(x, slice_upto(slice_from(t->text, 8), t->text.n - 9));
     }
     return whole || part;
 }
