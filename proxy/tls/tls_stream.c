@@ -141,6 +141,7 @@ static void note_read_result(struct tls_stream *s, int result)
         return;
     }
     s->failed = true;
+    ERR_clear_error();
     tls_flush(s); /* the alert */
     s->write_failed = true;
 }
@@ -168,9 +169,7 @@ static ssize_t tls_read(struct stream *st, void *buf, size_t n)
         }
     }
     s->inside = full && !s->end && !s->truncated && !s->failed && SSL_has_pending(s->ssl) == 1;
-    if (tls_unsent(s) && !s->blocked && s->failed) {
-        tls_flush(s);
-    }
+    tls_keep(s); /* should reading have made OpenSSL write: it goes with the next write */
     ssize_t result = (ssize_t)got;
     if (got == 0 && n > 0) {
         bool over = s->end || s->truncated || s->failed;
@@ -246,6 +245,7 @@ static bool write_record(struct tls_stream *s, struct slice record)
     }
     /* The BIO never says "later", so this is the end: memory, or a failed connection. */
     s->failed = true;
+    ERR_clear_error();
     tls_flush(s);
     s->write_failed = true;
     return false;
