@@ -96,6 +96,15 @@ static const char *framing_byte(struct h1_chunked *c, char byte)
         c->state = AT_SIZE;
         c->digits = 0;
         return byte == '\n' ? NULL : "a chunk longer than its size";
+    case AT_TRAILER_START:
+        c->state = byte == '\r' ? AT_LAST_LF : AT_TRAILER;
+        if (byte == '\n') {
+            return "a line ends with LF instead of CRLF";
+        }
+        if (byte != '\r') {
+            dstr_byte(&c->trailer_text, byte);
+        }
+        return NULL;
     case AT_LAST_LF:
         c->state = AT_END;
         return byte == '\n' ? NULL : "a CR without LF";
@@ -172,11 +181,6 @@ enum h1_chunked_result h1_chunked_step(struct h1_chunked *c, struct slice in, si
             }
             *used = i + data->n;
             return H1_CHUNKED_DATA;
-        }
-        if (c->state == AT_TRAILER_START) {
-            c->state = in.p[i] == '\r' ? AT_LAST_LF : AT_TRAILER;
-            i += in.p[i] == '\r';
-            continue;
         }
         if (c->state == AT_TRAILER) {
             i += trailer_bytes(c, slice_from(in, i));
