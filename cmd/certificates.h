@@ -1,0 +1,28 @@
+/* From a configuration to the names that acme looks after, and from acme to the certificate table:
+ * the place where acme and proxy meet. */
+#ifndef CMD_CERTIFICATES_H
+#define CMD_CERTIFICATES_H
+
+#include "acme/acme.h"
+#include "proxy/server/config.h"
+#include "proxy/tls/certs.h"
+
+struct cert_plan {
+    struct arena arena;
+    struct acme_config acme; /* points into the arena and the configuration */
+    struct slice *served;    /* every name handshakes are answered for */
+    size_t served_count;
+};
+
+/* Decides who signs what. Errors (a name that cannot be on a certificate, a public wildcard) and
+ * warnings go to diags. The configuration must outlive the plan. Free with cert_plan_fini. */
+void cert_plan_init(struct cert_plan *p, const struct config *c, struct cf_diags *diags);
+void cert_plan_fini(struct cert_plan *p);
+/* Makes the table answer for the plan's names, and with `and` also for that plan's (while the
+ * change is under way); installs the user's own certificates. */
+void cert_plan_configure(const struct cert_plan *p, const struct cert_plan *also,
+                         const struct config *c, struct certs *certs);
+/* Callbacks that feed the table; ctx is the struct certs. */
+struct acme_callbacks cert_callbacks(struct certs *certs);
+
+#endif

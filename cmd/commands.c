@@ -1,0 +1,215 @@
+/* caddis stop, reload, validate, environ: the short ones. */
+#include "cmd/commands.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "cmd/certificates.h"
+#include "cmd/control.h"
+#include "cmd/load.h"
+#include "cmd/paths.h"
+
+extern char **environ;
+
+#define TEXT_MAX ((size_t)1 << 20)
+/* A reload may have to read a large configuration. */
+#define ANSWER_TIMEOUT_MS (60 * 1000)
+
+static struct {
+    const char *config;
+    const char *adapter;
+    const char *address;
+    bool force;
+    bool later;
+} args;
+
+static const struct arg table[] = {
+    {"config", 'c', ARG_TEXT, &args.config, "the Caddyfile (default: Caddyfile in this folder)"},
+    {"adapter", 'a', ARG_TEXT, &args.adapter, "caddyfile, which is the default"},
+    {"address", 0, ARG_TEXT, &args.address, "the control socket, if not the one the Caddyfile names"},
+    {"force", 'f', ARG_FLAG, &args.force, "accepted; a reload always reads everything again"},
+};
+
+static const struct arg validate_table[] = {
+    {"config", 'c', ARG_TEXT, &args.config, "the Caddyfile (default: Caddyfile in this folder; - is stdin)"},
+    {"adapter", 'a', ARG_TEXT, &args.adapter, "caddyfile, which is the default"},
+    {"envfile", 0, ARG_LATER, &args.later, ""},
+};
+
+bool adapter_allowed(const char *command, const char *adapter)
+{
+    if (!adapter || slice_eq(slice_str(adapter), S("caddyfile")) || adapter[0] == '\0') {
+        return true;
+    }
+    (void)fprintf(stderr, "caddis %s: the only adapter is caddyfile, not \"%s\"\n", command, adapter);
+    return false;
+}
+
+const char *config_or_default(const char *command, const char *config)
+{
+    if (config) {
+        return config;
+    }
+    if (access(PATHS_CADDYFILE, F_OK) == 0) {
+        return PATHS_CADDYFILE;
+    }
+    (void)fprintf(stderr,
+                  "caddis %s: there is no Caddyfile in this folder; name one with --config FILE.\n"
+                  "One line is enough:  example.com { reverse_proxy localhost:8000 }\n",
+                  command);
+    return NULL;
+}
+
+static void print_diags(const struct cf_diags *diags)
+{
+    struct dstr text;
+    dstr_init(&text, TEXT_MAX);
+    cf_diags_print(diags, &text);
+    (void)fwrite(text.p ? text.p : "", 1, text.n, stderr);
+    dstr_fini(&text);
+}
+
+/* The control socket of a caddis that runs this configuration. In a. */
+static const char *control_path(struct arena *a)
+{
+    if (args.address) {
+        struct slice path = slice_str(args.address);
+        return arena_cstr(a, slice_starts(path, S("unix/")) ? slice_from(path, 5) : path);
+    }
+    const char *config = args.config ? args.config : PATHS_CADDYFILE;
+    struct slice store = slice_str(paths_store(a));
+    struct slice admin = S("");
+    struct cf_diags diags;
+    cf_diags_init(&diags);
+    if (access(config, R_OK) == 0) {
+        struct cf_options options = {0};
+        struct cf_document *doc = cf_parse_file(config, &options, &diags);
+        const struct options *o = options_read(a, doc->options, &diags);
+        admin = arena_copy(a, o->admin_path);
+        store = o->storage_path.n ? arena_copy(a, o->storage_path) : store;
+        cf_free(doc);
+    }
+    cf_diags_fini(&diags);
+    return admin.n ? admin.p : paths_control(a, store.p);
+}
+
+/* Sends a request to the running caddis and prints what it says. */
+static int ask(const char *command, struct slice line)
+{
+    struct arena a;
+    struct dstr answer;
+    struct err err;
+    arena_init(&a, ARENA_NO_MAX);
+    dstr_init(&answer, TEXT_MAX);
+    bool ok = control_ask(control_path(&a), line, ANSWER_TIMEOUT_MS, &answer, &err);
+    (void)fwrite(answer.p ? answer.p : "", 1, answer.n, stderr);
+    if (!ok) {
+        (void)fprintf(stderr, "caddis %s: %s\n", command, err.text);
+    }
+    dstr_fini(&answer);
+    arena_fini(&a);
+    return ok ? 0 : 1;
+}
+
+int stop_command(const struct command *self, int argc, char **argv)
+{
+    if (!args_parse(self->name, table, ARRAY_LEN(table), argc, argv, NULL)) {
+        return 1;
+    }
+    return ask(self->name, S("stop"));
+}
+
+int reload_command(const struct command *self, int argc, char **argv)
+{
+    char full[PATH_MAX];
+    if (!args_parse(self->name, table, ARRAY_LEN(table), argc, argv, NULL) ||
+        !adapter_allowed(self->name, args.adapter)) {
+        return 1;
+    }
+    args.config = config_or_default(self->name, args.config);
+    if (!args.config) {
+        return 1;
+    }
+    if (!realpath(args.config, full)) {
+        (void)fprintf(stderr, "caddis reload: %s: %s\n", args.config, strerror(errno));
+        return 1;
+    }
+    struct arena a;
+    arena_init(&a, ARENA_NO_MAX);
+    int status = ask(self->name, arena_printf(&a, "reload %s", full));
+    arena_fini(&a);
+    return status;
+}
+
+int validate_command(const struct command *self, int argc, char **argv)
+{
+    if (!args_parse(self->name, validate_table, ARRAY_LEN(validate_table), argc, argv, NULL) ||
+        !adapter_allowed(self->name, args.adapter)) {
+        return 1;
+    }
+    args.config = config_or_default(self->name, args.config);
+    if (!args.config) {
+        return 1;
+    }
+    struct cf_diags diags;
+    struct cert_plan plan;
+    cf_diags_init(&diags);
+    struct config *config = load_config(args.config, &diags);
+    if (config) {
+        cert_plan_init(&plan, config, &diags);
+        cert_plan_fini(&plan);
+    }
+    bool ok = config && diags.errors == 0;
+    print_diags(&diags);
+    if (ok) {
+        printf("Valid configuration\n");
+    } else {
+        (void)fprintf(stderr, "%u error%s\n", diags.errors, diags.errors == 1 ? "" : "s");
+    }
+    config_unref(config);
+    cf_diags_fini(&diags);
+    return ok ? 0 : 1;
+}
+
+void print_environment(void)
+{
+    struct arena a;
+    char folder[PATH_MAX];
+    arena_init(&a, ARENA_NO_MAX);
+    printf("caddis.Version=%s\n", CADDIS_VERSION);
+    printf("caddis.AppDataDir=%s\n", paths_store(&a));
+    printf("caddis.ControlSocket=%s\n", paths_control(&a, paths_store(&a)));
+    printf("caddis.WorkingDir=%s\n", getcwd(folder, sizeof(folder)) ? folder : "?");
+    for (char **e = environ; *e; e++) {
+        printf("%s\n", *e);
+    }
+    (void)fflush(stdout);
+    arena_fini(&a);
+}
+
+int environ_command(const struct command *self, int argc, char **argv)
+{
+    if (!args_parse(self->name, NULL, 0, argc, argv, NULL)) {
+        return 1;
+    }
+    print_environment();
+    return 0;
+}
+
+void stop_help(void)
+{
+    args_help(table, ARRAY_LEN(table) - 1);
+}
+
+void reload_help(void)
+{
+    args_help(table, ARRAY_LEN(table));
+}
+
+void validate_help(void)
+{
+    args_help(validate_table, ARRAY_LEN(validate_table));
+}

@@ -1,0 +1,40 @@
+/* The subcommands. Each parses its own words (those behind its name) and returns the exit status:
+ * 0 done, 1 refused or failed, 2 forced to end. */
+#ifndef CMD_COMMANDS_H
+#define CMD_COMMANDS_H
+
+#include "cmd/args.h"
+
+struct command {
+    const char *name;
+    const char *summary;
+    int (*run)(const struct command *self, int argc, char **argv);
+    void (*help)(void);
+};
+
+int run_command(const struct command *self, int argc, char **argv);
+int start_command(const struct command *self, int argc, char **argv);
+int stop_command(const struct command *self, int argc, char **argv);
+int reload_command(const struct command *self, int argc, char **argv);
+int validate_command(const struct command *self, int argc, char **argv);
+int environ_command(const struct command *self, int argc, char **argv);
+int trust_command(const struct command *self, int argc, char **argv);
+int untrust_command(const struct command *self, int argc, char **argv);
+
+void run_help(void);
+void start_help(void);
+void stop_help(void);
+void reload_help(void);
+void validate_help(void);
+void trust_help(void);
+void untrust_help(void);
+
+/* "caddyfile" (or nothing) is the only adapter. False after a message. */
+NODISCARD bool adapter_allowed(const char *command, const char *adapter);
+/* The file, or the Caddyfile in the working folder when config is NULL; NULL after a message when
+ * neither is there. */
+const char *config_or_default(const char *command, const char *config);
+/* Prints paths, version and environment as `caddy environ` does. */
+void print_environment(void);
+
+#endif

@@ -1,0 +1,119 @@
+/* caddis: the command line's first word chooses what to do. */
+#include <stdio.h>
+
+#include "cmd/commands.h"
+#include "proxy/caddyfile/caddyfile.h"
+
+static int help_command(const struct command *self, int argc, char **argv);
+static int version_command(const struct command *self, int argc, char **argv);
+
+static const struct command commands[] = {
+    {"run", "serve, in the foreground", run_command, run_help},
+    {"start", "serve, in the background", start_command, start_help},
+    {"stop", "end the caddis that runs here", stop_command, stop_help},
+    {"reload", "make it take the Caddyfile as it is now, closing no connection", reload_command,
+     reload_help},
+    {"validate", "check a Caddyfile", validate_command, validate_help},
+    {"trust", "make this system trust the local CA", trust_command, trust_help},
+    {"untrust", "make it trust it no more", untrust_command, untrust_help},
+    {"environ", "print paths and environment", environ_command, NULL},
+    {"version", "print the version", version_command, NULL},
+    {"help", "print this, or a command's options", help_command, NULL},
+};
+
+static const struct command *find(struct slice name)
+{
+    for (size_t i = 0; i < ARRAY_LEN(commands); i++) {
+        if (slice_eq(slice_str(commands[i].name), name)) {
+            return &commands[i];
+        }
+    }
+    return NULL;
+}
+
+static int unknown(const char *word)
+{
+    struct slice names[ARRAY_LEN(commands)];
+    struct cf_diags diags;
+    cf_diags_init(&diags);
+    for (size_t i = 0; i < ARRAY_LEN(commands); i++) {
+        names[i] = slice_str(commands[i].name);
+    }
+    struct cf_diag *d = cf_error(&diags, NULL, "unknown command");
+    if (d) {
+        cf_did_you_mean(&diags, d, slice_str(word), names, ARRAY_LEN(names));
+    }
+    (void)fprintf(stderr, "caddis: unknown command \"%s\"", word);
+    if (d && d->hint.n) {
+        (void)fprintf(stderr, "; %.*s", SLICE_ARG(d->hint));
+    }
+    (void)fprintf(stderr, "\nTry: caddis help\n");
+    cf_diags_fini(&diags);
+    return 1;
+}
+
+static void overview(void)
+{
+    printf("caddis %s: a reverse proxy that gets its own certificates\n\n"
+           "One line in a file named Caddyfile serves a site:\n\n"
+           "    example.com { reverse_proxy localhost:8000 }\n\n"
+           "Commands:\n", CADDIS_VERSION);
+    for (size_t i = 0; i < ARRAY_LEN(commands); i++) {
+        printf("  caddis %-10s %s\n", commands[i].name, commands[i].summary);
+    }
+}
+
+static int help_command(const struct command *self, int argc, char **argv)
+{
+    (void)self;
+    if (argc == 0) {
+        overview();
+        return 0;
+    }
+    const struct command *c = find(slice_str(argv[0]));
+    if (!c) {
+        return unknown(argv[0]);
+    }
+    printf("caddis %s: %s\n", c->name, c->summary);
+    if (c->help) {
+        c->help();
+    }
+    return 0;
+}
+
+static int version_command(const struct command *self, int argc, char **argv)
+{
+    if (!args_parse(self->name, NULL, 0, argc, argv, NULL)) {
+        return 1;
+    }
+    printf("caddis %s\n", CADDIS_VERSION);
+    return 0;
+}
+
+int main(int argc, char **argv)
+{
+    if (argc < 2) {
+        overview();
+        return 0;
+    }
+    struct slice word = slice_str(argv[1]);
+    if (slice_eq(word, S("--help")) || slice_eq(word, S("-h"))) {
+        overview();
+        return 0;
+    }
+    if (slice_eq(word, S("--version")) || slice_eq(word, S("-v"))) {
+        word = S("version");
+    }
+    const struct command *c = find(word);
+    if (!c) {
+        return unknown(argv[1]);
+    }
+    for (int i = 2; i < argc; i++) {
+        struct slice option = slice_str(argv[i]);
+        if (slice_eq(option, S("--help")) || slice_eq(option, S("-h"))) {
+            char *name[] = {argv[1]};
+            return help_command(c, 1, name);
+        }
+    }
+    return c->run(c, argc - 2, argv + 2);
+}

@@ -1,0 +1,532 @@
+#include "cmd/serve.h"
+
+#include <errno.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include "cmd/certificates.h"
+#include "cmd/control.h"
+#include "cmd/link.h"
+#include "cmd/load.h"
+#include "cmd/notify.h"
+#include "cmd/paths.h"
+#include "proxy/base/log.h"
+#include "proxy/base/mem.h"
+#include "proxy/loop/jobs.h"
+#include "proxy/loop/log_writer.h"
+#include "proxy/server/server.h"
+
+#define JOB_THREADS 4
+#define JOB_QUEUE_MAX 1024
+#define ACME_STOP_MS 2000
+#define LOG_FLUSH_MS 2000
+#define DIAG_TEXT_MAX ((size_t)1 << 20)
+
+struct serving {
+    const struct serve_setup *setup;
+    struct arena arena;
+    struct loop *loop;
+    struct watch link_watch;
+    struct watch signal_watch;
+    int signal_fd;
+    struct control *control;
+    struct addr control_addr;
+    char *config_path;
+    char *store_path;
+    struct store *store;
+    struct challenge_table *challenges;
+    struct certs *certs;
+    struct jobs *jobs;
+    struct resolver *resolver;
+    struct server *server;
+    struct acme *acme;
+    struct config *config;
+    struct cert_plan plan;
+    enum link_type orders[8]; /* came while an answer was awaited */
+    size_t order_count;
+    struct task order_task;
+    bool stopping;
+};
+
+/* ---- the parent ------------------------------------------------------------------------------------- */
+
+static void tell_parent(struct serving *s, enum link_type type)
+{
+    if (s->setup->link >= 0) {
+        struct link_packet p = {.type = type};
+        (void)link_send(s->setup->link, &p, -1);
+    } else if (type == LINK_READY) {
+        notify_send("READY=1");
+    } else if (type == LINK_RELOADING) {
+        notify_reloading();
+    } else if (type == LINK_STOPPING) {
+        notify_send("STOPPING=1");
+    }
+}
+
+static void parent_gone(void)
+{
+    _exit(1); /* nobody would bind, restart or stop us */
+}
+
+/* Waits for the answer to a request; orders that come first wait for the loop. */
+static bool await_answer(struct serving *s, struct link_packet *answer, int *fd)
+{
+    for (;;) {
+        if (!link_receive(s->setup->link, answer, fd)) {
+            parent_gone();
+        }
+        if (answer->type == LINK_ANSWER) {
+            return answer->error == 0;
+        }
+        if (s->order_count < ARRAY_LEN(s->orders)) {
+            s->orders[s->order_count++] = answer->type;
+            loop_post(s->loop, &s->order_task);
+        }
+    }
+}
+
+static int listen_for(void *ctx, const struct addr *a, unsigned worker, struct err *err)
+{
+    struct serving *s = ctx;
+    if (s->setup->link < 0) {
+        return binder_listen(s->setup->binder, a, worker, err);
+    }
+    struct link_packet p = {.type = LINK_LISTEN, .addr = *a, .worker = worker};
+    int fd = -1;
+    if (!link_send(s->setup->link, &p, -1)) {
+        parent_gone();
+    }
+    if (!await_answer(s, &p, &fd)) {
+        err_set(err, "%s", p.text);
+        errno = p.error;
+        return -1;
+    }
+    return fd;
+}
+
+static void unlisten(void *ctx, const struct addr *a)
+{
+    struct serving *s = ctx;
+    if (s->setup->link < 0) {
+        binder_unlisten(s->setup->binder, a);
+        return;
+    }
+    struct link_packet p = {.type = LINK_UNLISTEN, .addr = *a};
+    (void)link_send(s->setup->link, &p, -1);
+}
+
+/* ---- configurations ------------------------------------------------------------------------------ */
+
+static void print_diags(const struct cf_diags *diags)
+{
+    struct dstr text;
+    dstr_init(&text, DIAG_TEXT_MAX);
+    cf_diags_print(diags, &text);
+    (void)!write(STDERR_FILENO, text.p ? text.p : "", text.n);
+    dstr_fini(&text);
+}
+
+static void set_log_level(const struct options *o)
+{
+    log_set_threshold(o->debug ? LOG_DEBUG : LOG_INFO);
+}
+
+/* The store may not move while the process runs. */
+static void check_store(const struct serving *s, const struct config *c, struct cf_diags *diags)
+{
+    struct slice path = c->options->storage_path;
+    if (path.n && !slice_eq(path, slice_str(s->store_path))) {
+        cf_error(diags, NULL, "the storage folder cannot change on a reload (now %s); restart caddis",
+                 s->store_path);
+    }
+}
+
+/* Takes config over as the one that runs. False: errors in diags, nothing has changed. */
+static bool apply(struct serving *s, struct config *config, struct cf_diags *diags)
+{
+    struct cert_plan plan;
+    cert_plan_init(&plan, config, diags);
+    bool ok = diags->errors == 0;
+    if (ok) {
+        cert_plan_configure(&plan, s->config ? &s->plan : NULL, config, s->certs);
+        acme_preload(s->acme, &plan.acme);
+        ok = server_apply(s->server, config, diags);
+    }
+    if (!ok) {
+        if (s->config) {
+            cert_plan_configure(&s->plan, NULL, s->config, s->certs);
+        }
+        cert_plan_fini(&plan);
+        return false;
+    }
+    cert_plan_configure(&plan, NULL, config, s->certs);
+    acme_configure(s->acme, &plan.acme);
+    cert_plan_fini(&s->plan);
+    config_unref(s->config);
+    s->plan = plan;
+    s->config = config_ref(config);
+    set_log_level(config->options);
+    return true;
+}
+
+/* Reads path and runs it. What there is to say goes to text. */
+static bool reload(struct serving *s, const char *path, struct dstr *text)
+{
+    struct cf_diags diags;
+    cf_diags_init(&diags);
+    tell_parent(s, LINK_RELOADING);
+    struct config *config = load_config(path, &diags);
+    bool ok = config != NULL;
+    if (ok) {
+        check_store(s, config, &diags);
+        ok = diags.errors == 0 && apply(s, config, &diags);
+    }
+    config_unref(config);
+    log_sinks_reopen();
+    cf_diags_print(&diags, text);
+    cf_diags_fini(&diags);
+    if (ok && path != s->config_path) {
+        free(s->config_path);
+        s->config_path = mem_dup(slice_str(path));
+    }
+    tell_parent(s, LINK_READY);
+    log_event(ok ? LOG_INFO : LOG_ERROR, "caddis",
+              ok ? "configuration reloaded" : "reload refused; the running configuration goes on",
+              LOG_Z("file", path));
+    return ok;
+}
+
+static void reload_from_file(struct serving *s)
+{
+    struct dstr text;
+    dstr_init(&text, DIAG_TEXT_MAX);
+    char *path = mem_dup(slice_str(s->config_path));
+    (void)reload(s, path, &text);
+    (void)!write(STDERR_FILENO, text.p ? text.p : "", text.n);
+    free(path);
+    dstr_fini(&text);
+}
+
+/* ---- orders --------------------------------------------------------------------------------------- */
+
+static void begin_stop(struct serving *s)
+{
+    if (s->stopping) {
+        _exit(2); /* told twice (--single; otherwise the parent ends us) */
+    }
+    s->stopping = true;
+    loop_stop(s->loop);
+}
+
+static void obey(struct serving *s, enum link_type order)
+{
+    if (order == LINK_STOP) {
+        begin_stop(s);
+    } else if (order == LINK_RELOAD && !s->stopping) {
+        reload_from_file(s);
+    }
+}
+
+static void run_orders(struct task *t)
+{
+    struct serving *s = container_of(t, struct serving, order_task);
+    while (s->order_count > 0) {
+        enum link_type order = s->orders[0];
+        s->order_count--;
+        memmove(s->orders, s->orders + 1, s->order_count * sizeof(s->orders[0]));
+        obey(s, order);
+    }
+}
+
+static void on_link(struct watch *w, unsigned events)
+{
+    (void)events;
+    struct serving *s = container_of(w, struct serving, link_watch);
+    struct link_packet p;
+    int fd;
+    if (!link_receive(s->setup->link, &p, &fd)) {
+        parent_gone();
+    }
+    if (fd >= 0) {
+        close(fd);
+    }
+    obey(s, p.type);
+}
+
+static void on_signal(struct watch *w, unsigned events)
+{
+    (void)events;
+    struct serving *s = container_of(w, struct serving, signal_watch);
+    struct signalfd_siginfo info;
+    if (read(s->signal_fd, &info, sizeof(info)) != (ssize_t)sizeof(info)) {
+        return;
+    }
+    if (info.ssi_signo == SIGHUP || info.ssi_signo == SIGUSR1) {
+        reload_from_file(s);
+    } else {
+        begin_stop(s);
+    }
+}
+
+static bool handle_control(void *ctx, struct slice line, struct dstr *answer)
+{
+    struct serving *s = ctx;
+    struct slice word;
+    struct slice rest = line;
+    (void)slice_cut(&rest, ' ', &word);
+    if (slice_eq(word, S("stop"))) {
+        dstr_append(answer, S("stopping\n"));
+        s->stopping = true;
+        return true;
+    }
+    if (slice_eq(word, S("reload")) && rest.n) {
+        char *path = mem_dup(rest);
+        bool ok = reload(s, path, answer);
+        free(path);
+        return ok;
+    }
+    if (slice_eq(word, S("ping"))) {
+        dstr_printf(answer, "caddis %s, process %d\n", CADDIS_VERSION, (int)getpid());
+        return true;
+    }
+    dstr_printf(answer, "unknown request \"%.*s\"\n", SLICE_ARG(word));
+    return false;
+}
+
+static void after_control(void *ctx)
+{
+    struct serving *s = ctx;
+    if (s->stopping) {
+        loop_stop(s->loop);
+    }
+}
+
+static void open_control(struct serving *s)
+{
+    const struct options *o = s->config->options;
+    const char *path = o->admin_path.n ? o->admin_path.p : paths_control(&s->arena, s->store_path);
+    struct err err;
+    if (o->admin_off || !addr_unix(slice_str(path), &s->control_addr)) {
+        return;
+    }
+    int fd = listen_for(s, &s->control_addr, 0, &err);
+    if (fd < 0) {
+        log_event(LOG_WARN, "caddis", "no control socket: caddis reload and stop will not reach this"
+                  " process (set `admin unix//path` to give it one of its own)",
+                  LOG_Z("reason", err.text));
+        s->control_addr.len = 0;
+        return;
+    }
+    struct control_events events = {handle_control, after_control, s};
+    s->control = control_new(s->loop, fd, &events);
+}
+
+/* ---- start and end ---------------------------------------------------------------------------------- */
+
+static unsigned core_count(void)
+{
+    cpu_set_t set;
+    int n = sched_getaffinity(0, sizeof(set), &set) == 0 ? CPU_COUNT(&set) : 1;
+    return n < 1 ? 1 : n > 1024 ? 1024 : (unsigned)n;
+}
+
+static void raise_descriptor_limit(void)
+{
+    struct rlimit files;
+    if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur < files.rlim_max) {
+        files.rlim_cur = files.rlim_max;
+        (void)setrlimit(RLIMIT_NOFILE, &files);
+    }
+}
+
+static void note_entry(void *ctx, struct slice name, bool is_folder)
+{
+    (void)name;
+    (void)is_folder;
+    *(bool *)ctx = true;
+}
+
+/* Says when a Caddy's certificates lie beside an empty store of ours. */
+static void mention_caddy(struct serving *s)
+{
+    struct err err;
+    bool ours = false;
+    const char *theirs = paths_caddy_store(&s->arena);
+    struct slice folder = arena_printf(&s->arena, "%s/certificates", theirs);
+    enum store_result r = store_list(s->store, S("certificates"), note_entry, &ours, &err);
+    if (r != STORE_FAILED && !ours && access(folder.p, R_OK) == 0) {
+        log_event(LOG_INFO, "store", "Caddy's certificates are on this machine; `storage file_system"
+                  " <folder>` uses a copy of them", LOG_Z("folder", theirs));
+    }
+}
+
+static bool open_store(struct serving *s, const struct config *c)
+{
+    struct err err;
+    struct slice path = c->options->storage_path;
+    s->store_path = mem_dup(path.n ? path
+                            : slice_str(s->setup->store_path ? s->setup->store_path
+                                                             : paths_store(&s->arena)));
+    s->store = store_open_fs(s->store_path, &err);
+    if (!s->store) {
+        (void)fprintf(stderr, "caddis: the store cannot be opened: %s\n", err.text);
+        return false;
+    }
+    if (!store_check_writable(s->store, &err)) {
+        log_event(LOG_ERROR, "store", "the store cannot be written: nothing will be ordered until it"
+                  " can; certificates that are there are served", LOG_Z("reason", err.text));
+    }
+    mention_caddy(s);
+    return true;
+}
+
+/* From here on there are threads: a sandbox would be entered just before. */
+static bool start_parts(struct serving *s, struct err *err)
+{
+    if (!log_writer_start(err)) {
+        return false;
+    }
+    struct log_sink *sink = log_sink_open("stderr", err);
+    if (!sink) {
+        return false;
+    }
+    log_set_sink(log_sink_write, sink);
+    s->challenges = challenge_table_new(s->store);
+    s->certs = certs_new();
+    s->jobs = jobs_new(JOB_THREADS, JOB_QUEUE_MAX, err);
+    if (!s->jobs) {
+        return false;
+    }
+    s->resolver = resolver_new(s->jobs);
+    struct acme_callbacks callbacks = cert_callbacks(s->certs);
+    s->acme = acme_start(s->store, s->challenges, &callbacks, err);
+    struct server_setup setup = {
+        .workers = s->setup->workers ? s->setup->workers : core_count(),
+        .certs = s->certs,
+        .challenges = s->challenges,
+        .jobs = s->jobs,
+        .resolver = s->resolver,
+        .listen = listen_for,
+        .unlisten = unlisten,
+        .ctx = s,
+    };
+    s->server = s->acme ? server_new(&setup, err) : NULL;
+    return s->server != NULL;
+}
+
+static bool start(struct serving *s)
+{
+    struct cf_diags diags;
+    struct err err = {""};
+    cf_diags_init(&diags);
+    struct config *config = load_config(s->config_path, &diags);
+    bool ok = config != NULL;
+    if (ok) {
+        set_log_level(config->options);
+        ok = open_store(s, config);
+    }
+    if (ok && !start_parts(s, &err)) {
+        (void)fprintf(stderr, "caddis: %s\n", err.text);
+        ok = false;
+    }
+    ok = ok && apply(s, config, &diags);
+    config_unref(config);
+    print_diags(&diags);
+    cf_diags_fini(&diags);
+    return ok;
+}
+
+static void watch_orders(struct serving *s)
+{
+    sigset_t set;
+    sigemptyset(&set);
+    if (s->setup->link >= 0) {
+        watch_init(&s->link_watch, s->loop, s->setup->link, on_link);
+        watch_set(&s->link_watch, WATCH_READ);
+        return;
+    }
+    sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGHUP);
+    sigaddset(&set, SIGUSR1);
+    s->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+    must(s->signal_fd >= 0);
+    watch_init(&s->signal_watch, s->loop, s->signal_fd, on_signal);
+    watch_set(&s->signal_watch, WATCH_READ);
+}
+
+static void stop(struct serving *s)
+{
+    int64_t grace_ms = s->config->options->grace_period_ms;
+    tell_parent(s, LINK_STOPPING);
+    log_event(LOG_INFO, "caddis", "stopping", LOG_I("grace_period_ms", grace_ms),
+              LOG_I("connections", server_connections(s->server)));
+    control_free(s->control);
+    if (s->control_addr.len) {
+        unlisten(s, &s->control_addr);
+    }
+    server_stop(s->server, grace_ms);
+    bool acme_ended = acme_stop(s->acme, ACME_STOP_MS);
+    log_event(LOG_INFO, "caddis", "stopped");
+    log_set_sink(NULL, NULL);
+    log_writer_stop(LOG_FLUSH_MS);
+    if (!acme_ended) {
+        _exit(0); /* its thread hangs in a look-up; it must not see memory go away */
+    }
+    resolver_free(s->resolver);
+    jobs_free(s->jobs);
+    server_free(s->server);
+    certs_free(s->certs);
+    challenge_table_free(s->challenges);
+    store_close(s->store);
+    cert_plan_fini(&s->plan);
+    config_unref(s->config);
+}
+
+int serve_main(const struct serve_setup *setup)
+{
+    struct serving s = {.setup = setup, .signal_fd = -1};
+    struct err err;
+    sigset_t all;
+    sigfillset(&all);
+    sigdelset(&all, SIGSEGV);
+    sigdelset(&all, SIGBUS);
+    sigdelset(&all, SIGFPE);
+    sigdelset(&all, SIGILL);
+    sigdelset(&all, SIGABRT);
+    sigprocmask(SIG_BLOCK, &all, NULL); /* inherited by every thread */
+    (void)signal(SIGPIPE, SIG_IGN);
+    raise_descriptor_limit();
+    arena_init(&s.arena, ARENA_NO_MAX);
+    s.config_path = mem_dup(slice_str(setup->config_path));
+    task_init(&s.order_task, run_orders);
+    s.loop = loop_new(&err);
+    if (!s.loop) {
+        (void)fprintf(stderr, "caddis: %s\n", err.text);
+        return 1;
+    }
+    if (!start(&s)) {
+        return 1;
+    }
+    open_control(&s);
+    watch_orders(&s);
+    tell_parent(&s, LINK_READY);
+    log_event(LOG_INFO, "caddis", "serving", LOG_Z("version", CADDIS_VERSION),
+              LOG_Z("config", s.config_path), LOG_Z("store", s.store_path),
+              LOG_I("sites", s.config->managed_count + s.config->own_count));
+    if (!s.stopping) {
+        loop_run(s.loop);
+    }
+    stop(&s);
+    loop_free(s.loop);
+    free(s.config_path);
+    free(s.store_path);
+    arena_fini(&s.arena);
+    return 0;
+}

@@ -1,0 +1,172 @@
+/* caddis trust and untrust: the local CA's root in the system's certificate store, and out of it. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "acme/acme.h"
+#include "cmd/commands.h"
+#include "cmd/paths.h"
+#include "proxy/server/options.h"
+
+#define ROOT_MAX_BYTES ((size_t)64 * 1024)
+
+static struct {
+    const char *config;
+    const char *adapter;
+    bool later;
+} args;
+
+static const struct arg table[] = {
+    {"config", 'c', ARG_TEXT, &args.config, "the Caddyfile that names the storage (default: Caddyfile here, if any)"},
+    {"adapter", 'a', ARG_TEXT, &args.adapter, "caddyfile, which is the default"},
+    {"ca", 0, ARG_LATER, &args.later, ""},
+    {"address", 0, ARG_LATER, &args.later, ""},
+    {"cert", 'p', ARG_LATER, &args.later, ""},
+};
+
+/* Where distributions keep added roots, and what makes them known. */
+static const struct system_store {
+    const char *folder;
+    const char *file;
+    const char *update[4];
+} systems[] = {
+    {"/usr/local/share/ca-certificates", "/usr/local/share/ca-certificates/caddis-local-ca.crt",
+     {"update-ca-certificates", NULL}},
+    {"/etc/pki/ca-trust/source/anchors", "/etc/pki/ca-trust/source/anchors/caddis-local-ca.crt",
+     {"update-ca-trust", "extract", NULL}},
+    {"/etc/ca-certificates/trust-source/anchors",
+     "/etc/ca-certificates/trust-source/anchors/caddis-local-ca.crt",
+     {"trust", "extract-compat", NULL}},
+};
+
+static const struct system_store *find_system(void)
+{
+    for (size_t i = 0; i < ARRAY_LEN(systems); i++) {
+        if (access(systems[i].folder, F_OK) == 0) {
+            return &systems[i];
+        }
+    }
+    (void)fprintf(stderr, "caddis: this system's certificate store was not found (on Debian: "
+                          "apt-get install ca-certificates)\n");
+    return NULL;
+}
+
+static bool run_update(const struct system_store *system)
+{
+    pid_t child = fork();
+    if (child == 0) {
+        char *argv[4] = {NULL};
+        for (size_t i = 0; system->update[i]; i++) {
+            argv[i] = strdup(system->update[i]);
+        }
+        execvp(argv[0], argv);
+        _exit(127);
+    }
+    int status = -1;
+    if (child < 0 || waitpid(child, &status, 0) != child || status != 0) {
+        (void)fprintf(stderr, "caddis: %s failed; is it installed, and are you root?\n",
+                      system->update[0]);
+        return false;
+    }
+    return true;
+}
+
+/* The store that the Caddyfile names, or the default one. */
+static struct store *open_store(void)
+{
+    struct arena a;
+    struct cf_diags diags;
+    struct err err;
+    arena_init(&a, ARENA_NO_MAX);
+    cf_diags_init(&diags);
+    const char *path = paths_store(&a);
+    const char *config = args.config ? args.config : PATHS_CADDYFILE;
+    if (args.config || access(config, R_OK) == 0) {
+        struct cf_options options = {0};
+        struct cf_document *doc = cf_parse_file(config, &options, &diags);
+        const struct options *o = options_read(&a, doc->options, &diags);
+        path = o->storage_path.n ? arena_cstr(&a, o->storage_path) : path;
+        cf_free(doc);
+    }
+    struct store *s = store_open_fs(path, &err);
+    if (!s) {
+        (void)fprintf(stderr, "caddis: %s\n", err.text);
+    }
+    cf_diags_fini(&diags);
+    arena_fini(&a);
+    return s;
+}
+
+static bool write_root(const char *file, struct slice pem)
+{
+    int fd = open(file, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0644);
+    bool ok = fd >= 0 && write(fd, pem.p, pem.n) == (ssize_t)pem.n;
+    ok = fd >= 0 && close(fd) == 0 && ok;
+    if (!ok) {
+        (void)fprintf(stderr, "caddis trust: %s cannot be written: %s%s\n", file, strerror(errno),
+                      geteuid() == 0 ? "" : " (this needs root: sudo caddis trust)");
+    }
+    return ok;
+}
+
+int trust_command(const struct command *self, int argc, char **argv)
+{
+    struct err err;
+    struct dstr root;
+    if (!args_parse(self->name, table, ARRAY_LEN(table), argc, argv, NULL)) {
+        return 1;
+    }
+    const struct system_store *system = find_system();
+    struct store *store = system ? open_store() : NULL;
+    if (!store) {
+        return 1;
+    }
+    dstr_init(&root, ROOT_MAX_BYTES);
+    bool ok = acme_local_root(store, &root, &err);
+    if (!ok) {
+        (void)fprintf(stderr, "caddis trust: %s\n", err.text);
+    }
+    ok = ok && write_root(system->file, dstr_slice(&root)) && run_update(system);
+    if (ok) {
+        printf("The root of the local CA in %s is now trusted by this system (%s).\n"
+               "Browsers with a store of their own (Firefox) need it imported there.\n"
+               "caddis untrust takes it out again.\n", store_path(store), system->file);
+    }
+    dstr_fini(&root);
+    store_close(store);
+    return ok ? 0 : 1;
+}
+
+int untrust_command(const struct command *self, int argc, char **argv)
+{
+    if (!args_parse(self->name, table, ARRAY_LEN(table), argc, argv, NULL)) {
+        return 1;
+    }
+    const struct system_store *system = find_system();
+    if (!system) {
+        return 1;
+    }
+    if (unlink(system->file) != 0 && errno != ENOENT) {
+        (void)fprintf(stderr, "caddis untrust: %s: %s\n", system->file, strerror(errno));
+        return 1;
+    }
+    if (!run_update(system)) {
+        return 1;
+    }
+    printf("The root of the local CA is no longer trusted by this system.\n");
+    return 0;
+}
+
+void trust_help(void)
+{
+    args_help(table, ARRAY_LEN(table));
+}
+
+void untrust_help(void)
+{
+    args_help(table, ARRAY_LEN(table));
+}
