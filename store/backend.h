@@ -11,8 +11,8 @@
 #include "store/store.h"
 
 /* The longest key, the longest part of one and the deepest nesting. */
-#define STORE_KEY_MAX ((size_t)1024)
-#define STORE_PART_MAX ((size_t)255)
+#define STORE_KEY_MAX   ((size_t)1024)
+#define STORE_PART_MAX  ((size_t)255)
 #define STORE_DEPTH_MAX 8
 /* The most names that one folder lists. */
 #define STORE_LIST_MAX ((size_t)100000)
@@ -29,13 +29,12 @@ struct store_ops {
                              struct err *err);
     enum store_result (*del)(struct store *s, struct slice key, struct err *err);
     enum store_result (*list)(struct store *s, struct slice prefix,
-                              void (*each)(void *ctx, struct slice name, bool is_folder),
-                              void *ctx, struct err *err);
+                              void (*each)(void *ctx, struct slice name, bool is_folder), void *ctx,
+                              struct err *err);
     enum store_result (*rename)(struct store *s, struct slice from, struct slice to,
                                 struct err *err);
     /* Makes `to` hold what `from` holds, replacing; durable. */
-    enum store_result (*copy)(struct store *s, struct slice from, struct slice to,
-                              struct err *err);
+    enum store_result (*copy)(struct store *s, struct slice from, struct slice to, struct err *err);
     /* Tries once. NULL: *busy says that someone else holds it, otherwise err is set. */
     struct store_lock *(*try_lock)(struct store *s, const char *safe_name, bool *busy,
                                    struct err *err);
@@ -79,7 +78,7 @@ struct store_names {
     struct store_name {
         char *name; /* owned */
         bool is_folder;
-    } *items; /* owned */
+    } * items; /* owned */
     size_t count;
     size_t cap;
 };

@@ -18,11 +18,11 @@
 #include "store/names.h"
 
 #define ENTRIES_MAX ((size_t)10000)
-#define BUCKETS ((size_t)1024)
+#define BUCKETS     ((size_t)1024)
 /* A stored entry (CertMagic adds url, status, error), and how many CAs' folders are searched. */
 #define STORED_MAX ((size_t)16384)
-#define CAS_MAX ((size_t)64)
-#define HOST_MAX ((size_t)255)
+#define CAS_MAX    ((size_t)64)
+#define HOST_MAX   ((size_t)255)
 
 struct entry {
     struct list node;
@@ -57,7 +57,8 @@ void challenge_table_free(struct challenge_table *t)
         return;
     }
     for (size_t i = 0; i < BUCKETS; i++) {
-        LIST_EACH_SAFE(it, &t->buckets[i]) {
+        LIST_EACH_SAFE(it, &t->buckets[i])
+        {
             free(LIST_ENTRY(it, struct entry, node));
         }
     }
@@ -115,7 +116,8 @@ static bool answer_valid(struct slice token, struct slice answer)
 
 static struct entry *find(struct challenge_table *t, struct slice token, uint64_t hash)
 {
-    LIST_EACH(it, &t->buckets[hash % BUCKETS]) {
+    LIST_EACH(it, &t->buckets[hash % BUCKETS])
+    {
         struct entry *e = LIST_ENTRY(it, struct entry, node);
         if (e->hash == hash && same_secret(slice_of(e->token, e->token_len), token)) {
             return e;
@@ -173,8 +175,8 @@ static bool save(struct challenge_table *t, struct slice ca, struct slice name, 
     dstr_json(&json, name);
     dstr_append(&json, S("}}"));
     bool ok = !json.failed || err_set(err, "the name of a challenge is too long");
-    ok = ok && store_put(t->store, store_challenge_key(&a, ca, name), dstr_slice(&json), err) ==
-                   STORE_OK;
+    ok = ok &&
+         store_put(t->store, store_challenge_key(&a, ca, name), dstr_slice(&json), err) == STORE_OK;
     dstr_fini(&json);
     arena_fini(&a);
     return ok;
@@ -287,9 +289,9 @@ size_t challenge_find_stored(struct challenge_table *t, struct slice host, struc
     if (store_list(t->store, S("acme"), collect_ca, &list, &ignored) == STORE_OK) {
         for (size_t i = 0; i < list.count && n == 0; i++) {
             struct slice answer;
-            struct slice key = arena_printf(&a, "acme/%.*s/challenge_tokens/%.*s.json",
-                                            SLICE_ARG(list.cas[i]),
-                                            SLICE_ARG(store_safe_name(&a, host)));
+            struct slice key =
+                arena_printf(&a, "acme/%.*s/challenge_tokens/%.*s.json", SLICE_ARG(list.cas[i]),
+                             SLICE_ARG(store_safe_name(&a, host)));
             if (load(t->store, &a, key, token, &answer)) {
                 n = answer.n;
                 memcpy(out, answer.p, n);

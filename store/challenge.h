@@ -9,7 +9,7 @@
 
 struct challenge_table; /* thread-safe */
 
-#define CHALLENGE_TOKEN_MAX ((size_t)256)
+#define CHALLENGE_TOKEN_MAX  ((size_t)256)
 #define CHALLENGE_ANSWER_MAX ((size_t)512)
 
 /* Keeps a pointer to the store (NULL: memory only). */

@@ -44,8 +44,7 @@ enum store_result fs_open_file(struct fs_store *fs, const struct fs_place *place
 enum store_result fs_fail(struct fs_store *fs, const char *what, struct slice key, int errnum,
                           struct err *err);
 
-struct store_lock *fs_try_lock(struct store *s, const char *safe_name, bool *busy,
-                               struct err *err);
+struct store_lock *fs_try_lock(struct store *s, const char *safe_name, bool *busy, struct err *err);
 void fs_unlock(struct store_lock *lock);
 
 #endif

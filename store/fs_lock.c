@@ -68,8 +68,7 @@ static enum store_result lock_place(struct fs_store *fs, const struct fs_place *
     return STORE_MISSING;
 }
 
-struct store_lock *fs_try_lock(struct store *s, const char *safe_name, bool *busy,
-                               struct err *err)
+struct store_lock *fs_try_lock(struct store *s, const char *safe_name, bool *busy, struct err *err)
 {
     struct fs_store *fs = fs_of(s);
     char key[STORE_KEY_MAX];

@@ -110,8 +110,8 @@ static enum store_result not_a_folder(struct fs_store *fs, int dir, const char *
     struct stat st;
     if ((errnum == ENOTDIR || errnum == ELOOP) &&
         fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) == 0) {
-        err_set(err, "%s/%.*s is %s, not a folder: it is not used", fs->base.path,
-                SLICE_ARG(sofar), S_ISLNK(st.st_mode) ? "a symbolic link" : "a file");
+        err_set(err, "%s/%.*s is %s, not a folder: it is not used", fs->base.path, SLICE_ARG(sofar),
+                S_ISLNK(st.st_mode) ? "a symbolic link" : "a file");
         return STORE_FAILED;
     }
     return fs_fail(fs, "open the folder", sofar, errnum, err);
@@ -134,9 +134,8 @@ enum store_result fs_open_folder(struct fs_store *fs, struct slice key, bool cre
         if (next < 0) {
             int e = errno;
             struct slice sofar = slice_upto(key, (size_t)(part.p + part.n - key.p));
-            enum store_result r = e == ENOENT && !create
-                                      ? STORE_MISSING
-                                      : not_a_folder(fs, dir, name, sofar, e, err);
+            enum store_result r =
+                e == ENOENT && !create ? STORE_MISSING : not_a_folder(fs, dir, name, sofar, e, err);
             close(dir);
             return r;
         }
@@ -162,10 +161,10 @@ enum store_result fs_find(struct fs_store *fs, struct slice key, bool create,
 
 static const char *kind_of(mode_t mode)
 {
-    return S_ISLNK(mode)    ? "a symbolic link"
-           : S_ISDIR(mode)  ? "a folder"
-           : S_ISFIFO(mode) ? "a named pipe"
-           : S_ISSOCK(mode) ? "a socket"
+    return S_ISLNK(mode)                    ? "a symbolic link"
+           : S_ISDIR(mode)                  ? "a folder"
+           : S_ISFIFO(mode)                 ? "a named pipe"
+           : S_ISSOCK(mode)                 ? "a socket"
            : S_ISCHR(mode) || S_ISBLK(mode) ? "a device"
                                             : "no regular file";
 }
@@ -173,8 +172,8 @@ static const char *kind_of(mode_t mode)
 static enum store_result refuse_kind(struct fs_store *fs, struct slice key, mode_t mode,
                                      struct err *err)
 {
-    err_set(err, "%s/%.*s is %s, not a regular file: it is not used", fs->base.path,
-            SLICE_ARG(key), kind_of(mode));
+    err_set(err, "%s/%.*s is %s, not a regular file: it is not used", fs->base.path, SLICE_ARG(key),
+            kind_of(mode));
     return STORE_FAILED;
 }
 
@@ -211,8 +210,7 @@ enum store_result fs_open_file(struct fs_store *fs, const struct fs_place *place
         fd = open_existing(place, true);
     }
     if (fd < 0) {
-        return errno == ENOENT && !for_lock ? STORE_MISSING
-                                            : fs_fail(fs, "open", key, errno, err);
+        return errno == ENOENT && !for_lock ? STORE_MISSING : fs_fail(fs, "open", key, errno, err);
     }
     if (fstat(fd, &st) != 0) {
         int e = errno;

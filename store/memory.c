@@ -38,7 +38,8 @@ static struct memory_store *of(struct store *s)
 
 static struct entry *find(struct memory_store *m, struct slice key)
 {
-    LIST_EACH(it, &m->entries) {
+    LIST_EACH(it, &m->entries)
+    {
         struct entry *e = LIST_ENTRY(it, struct entry, node);
         if (slice_eq(slice_of(e->key, e->key_len), key)) {
             return e;
@@ -72,7 +73,8 @@ static void memory_close(struct store *s)
 {
     struct memory_store *m = of(s);
     must(list_empty(&m->locks));
-    LIST_EACH_SAFE(it, &m->entries) {
+    LIST_EACH_SAFE(it, &m->entries)
+    {
         drop(m, LIST_ENTRY(it, struct entry, node));
     }
     pthread_mutex_destroy(&m->mutex);
@@ -157,7 +159,8 @@ static enum store_result memory_list(struct store *s, struct slice prefix,
     struct memory_store *m = of(s);
     struct store_names names = {0};
     pthread_mutex_lock(&m->mutex);
-    LIST_EACH(it, &m->entries) {
+    LIST_EACH(it, &m->entries)
+    {
         struct entry *e = LIST_ENTRY(it, struct entry, node);
         struct slice key = slice_of(e->key, e->key_len);
         if (prefix.n) {
@@ -220,7 +223,8 @@ static struct store_lock *memory_try_lock(struct store *s, const char *name, boo
     struct memory_lock *lock = NULL;
     pthread_mutex_lock(&m->mutex);
     *busy = false;
-    LIST_EACH(it, &m->locks) {
+    LIST_EACH(it, &m->locks)
+    {
         struct memory_lock *held = LIST_ENTRY(it, struct memory_lock, node);
         *busy = *busy || slice_eq(slice_str(held->name), slice_str(name));
     }

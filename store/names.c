@@ -85,8 +85,8 @@ struct slice store_ca_name(struct arena *a, struct slice url)
     while (hyphened.n && hyphened.p[hyphened.n - 1] == '-') {
         hyphened.n--;
     }
-    struct slice whole = arena_printf(a, "%.*s%s%.*s", SLICE_ARG(host), hyphened.n ? "-" : "",
-                                      SLICE_ARG(hyphened));
+    struct slice whole =
+        arena_printf(a, "%.*s%s%.*s", SLICE_ARG(host), hyphened.n ? "-" : "", SLICE_ARG(hyphened));
     dstr_fini(&d);
     return store_safe_name(a, whole);
 }
@@ -106,8 +106,9 @@ struct slice store_account_key(struct arena *a, struct slice ca, struct slice em
     }
     /* The folder has the whole address, the file only what is before the '@'. */
     size_t at = slice_find(email, '@');
-    struct slice user = at == SLICE_NPOS ? email : at == 0 ? slice_from(email, 1)
-                                                           : slice_upto(email, at);
+    struct slice user = at == SLICE_NPOS ? email
+                        : at == 0        ? slice_from(email, 1)
+                                         : slice_upto(email, at);
     if (user.n == 0) {
         user = slice_eq(slice_str(suffix), S(".key")) ? S("private") : S("registration");
     }

@@ -6,14 +6,15 @@
  *   locks/<operation>.lock (Caddy's; ours are locks/<operation>.caddis.lock, kernel locks)
  * and our own, which CertMagic ignores: caddis/schedule/<ca>/<name>.json (back-off, next attempt),
  * caddis/order/<ca>/<name>.{json,key} (an order under way).
- * <ca> is the directory URL's host and path with '/' as '-' ("acme-v02.api.letsencrypt.org-directory");
- * "local" is the local CA. */
+ * <ca> is the directory URL's host and path with '/' as '-'
+ * ("acme-v02.api.letsencrypt.org-directory"); "local" is the local CA. */
 #ifndef STORE_NAMES_H
 #define STORE_NAMES_H
 
 #include "proxy/base/arena.h"
 
-/* CertMagic's safe(): trimmed, lower-case, ' ' to '_', '+' to "_plus_", '*' to "wildcard_", ':' to '-',
+/* CertMagic's safe(): trimmed, lower-case, ' ' to '_', '+' to "_plus_", '*' to "wildcard_", ':' to
+ * '-',
  * ".." removed, anything outside [A-Za-z0-9_@.-] removed. Never empty, "." or ".."
  * (these get a '_' in front): a safe name is one part of a key. All functions here give an empty
  * slice when the arena is full, which every store operation refuses as a key. */
@@ -21,7 +22,8 @@ struct slice store_safe_name(struct arena *a, struct slice name);
 /* "https://acme-v02.api.letsencrypt.org/directory" -> "acme-v02.api.letsencrypt.org-directory" */
 struct slice store_ca_name(struct arena *a, struct slice directory_url);
 /* certificates/<ca>/<name>/<name><suffix>, suffix e.g. ".crt". */
-struct slice store_cert_key(struct arena *a, struct slice ca, struct slice name, const char *suffix);
+struct slice store_cert_key(struct arena *a, struct slice ca, struct slice name,
+                            const char *suffix);
 struct slice store_account_key(struct arena *a, struct slice ca, struct slice email,
                                const char *suffix);
 struct slice store_challenge_key(struct arena *a, struct slice ca, struct slice name);

@@ -42,7 +42,7 @@ struct files {
 static const struct choice {
     enum age crt, key;
 } choices[] = {
-    {NEW, NEW}, {NEW, CUR},  {CUR, CUR},  {CUR, NEW},  {CUR, PREV},
+    {NEW, NEW},  {NEW, CUR},  {CUR, CUR},  {CUR, NEW},   {CUR, PREV},
     {PREV, CUR}, {NEW, PREV}, {PREV, NEW}, {PREV, PREV},
 };
 
@@ -343,8 +343,7 @@ static bool stage(struct files *f, const struct store_pair *pair, struct err *er
            store_put(f->store, f->key[CRT][NEW], dstr_slice(&pair->chain_pem), err) == STORE_OK;
 }
 
-static enum store_result put_locked(struct files *f, const struct store_pair *pair,
-                                    struct err *err)
+static enum store_result put_locked(struct files *f, const struct store_pair *pair, struct err *err)
 {
     struct err ignored;
     if (!clear_the_way(f, err)) {
@@ -378,8 +377,7 @@ enum store_result store_pair_put(struct store *s, struct slice ca, struct slice 
     }
     if (files_init(&f, s, ca, name, err)) {
         struct err lock_err;
-        struct store_lock *lock =
-            store_lock(s, f.lock_name, LOCK_WAIT_MS, NULL, NULL, &lock_err);
+        struct store_lock *lock = store_lock(s, f.lock_name, LOCK_WAIT_MS, NULL, NULL, &lock_err);
         if (lock) {
             r = put_locked(&f, pair, err);
             store_unlock(lock);

@@ -37,7 +37,8 @@ NODISCARD enum store_result store_pair_get(struct store *s, struct slice ca, str
                                            struct store_pair *out, bool *damaged, struct err *err);
 /* STORE_OK: durable, and the next store_pair_get anywhere returns this pair. STORE_FAILED: the old
  * pair is as it was (or, if the disk failed right after the new one was whole and would not let it
- * be taken back, the new one is there after all). Takes the lock "pair_<ca>_<name>": do not hold that one. */
+ * be taken back, the new one is there after all). Takes the lock "pair_<ca>_<name>": do not hold
+ * that one. */
 NODISCARD enum store_result store_pair_put(struct store *s, struct slice ca, struct slice name,
                                            const struct store_pair *pair, struct err *err);
 

@@ -130,8 +130,7 @@ static enum store_result two_keys(struct store *s, struct slice from, struct sli
     return store_key_valid(to, false) ? op(s, from, to, err) : bad_key(s, to, err);
 }
 
-enum store_result store_rename(struct store *s, struct slice from, struct slice to,
-                               struct err *err)
+enum store_result store_rename(struct store *s, struct slice from, struct slice to, struct err *err)
 {
     return two_keys(s, from, to, s->ops->rename, err);
 }
@@ -226,8 +225,8 @@ enum store_result store_set_aside(struct store *s, struct slice key, struct err 
         }
     }
     if (r == STORE_OK && scan.count >= DAMAGED_KEPT_MAX) {
-        struct slice oldest = arena_printf(&a, "%.*s.damaged-%llu", SLICE_ARG(key),
-                                           (unsigned long long)scan.lowest);
+        struct slice oldest =
+            arena_printf(&a, "%.*s.damaged-%llu", SLICE_ARG(key), (unsigned long long)scan.lowest);
         struct err ignored;
         store_ignore(store_delete(s, oldest, &ignored)); /* one too many does no harm */
     }
@@ -342,9 +341,10 @@ bool store_check_writable(struct store *s, struct err *err)
     /* One fixed name, under a lock, so that a killed check leaves at most one file. */
     struct store_lock *lock = store_lock(s, S("write_check"), 10000, NULL, NULL, err);
     if (!lock) {
-        return err->text[0] ? false
-                            : err_set(err, "%s: another process holds locks/write_check.caddis.lock",
-                                      s->path);
+        return err->text[0]
+                   ? false
+                   : err_set(err, "%s: another process holds locks/write_check.caddis.lock",
+                             s->path);
     }
     bool ok = write_and_read_back(s, S("caddis/write-check"), err);
     store_unlock(lock);

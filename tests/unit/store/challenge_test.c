@@ -6,10 +6,10 @@
 
 #include "store/challenge.h"
 
-#define CA "ca.example-dir"
-#define TOKEN "evaGxfADs6pSRb2LAv9IZf17Dt3juxGJ-PCt92wr-oA"
+#define CA     "ca.example-dir"
+#define TOKEN  "evaGxfADs6pSRb2LAv9IZf17Dt3juxGJ-PCt92wr-oA"
 #define ANSWER TOKEN ".nP1qzpXGymHBrUEepNY9HCsQk7K8KhOypzEt62jcerQ"
-#define KEY "acme/" CA "/challenge_tokens/a.example.json"
+#define KEY    "acme/" CA "/challenge_tokens/a.example.json"
 
 static struct store *s;
 static struct challenge_table *t;
@@ -52,9 +52,9 @@ static void put_find_remove(void **state UNUSED)
     assert_true(challenge_put(t, S(CA), S("a.example"), S(TOKEN), S(ANSWER), &err));
     assert_string_equal(local(t, TOKEN), ANSWER);
     assert_string_equal(stored(t, "a.example", TOKEN), ANSWER);
-    assert_string_equal(get(s, KEY), "{\"type\":\"http-01\",\"token\":\"" TOKEN
-                                     "\",\"keyAuthorization\":\"" ANSWER
-                                     "\",\"identifier\":{\"type\":\"dns\",\"value\":\"a.example\"}}");
+    assert_string_equal(
+        get(s, KEY), "{\"type\":\"http-01\",\"token\":\"" TOKEN "\",\"keyAuthorization\":\"" ANSWER
+                     "\",\"identifier\":{\"type\":\"dns\",\"value\":\"a.example\"}}");
     /* Another instance on the same store. */
     struct challenge_table *other = challenge_table_new(s);
     assert_null(local(other, TOKEN));
@@ -80,8 +80,8 @@ static void addresses(void **state UNUSED)
     assert_string_equal(stored(t, "[2001:db8::1]", "t6"), "t6.x");
     assert_string_equal(stored(t, "2001:db8::1", "t6"), "t6.x");
     assert_string_equal(stored(t, "192.0.2.1", "t4"), "t4.x");
-    assert_non_null(strstr(get(s, "acme/" CA "/challenge_tokens/192.0.2.1.json"),
-                           "\"type\":\"ip\""));
+    assert_non_null(
+        strstr(get(s, "acme/" CA "/challenge_tokens/192.0.2.1.json"), "\"type\":\"ip\""));
 }
 
 static void memory_only(void **state UNUSED)
@@ -132,7 +132,8 @@ static void what_is_wrong_answers_nothing(void **state UNUSED)
     expect_silent("{\"type\":\"http-01\",\"token\":\"" TOKEN "\",\"keyAuthorization\":\"" ANSWER
                   "\"");
     expect_silent("{\"type\":\"http-01\",\"token\":\"x\",\"keyAuthorization\":\"" ANSWER "\"}");
-    expect_silent("{\"type\":\"http-01\",\"token\":\"" TOKEN "\",\"keyAuthorization\":\"other.x\"}");
+    expect_silent("{\"type\":\"http-01\",\"token\":\"" TOKEN
+                  "\",\"keyAuthorization\":\"other.x\"}");
     expect_silent("{\"type\":\"http-01\",\"token\":\"" TOKEN "\",\"keyAuthorization\":\"" TOKEN
                   ".\"}");
     expect_silent("{\"type\":\"http-01\",\"token\":\"" TOKEN "\",\"keyAuthorization\":\"" TOKEN
@@ -148,7 +149,8 @@ static void tokens(void **state UNUSED)
     assert_true(challenge_token_valid(S(TOKEN)));
     assert_true(challenge_token_valid(slice_of(longest, CHALLENGE_TOKEN_MAX)));
     assert_false(challenge_token_valid(slice_of(longest, CHALLENGE_TOKEN_MAX + 1)));
-    static const char *const bad[] = {"", "a/b", "..", "a b", "a.b", "a=", "a%41", "\xc3\xa9", "a\n"};
+    static const char *const bad[] = {"",   "a/b",  "..",       "a b", "a.b",
+                                      "a=", "a%41", "\xc3\xa9", "a\n"};
     for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
         assert_false(challenge_token_valid(slice_str(bad[i])));
         assert_false(challenge_put(t, S(CA), S("a"), slice_str(bad[i]), S(ANSWER), &err));
@@ -160,10 +162,10 @@ static void tokens(void **state UNUSED)
     assert_false(challenge_token_valid(slice_of("a\0b", 3)));
     answer[CHALLENGE_TOKEN_MAX] = '.';
     struct slice token = slice_of(longest, CHALLENGE_TOKEN_MAX);
-    assert_false(challenge_put(t, S(CA), S("a"), token, slice_of(answer, CHALLENGE_ANSWER_MAX + 1),
-                               &err));
-    assert_true(challenge_put(t, S(CA), S("a"), token, slice_of(answer, CHALLENGE_ANSWER_MAX),
-                              &err));
+    assert_false(
+        challenge_put(t, S(CA), S("a"), token, slice_of(answer, CHALLENGE_ANSWER_MAX + 1), &err));
+    assert_true(
+        challenge_put(t, S(CA), S("a"), token, slice_of(answer, CHALLENGE_ANSWER_MAX), &err));
     char out[CHALLENGE_ANSWER_MAX];
     assert_int_equal(challenge_find_local(t, token, out), CHALLENGE_ANSWER_MAX);
     assert_int_equal(challenge_find_stored(t, S("a"), token, out), CHALLENGE_ANSWER_MAX);

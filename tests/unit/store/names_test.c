@@ -30,7 +30,9 @@ static void safe(void **state UNUSED)
         {"a..b", "ab"},
         {"a...b", "a.b"},
         {"../../etc/passwd", "etcpasswd"},
-        {"b\xc3\xbc" "cher.example", "bcher.example"},
+        {"b\xc3\xbc"
+         "cher.example",
+         "bcher.example"},
         {"a/b\\c%2e\"'<>", "abc2e"},
         {"under_score-dash", "under_score-dash"},
         {"", "_"},
@@ -71,7 +73,8 @@ static void safe_is_always_one_part(void **state UNUSED)
 static void ca_names(void **state UNUSED)
 {
     static const char *const cases[][2] = {
-        {"https://acme-v02.api.letsencrypt.org/directory", "acme-v02.api.letsencrypt.org-directory"},
+        {"https://acme-v02.api.letsencrypt.org/directory",
+         "acme-v02.api.letsencrypt.org-directory"},
         {"https://acme-staging-v02.api.letsencrypt.org/directory",
          "acme-staging-v02.api.letsencrypt.org-directory"},
         {"https://acme.zerossl.com/v2/DV90", "acme.zerossl.com-v2-dv90"},
@@ -133,8 +136,8 @@ static void a_full_arena_gives_no_key(void **state UNUSED)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(safe), TEST(safe_is_always_one_part), TEST(ca_names), TEST(keys),
-        TEST(a_full_arena_gives_no_key),
+        TEST(safe), TEST(safe_is_always_one_part),   TEST(ca_names),
+        TEST(keys), TEST(a_full_arena_gives_no_key),
     };
     return cmocka_run_group_tests(tests, quiet, NULL);
 }

@@ -96,8 +96,19 @@ static void keys_cannot_leave(void **state)
 {
     struct store *s = ((struct fixture *)*state)->s;
     static const char *const bad[] = {
-        "",       "/",       "/etc/passwd", "../x",    "a/../../x", "a/..",  "a//b",
-        "a/",     ".",       "a/./b",       "a\nb",    "a/\x7f",    "a/b/c/d/e/f/g/h/i",
+        "",
+        "/",
+        "/etc/passwd",
+        "../x",
+        "a/../../x",
+        "a/..",
+        "a//b",
+        "a/",
+        ".",
+        "a/./b",
+        "a\nb",
+        "a/\x7f",
+        "a/b/c/d/e/f/g/h/i",
         "a/" STORE_TEMP_PREFIX "1",
     };
     for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
@@ -237,7 +248,7 @@ static void lock_names_are_safe(void **state)
 }
 
 #define THREADS 4
-#define ROUNDS 50
+#define ROUNDS  50
 
 struct contest {
     struct store *s;
@@ -317,9 +328,11 @@ static void write_check(void **state)
     assert_true(!left || !*left);
 }
 
-#define BOTH(test)                                                      \
-    cmocka_unit_test_setup_teardown(test, setup_fs, teardown),          \
-        {#test " (memory)", test, setup_memory, teardown, NULL}
+#define BOTH(test)                                                                                 \
+    cmocka_unit_test_setup_teardown(test, setup_fs, teardown),                                     \
+    {                                                                                              \
+#test " (memory)", test, setup_memory, teardown, NULL                                      \
+    }
 
 int main(void)
 {
