@@ -15,11 +15,14 @@ struct listener_events {
     void *ctx;
 };
 
-/* fd is borrowed and must stay open until listener_free. NULL: memory. */
+/* fd is borrowed and must stay open until listener_free. NULL: memory or descriptors. */
 struct listener *listener_new(struct loop *l, int fd, const struct listener_events *events);
-/* Accepts what is waiting (until EAGAIN) and stops. */
+/* Accepts what is waiting (until EAGAIN, at most 65536) and stops for good. on_accept is called
+ * from inside this call: the one exception to the rule, because fd is closed right afterwards. */
 void listener_drain(struct listener *ls);
+/* Connections wait in the kernel's backlog meanwhile. May be called from on_accept. */
 void listener_pause(struct listener *ls, bool paused);
+/* May be called from on_accept (but not during listener_drain). */
 void listener_free(struct listener *ls);
 
 #endif

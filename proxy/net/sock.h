@@ -7,17 +7,22 @@
 
 /* A listening socket: SO_REUSEADDR, SO_REUSEPORT, IPV6_V6ONLY for IPv6, backlog 4096 (as the kernel
  * clamps it), TCP_DEFER_ACCEPT where defer is true. -1 and err (which address, and for EADDRINUSE
- * which process has it if /proc tells). */
+ * which process has it if /proc tells). It is tuned as by sock_tune, and Linux hands that down to
+ * the connections it accepts: they need no call of their own. A Unix path is made with mode 0600;
+ * a socket file whose owner is dead is replaced. */
 int sock_listen(const struct addr *a, bool defer, struct err *err);
 /* Is the address free for a listener without SO_REUSEPORT? Detects another program (or another
  * caddis) on it; err as above. */
 NODISCARD bool sock_probe(const struct addr *a, struct err *err);
-/* accept4; -1 and errno. peer is filled, local left to sock_local(). */
+/* accept4; -1 and errno (never EINTR). peer is filled, local left to sock_local(). */
 int sock_accept(int listen_fd, struct addr *peer);
 void sock_local(int fd, struct addr *out);
-/* TCP_NODELAY and keepalive; failures are ignored (the peer may be gone already). */
+/* TCP_NODELAY and keepalive (15 s idle, 15 s interval, 9 probes); failures are ignored (the peer
+ * may be gone already). Only for listening sockets that were made elsewhere and inherited: what
+ * sock_listen, sock_accept and sock_connect give is tuned already. */
 void sock_tune(int fd);
-/* Begins to connect: a descriptor (errno EINPROGRESS or 0 in *pending), or -1 and errno. */
+/* Begins to connect: a tuned descriptor, *pending true while the attempt goes on (wait for
+ * writability, then sock_connect_result); or -1 and errno. */
 int sock_connect(const struct addr *a, bool *pending);
 /* After writability: 0 or the errno of the attempt. */
 int sock_connect_result(int fd);
