@@ -12,8 +12,6 @@
 #include "cmd/load.h"
 #include "cmd/paths.h"
 
-extern char **environ;
-
 #define TEXT_MAX ((size_t)1 << 20)
 /* A reload may have to read a large configuration. */
 #define ANSWER_TIMEOUT_MS (60 * 1000)

@@ -121,7 +121,8 @@ static void answer_listen(struct parent *p, const struct link_packet *ask)
     int fd = binder_listen(p->binder, &ask->addr, ask->worker, &err);
     if (fd < 0) {
         answer.error = errno ? errno : EIO;
-        (void)snprintf(answer.text, sizeof(answer.text), "%s", err.text);
+        (void)snprintf(answer.text, sizeof(answer.text), "%.*s", (int)sizeof(answer.text) - 1,
+                       err.text);
     }
     (void)link_send(p->link, &answer, fd);
     if (fd >= 0) {
