@@ -1,9 +1,10 @@
 /* Getting and renewing certificates: RFC 8555 against any ACME CA with HTTP-01, and the local CA
- * for names that no public CA will sign. One thread of its own, straight-line code per attempt.
+ * for names that no public CA will sign. On threads of its own, straight-line code per attempt.
  *
  * In:  a set of names with their issuers (acme_configure, again at every reload), a store.
  * Out: certificates, through on_certificate, and what is going on, through on_status. Both are
- *      called on the ACME thread; they must not call back into acme.
+ *      called on one of acme's threads, never two at a time; they must not call back into acme,
+ *      nor block for long.
  *
  * Promises. A name whose certificate is in the store and good is announced at once, before any
  * network traffic. Schedules (back-off, Retry-After, next renewal) live in the store and hold
@@ -38,7 +39,9 @@ struct acme_name {
 struct acme_config {
     const struct acme_name *names;
     size_t name_count;
-    int64_t renew_interval_ms; /* how often renewals are looked for; 0: 10 minutes */
+    /* How often the store is looked at for what other processes renewed; 0: 10 minutes. Our own
+     * renewals are made at their time, whatever this is. */
+    int64_t renew_interval_ms;
     int64_t local_leaf_lifetime_ms; /* 0: 12 hours */
     bool local_root_wanted;    /* make the local CA even if no name uses it */
 };
@@ -76,7 +79,8 @@ void acme_preload(struct acme *a, const struct acme_config *config);
 bool acme_stop(struct acme *a, int64_t timeout_ms);
 
 /* Must this name be signed by the local CA (localhost, *.localhost, .local, .internal,
- * .home.arpa, loopback, private and link-local addresses; any IP address for now)? */
+ * .home.arpa, names without a dot, loopback, private and link-local addresses; any IP address for
+ * now)? */
 bool acme_name_is_local(struct slice name);
 /* Can the name be on a certificate at all (caddy-behaviour 3.1.3)? */
 bool acme_name_qualifies(struct slice name);

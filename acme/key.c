@@ -89,3 +89,15 @@ void key_text_fini(struct dstr *d)
     }
     dstr_fini(d);
 }
+
+void key_fingerprint(struct slice text, char out[17])
+{
+    unsigned char digest[32];
+    unsigned n = 0;
+    must(EVP_Digest(text.n ? text.p : "", text.n, digest, &n, EVP_sha256(), NULL) == 1 && n == 32);
+    for (size_t i = 0; i < 8; i++) {
+        out[2 * i] = "0123456789abcdef"[digest[i] >> 4];
+        out[2 * i + 1] = "0123456789abcdef"[digest[i] & 15];
+    }
+    out[16] = '\0';
+}

@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <time.h>
 
+#include "acme/key.h"
 #include "acme/local_ca.h"
 #include "proxy/base/clock.h"
 #include "proxy/base/log.h"
@@ -66,9 +67,17 @@ static struct managed_ca *new_ca(struct acme *a, const struct acme_issuer *issue
     arena_init(&ca->arena, ARENA_NO_MAX);
     ca->issuer = copy_issuer(&ca->arena, issuer);
     ca->store_name = store_name_of(&ca->arena, &ca->issuer);
-    struct slice email = issuer->email.n ? issuer->email : S("default");
-    ca->record_name = arena_printf(&ca->arena, "_account_%.*s_%.*s", SLICE_ARG(email),
-                                   SLICE_ARG(slice_upto(issuer->eab_key_id, 64)));
+    /* Another account, binding or root is another record: what was refused before the
+     * configuration was mended does not hold up the mended one. */
+    struct dstr all;
+    char print[17];
+    dstr_init(&all, 65536);
+    dstr_printf(&all, "%.*s\n%.*s\n%.*s\n%.*s", SLICE_ARG(issuer->email),
+                SLICE_ARG(issuer->ca_root_file), SLICE_ARG(issuer->eab_key_id),
+                SLICE_ARG(issuer->eab_mac_key));
+    key_fingerprint(dstr_slice(&all), print);
+    key_text_fini(&all);
+    ca->record_name = arena_printf(&ca->arena, "_account_%s", print);
     must(!ca->arena.failed);
     if (issuer->kind == ACME_ISSUER_ACME) {
         managed_ca_load(a, ca);
