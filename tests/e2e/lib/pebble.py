@@ -14,7 +14,6 @@ import pathlib
 import socket
 import ssl
 import subprocess
-import threading
 import time
 import urllib.request
 
@@ -40,9 +39,10 @@ def problem(status, kind, detail, fields=()):
 
 class Pebble:
     def __init__(self, folder, http_port, tls_port, version="new", env=None, validity=None,
-                 address="127.0.0.1", **config):
+                 unresolvable=(), **config):
         """http_port, tls_port: where names are validated. validity: of certificates, in seconds.
-        address: what every name resolves to. config: further keys of Pebble's configuration."""
+        Every name is at 127.0.0.1, but for those listed as unresolvable, whose validation fails.
+        config: further keys of Pebble's configuration."""
         self.folder = folder
         self.version = version
         self.authority = Authority(folder, "test CA's own interface")
@@ -72,10 +72,12 @@ class Pebble:
         dns_flag = "-dns01" if version == "old" else "-dnsserver"
         dns = [binaries / "pebble-challtestsrv", dns_flag, f"127.0.0.1:{self.dns}", "-management",
                f"127.0.0.1:{self.dns_management}", "-http01", "", "-https01", "", "-tlsalpn01", "",
-               "-defaultIPv4", address, "-defaultIPv6", ""]
+               "-defaultIPv4", "127.0.0.1", "-defaultIPv6", ""]
         if version != "old":
             dns += ["-doh", ""]
         self.resolver = self._spawn(dns, self.dns_management)
+        for name in unresolvable:
+            self.resolver_command("set-servfail", host=name)
         self.pebble = None
         self.start()
         self.mediator = Mediator(self, server_context(crt, key))
@@ -114,10 +116,10 @@ class Pebble:
         self.mediator.finish()
         self.log.close()
 
-    def resolve(self, address):
-        """From now on every name is at this address."""
-        body = json.dumps({"ip": address}).encode()
-        url = f"http://127.0.0.1:{self.dns_management}/set-default-ipv4"
+    def resolver_command(self, command, **arguments):
+        """set-servfail, clear-servfail (host)..."""
+        url = f"http://127.0.0.1:{self.dns_management}/{command}"
+        body = json.dumps(arguments).encode()
         urllib.request.urlopen(urllib.request.Request(url, body), timeout=10).read()
 
     def roots(self):
