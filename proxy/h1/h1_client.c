@@ -325,22 +325,12 @@ void client_start_tunnel(struct h1_client *c)
     client_write(c);
 }
 
-/* Content that is known to be empty is announced only where content is expected (RFC 9110 section
- * 8.6). */
 static enum h1_framing request_framing(const struct request *out, struct slice upgrade)
 {
-    if (upgrade.n > 0) {
+    if (upgrade.n > 0 || out->content_length == 0) {
         return H1_NO_BODY;
     }
-    if (out->content_length > 0) {
-        return H1_LENGTH;
-    }
-    if (out->content_length < 0) {
-        return H1_CHUNKED;
-    }
-    bool expected = out->method == METHOD_POST || out->method == METHOD_PUT ||
-                    out->method == METHOD_PATCH;
-    return expected ? H1_LENGTH : H1_NO_BODY;
+    return out->content_length > 0 ? H1_LENGTH : H1_CHUNKED;
 }
 
 static void begin_request(struct h1_client *c, struct exchange *ex,
@@ -373,6 +363,7 @@ void h1_client_send(struct h1_client *c, struct exchange *ex, const struct reque
         return;
     }
     c->state = CLIENT_HEAD;
+    c->method = out->method;
     enum h1_framing framing = request_framing(out, upgrade);
     struct chunk *head = h1_write_request(out, framing, true, upgrade);
     if (!head) {
@@ -381,7 +372,7 @@ void h1_client_send(struct h1_client *c, struct exchange *ex, const struct reque
     }
     uint64_t length = out->content_length > 0 ? (uint64_t)out->content_length : 0;
     h1_out_start(&c->out, head, framing, length, &ex->req_body);
-    if (framing == H1_CHUNKED || length > 0) {
+    if (framing != H1_NO_BODY) {
         attach_body(c);
     }
     client_write(c);

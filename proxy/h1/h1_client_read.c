@@ -57,7 +57,7 @@ static enum h1_result read_interim(struct h1_client *c, struct h1_bad *bad)
     struct response interim = {0};
     struct h1_head head;
     enum h1_result r = h1_parse_response(h1_in_bytes(&c->in), &c->scan, &c->limits.head,
-                                         c->ex->req.method, &arena, &interim, &head, bad);
+                                         c->method, &arena, &interim, &head, bad);
     if (r == H1_DONE) {
         c->in.pos += head.head_bytes;
         c->scan = (struct h1_scan){0};
@@ -76,7 +76,7 @@ static enum h1_result read_interim(struct h1_client *c, struct h1_bad *bad)
 static bool switched_as_asked(const struct h1_client *c)
 {
     const struct field *f = fields_find_id(&c->ex->res.fields, FIELD_UPGRADE);
-    return c->upgrade.n > 0 && f && f->value.n > 0 && slice_list_has(c->upgrade, f->value);
+    return c->ex->res.status == 101 && c->upgrade.n > 0 && f && f->value.n > 0 && slice_list_has(c->upgrade, f->value);
 }
 
 static void start_body(struct h1_client *c)
@@ -103,11 +103,11 @@ static enum h1_result read_final(struct h1_client *c, struct h1_bad *bad)
 {
     struct exchange *ex = c->ex;
     enum h1_result r = h1_parse_response(h1_in_bytes(&c->in), &c->scan, &c->limits.head,
-                                         ex->req.method, &ex->arena, &ex->res, &c->head, bad);
+                                         c->method, &ex->arena, &ex->res, &c->head, bad);
     if (r != H1_DONE) {
         return r;
     }
-    if (ex->res.status == 101 && !switched_as_asked(c)) {
+    if (c->head.framing == H1_TUNNEL && !switched_as_asked(c)) {
         *bad = (struct h1_bad){502, "switched to a protocol that was not asked for"};
         return H1_BAD;
     }

@@ -287,7 +287,7 @@ static struct chunk *error_page(struct h1_server *c, int status, const char *why
         .fields = {items, ARRAY_LEN(items), ARRAY_LEN(items)},
         .content_length = (int64_t)text_bytes,
     };
-    struct chunk *page = h1_write_response(&res, H1_LENGTH, false, slice_of(NULL, 0),
+    struct chunk *page = h1_write_response(&res, H1_LENGTH, H1_CLOSE, slice_of(NULL, 0),
                                            loop_http_date(c->loop));
     if (page && chunk_room(page) < text_bytes) {
         chunk_unref(page);

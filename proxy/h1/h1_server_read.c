@@ -91,15 +91,33 @@ static void body_bad(struct h1_server *c, const char *why)
     }
 }
 
-void server_feed(struct h1_server *c)
+static void feed_tunnel(struct h1_server *c)
 {
-    if (c->tunnel && c->ex->req_body.state == BODY_STOPPED && !c->tunnel_in_done) {
-        c->tunnel_in_done = true;
-        h1_in_release(&c->in);
-        server_check_tunnel(c);
+    const char *why = NULL;
+    if (c->tunnel_in_done) {
         return;
     }
-    if (c->body_done || c->upgrade_pending || (c->tunnel && c->tunnel_in_done)) {
+    struct body *body = &c->ex->req_body;
+    if (body->state == BODY_STOPPED) { /* the origin takes no more; it may still send */
+        h1_in_release(&c->in);
+    } else {
+        (void)h1_body_in_feed(&c->body_in, &c->in, &why); /* raw bytes are never bad */
+        if (!c->eof || !h1_in_empty(&c->in)) {
+            return;
+        }
+        body_end(body, NULL);
+    }
+    c->tunnel_in_done = true;
+    server_check_tunnel(c);
+}
+
+void server_feed(struct h1_server *c)
+{
+    if (c->tunnel) {
+        feed_tunnel(c);
+        return;
+    }
+    if (c->body_done || c->upgrade_pending) {
         return;
     }
     if (!h1_in_empty(&c->in)) {
@@ -116,7 +134,7 @@ void server_feed(struct h1_server *c)
             break;
         }
     }
-    if (c->ex && !c->tunnel && c->limits->body_min_rate) {
+    if (c->ex && c->limits->body_min_rate) {
         count_body_wait(c);
         if (body_too_slow(c) && !c->started) {
             server_error(c, 408, "the request body came too slowly", END_CLIENT_SLOW);
@@ -246,9 +264,7 @@ static void read_ended(struct h1_server *c, ssize_t n)
     if (n != 0) {
         server_gone(c, END_CLIENT_GONE, n == STREAM_ERROR);
     } else if (c->tunnel) {
-        c->tunnel_in_done = true;
-        body_end(&c->ex->req_body, NULL);
-        server_check_tunnel(c);
+        feed_tunnel(c);
     } else if (!c->body_done && !c->upgrade_pending && !h1_body_in_drops(&c->body_in)) {
         server_gone(c, END_CLIENT_GONE, false);
     }

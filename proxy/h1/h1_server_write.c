@@ -169,18 +169,6 @@ void server_maybe_continue(struct h1_server *c)
 
 /* ---- the codec's operations -------- */
 
-/* HTTP/1.0 clients keep a connection only when told so. False: no space; it is then not kept. */
-static bool say_keep_alive(struct chunk *head)
-{
-    static const struct slice text = S_INIT("Connection: keep-alive\r\n\r\n");
-    if (chunk_room(head) < text.n || head->fill < 2) {
-        return false;
-    }
-    memcpy(chunk_end(head) - 2, text.p, text.n);
-    head->fill += (uint32_t)text.n - 2;
-    return true;
-}
-
 /* How the body is delimited (RFC 9112 section 6.3). */
 static enum h1_framing body_framing(const struct exchange *ex)
 {
@@ -194,15 +182,6 @@ static enum h1_framing body_framing(const struct exchange *ex)
         return H1_LENGTH;
     }
     return ex->req.version == HTTP_1_0 ? H1_UNTIL_CLOSE : H1_CHUNKED;
-}
-
-/* What the head says: HEAD is told the length that GET would get. */
-static enum h1_framing head_framing(const struct exchange *ex, enum h1_framing body)
-{
-    bool told = body == H1_NO_BODY && ex->req.method == METHOD_HEAD &&
-                ex->res.content_length >= 0 &&
-                http_status_has_body(METHOD_GET, ex->res.status);
-    return told ? H1_LENGTH : body;
 }
 
 /* The protocol of a 101: the origin's choice where the chain kept it, else the client's wish. */
@@ -220,14 +199,13 @@ static bool write_head(struct h1_server *c, enum h1_framing framing)
     struct exchange *ex = c->ex;
     bool close_framed = framing == H1_UNTIL_CLOSE;
     c->keep = c->keep && !c->draining && !close_framed && (c->body_done || rest_is_small(c));
-    struct chunk *head =
-        h1_write_response(&ex->res, head_framing(ex, framing), c->keep || ex->res.tunnel,
-                          upgrade_protocol(c), loop_http_date(c->loop));
+    enum h1_persist persist = !c->keep && !ex->res.tunnel    ? H1_CLOSE
+                              : ex->req.version == HTTP_1_0 ? H1_KEEP_AND_SAY_SO
+                                                            : H1_KEEP;
+    struct chunk *head = h1_write_response(&ex->res, framing, persist, upgrade_protocol(c),
+                                           loop_http_date(c->loop));
     if (!head) {
         return false;
-    }
-    if (c->keep && ex->req.version == HTTP_1_0) {
-        c->keep = say_keep_alive(head);
     }
     uint64_t length = ex->res.content_length > 0 ? (uint64_t)ex->res.content_length : 0;
     h1_out_start(&c->out, head, framing, length, &ex->res_body);
@@ -276,13 +254,7 @@ static void op_start_response(struct exchange *ex)
         server_write(c);
     }
     if (c->tunnel && !c->closing && c->ex) {
-        if (c->eof) { /* it half-closed already: the tunnel begins so */
-            c->tunnel_in_done = true;
-            body_end(&ex->req_body, NULL);
-            server_check_tunnel(c);
-        } else {
-            server_feed(c);
-        }
+        server_feed(c); /* what came behind the request */
     }
     server_settle(c);
 }
@@ -294,7 +266,7 @@ static void op_send_interim(struct exchange *ex, const struct response *interim)
         (interim->status == 100 && c->continue_sent)) {
         return;
     }
-    struct chunk *head = h1_write_response(interim, H1_NO_BODY, true, slice_of(NULL, 0),
+    struct chunk *head = h1_write_response(interim, H1_NO_BODY, H1_KEEP, slice_of(NULL, 0),
                                            slice_of(NULL, 0));
     if (!head) {
         return;
