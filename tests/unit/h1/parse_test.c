@@ -577,6 +577,32 @@ static void test_bad_responses(void **state)
     }
 }
 
+static void test_response_limits(void **state)
+{
+    (void)state;
+    struct slice in = S("HTTP/1.1 200 OK\r\nA: b\r\n\r\n");
+    for (size_t max = 1; max <= in.n; max++) {
+        struct parsed p = {0};
+        struct h1_scan scan = {0};
+        struct h1_limits limits = {max, 128};
+        arena_init(&p.arena, 4096);
+        /* Refused as soon as the limit is reached, before the end is there. */
+        enum h1_result want = max == in.n ? H1_DONE : H1_BAD;
+        assert_int_equal(h1_parse_response(slice_upto(in, max), &scan, &limits, METHOD_GET,
+                                           &p.arena, &p.res, &p.head, &p.bad),
+                         want);
+        done(&p);
+    }
+    struct parsed p = {0};
+    struct h1_scan scan = {0};
+    arena_init(&p.arena, 4096);
+    assert_int_equal(h1_parse_response(in, &scan, &(struct h1_limits){100, 0}, METHOD_GET,
+                                       &p.arena, &p.res, &p.head, &p.bad),
+                     H1_BAD);
+    assert_int_equal(p.bad.status, 502);
+    done(&p);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -587,7 +613,7 @@ int main(void)
         cmocka_unit_test(test_scan_position), cmocka_unit_test(test_limits),
         cmocka_unit_test(test_many_fields),   cmocka_unit_test(test_out_of_memory),
         cmocka_unit_test(test_response_framing), cmocka_unit_test(test_reason),
-        cmocka_unit_test(test_bad_responses),
+        cmocka_unit_test(test_bad_responses), cmocka_unit_test(test_response_limits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

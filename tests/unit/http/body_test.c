@@ -157,6 +157,12 @@ static void test_merge(void **state)
     assert_int_equal(c->refs, 1);
     body_push(&f->body, c, c->data, 6); /* into an empty queue: nothing to merge with */
     expect_front(&f->body, "abcdef");
+    /* Next to the last slice, but held by another chunk: each keeps its own reference. */
+    struct chunk *other = chunk_of("");
+    body_push(&f->body, other, c->data + 6, 1);
+    assert_int_equal(f->body.count, 2);
+    assert_int_equal(other->refs, 2);
+    chunk_unref(other);
     chunk_unref(c);
 }
 
