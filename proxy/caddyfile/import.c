@@ -143,9 +143,9 @@ void cf_add_snippet(struct parser *p, const struct cf_token *name, const struct 
 
 static const struct import_frame *frame_above(const struct cf_place *at)
 {
-    return at->imported_from
-               ? container_of(at->imported_from, const struct import_frame, at)
-               : NULL;
+    /* `at` is the first member; container_of would cast the const away. */
+    _Static_assert(offsetof(struct import_frame, at) == 0, "the place comes first");
+    return (const struct import_frame *)(const void *)at->imported_from;
 }
 
 /* Was this import line itself brought by what it is about to bring? */

@@ -55,17 +55,19 @@ struct parser {
     struct cf_diags *diags;
     const struct cf_options *options;
     struct map snippets; /* name -> struct snippet, in the document's arena */
+    struct map routes;   /* name -> struct cf_named_route */
     struct lexemes *lists;
     size_t bytes_left;
     size_t tokens_left;
     dev_t root_dev; /* of the first file, if it is one */
-    ino_t root_ino;
+    ino_t root_ino; /* 0: it is none */
     bool cut_off; /* a quote or heredoc ran to the end: blocks are unclosed only because of it */
     bool stopped; /* a limit was hit: said once, then everything ends */
     struct cf_site **last_site;
     struct cf_named_route **last_route;
     const struct cf_site *unbraced; /* the site without braces, if there is one */
     bool options_seen;
+    const struct cf_token *glued; /* the last word of a one-line block that ends in its closer */
 };
 
 /* What an import line says. */
@@ -110,6 +112,33 @@ const struct lexemes *cf_expand(struct parser *p, const struct import *im,
  * (an error was given). */
 const struct lexemes *cf_collect_block(struct parser *p, struct cursor *cur,
                                        const struct cf_token *opener);
+
+/* block.c */
+enum block_end { END_OF_TEXT, END_BRACE, END_ANGLE };
+
+/* The block whose directives are being read. */
+struct block {
+    enum block_end end;
+    bool one_line; /* its first directive begins on the line of the opener: ";" separates */
+    bool unbraced; /* the body of the site without braces */
+    unsigned depth;
+    const struct cf_token *opener; /* NULL: END_OF_TEXT */
+};
+
+/* Does this word open a block here? "<" does only where angle is set. */
+enum opener { OPENS_NOTHING, OPENS_BRACE, OPENS_ANGLE, OPENS_EMPTY };
+enum opener cf_opener(const struct cf_token *t, bool angle);
+/* Reads directives to the end of the block, and over its closer, onto the list. */
+void cf_parse_directives(struct parser *p, struct cursor *cur, const struct block *b,
+                         struct cf_directive ***tail);
+/* The directives of the block whose opener is at the cursor. depth is that of what it is in. */
+struct cf_directive *cf_parse_block(struct parser *p, struct cursor *cur, enum opener how,
+                                    unsigned depth);
+/* "host{": gives an error, takes the brace off the word, and says what it would have opened. */
+enum opener cf_split_glued(struct parser *p, struct cf_token *word);
+/* The import line at the cursor; its place in the text is b. */
+void cf_parse_import_line(struct parser *p, struct cursor *cur, const struct block *b,
+                          struct import *im);
 
 /* import.c */
 /* Reads a file (NULL path name "-": standard input) into a source; an error is given at `at`
