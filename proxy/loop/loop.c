@@ -19,10 +19,29 @@ void loop_read_clocks(struct loop *l)
     l->wall_ms = clock_wall_ms();
 }
 
-/* Has the highest priority: libev calls it before every other callback of the turn. */
-static void on_tick(struct ev_loop *ev UNUSED, struct ev_check *tick, int revents UNUSED)
+/* eventfd's counter cannot overflow here, and EAGAIN would mean that the loop is woken anyway. */
+static void wake(struct loop *l)
 {
-    loop_read_clocks(container_of(tick, struct loop, tick));
+    uint64_t one = 1;
+    ssize_t n;
+    do {
+        n = write(l->wake_fd, &one, sizeof(one));
+    } while (n < 0 && errno == EINTR);
+}
+
+/* Right before epoll_wait. A descriptor that epoll has just refused has an event waiting by now,
+ * and libev would sleep over it. */
+static void before_waiting(struct ev_loop *ev)
+{
+    if (UNLIKELY(ev_pending_count(ev))) {
+        wake(ev_userdata(ev));
+    }
+}
+
+/* Right after epoll_wait, before any callback. */
+static void after_waiting(struct ev_loop *ev)
+{
+    loop_read_clocks(ev_userdata(ev));
 }
 
 /* Only wakes: due timers are run from the turn. libev has stopped the alarm already. */
@@ -42,9 +61,8 @@ static void on_wake(struct watch *w, unsigned events UNUSED)
 
 static void init_watchers(struct loop *l)
 {
-    ev_check_init(&l->tick, on_tick);
-    ev_set_priority(&l->tick, EV_MAXPRI);
-    ev_check_start(l->ev, &l->tick);
+    ev_set_userdata(l->ev, l);
+    ev_set_loop_release_cb(l->ev, before_waiting, after_waiting);
     ev_timer_init(&l->alarm, on_alarm, 0., 0.);
     watch_init(&l->wake, l, l->wake_fd, on_wake);
     watch_set(&l->wake, WATCH_READ);
@@ -124,7 +142,6 @@ void loop_free(struct loop *l)
     }
     watch_fini(&l->wake);
     ev_timer_stop(l->ev, &l->alarm);
-    ev_check_stop(l->ev, &l->tick);
     ev_loop_destroy(l->ev);
     close(l->wake_fd);
     loop_timers_free(l);
@@ -154,16 +171,6 @@ void loop_run(struct loop *l)
 void loop_stop(struct loop *l)
 {
     atomic_store_explicit(&l->stop, true, memory_order_release);
-}
-
-/* eventfd's counter cannot overflow here, and EAGAIN would mean that the loop is woken anyway. */
-static void wake(struct loop *l)
-{
-    uint64_t one = 1;
-    ssize_t n;
-    do {
-        n = write(l->wake_fd, &one, sizeof(one));
-    } while (n < 0 && errno == EINTR);
 }
 
 void loop_stop_from_anywhere(struct loop *l)

@@ -28,7 +28,6 @@ struct loop {
     bool running;
     atomic_bool stop;
 
-    struct ev_check tick;  /* first callback of a turn: reads the clocks */
     struct ev_timer alarm; /* wakes the loop for the heap's top */
     int64_t alarm_key_ms;  /* what alarm is set to; INT64_MAX: not set */
     struct timer_heap heap;

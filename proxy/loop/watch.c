@@ -37,7 +37,9 @@ static void on_io(struct ev_loop *ev UNUSED, struct ev_io *io, int revents)
     struct watch *w = (struct watch *)(void *)io;
     unsigned ready = (unsigned)revents & w->events;
     if (UNLIKELY(revents & EV_ERROR)) {
-        /* libev could not add it to epoll and has stopped it. */
+        /* libev could not add it to epoll and has stopped it, but remembers its events as if it
+         * had: ev_io_set makes the next start an epoll_ctl in any case. */
+        ev_io_set(io, io->fd, 0);
         if (w->events) {
             w->on_ready(w, w->events | WATCH_ERROR);
         }
