@@ -13,7 +13,8 @@ struct h1_server;
 struct h1_server_limits {
     struct h1_limits head;
     int64_t header_timeout_ms; /* for a whole head, from its first byte (first request: from the
-                                  connection's start): 408 and close */
+                                  connection's start): 408 and close, or just close where not one
+                                  byte came */
     int64_t idle_timeout_ms;   /* between requests: close */
     int64_t body_idle_ms;      /* no byte of a wanted request body for so long: 408 and close */
     uint64_t body_min_rate;    /* bytes a second, averaged, once the body has gone on for 60 s */
@@ -26,7 +27,8 @@ struct h1_server_owner {
     void *ctx;
 };
 
-/* Takes the stream. limits, service, owner's ctx and client.listener must outlive the connection
+/* Takes the stream. The client_info of its exchanges stays valid until service->end has returned;
+ * the stream is closed, and on_close called, from a task after that. limits, service, owner's ctx and client.listener must outlive the connection
  * (service may be changed with h1_server_set_service). NULL: memory (the stream is closed). */
 struct h1_server *h1_server_new(struct stream *s, const struct h1_server_limits *limits,
                                 const struct http_service *service, struct slice scheme,

@@ -132,6 +132,39 @@ static void one_byte_at_a_time(void **state)
     assert_true(chunk_bytes_in_use() == 0);
 }
 
+/* However the bytes are cut, both sides get the same ones. */
+static void any_cut_gives_the_same(void **state)
+{
+    (void)state;
+    static const size_t sizes[] = {0, 1, 2, 3, 5, 7, 16, 61, 100, 1000};
+    static struct dstr to_origin;
+    static struct dstr to_client;
+    dstr_init(&to_origin, 1 << 20);
+    dstr_init(&to_client, 1 << 20);
+    for (size_t i = 0; i < ARRAY_LEN(sizes); i++) {
+        fx->client->read_max = sizes[i];
+        fx->client->write_max = sizes[(i + 3) % ARRAY_LEN(sizes)];
+        fx->client->again_often = i % 2;
+        lb_clear(fx->client);
+        fx_client_says("PUT /a?b HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n0123456789");
+        fx->origin->read_max = sizes[(i + 5) % ARRAY_LEN(sizes)];
+        fx_origin_says("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 201 Created\r\nDate: x\r\n"
+                       "X: y\r\nContent-Length: 12\r\n\r\nabcdefghijkl");
+        assert_int_equal(fx->idles, i + 1);
+        if (i == 0) {
+            dstr_append(&to_origin, lb_written(fx->origin));
+            dstr_append(&to_client, lb_written(fx->client));
+            assert_true(to_origin.n > 50 && to_client.n > 50);
+        }
+        assert_true(slice_eq(lb_written(fx->origin), dstr_slice(&to_origin)));
+        assert_true(slice_eq(lb_written(fx->client), dstr_slice(&to_client)));
+        lb_clear(fx->origin);
+        fx->origin->write_max = sizes[(i + 7) % ARRAY_LEN(sizes)];
+    }
+    dstr_fini(&to_origin);
+    dstr_fini(&to_client);
+}
+
 /* ---- large bodies -------- */
 
 static void large_both_ways(void **state)
@@ -681,6 +714,7 @@ int main(void)
         T(head_request),
         T(pipelined_through),
         T(one_byte_at_a_time),
+        T(any_cut_gives_the_same),
         T(large_both_ways),
         T(odd_sizes_both_ways),
         T(slow_client_stops_the_origin),

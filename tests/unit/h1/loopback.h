@@ -18,7 +18,7 @@
 #include "proxy/base/dstr.h"
 #include "proxy/net/stream.h"
 
-#define LB_MAX 8
+#define LB_MAX 64
 #define LB_BYTES_MAX ((size_t)64 << 20)
 #define LB_ROUNDS_MAX 2000000u
 

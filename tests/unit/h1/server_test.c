@@ -1,5 +1,6 @@
 /* HTTP/1 towards clients, alone: scripts of bytes in, bytes out, with a service that answers by
  * itself. */
+#include "proxy/h1/h1_server_priv.h"
 #include "tests/unit/h1/fixture.h"
 
 #define GET "GET / HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -779,6 +780,24 @@ static void slow_body(void **state)
     assert_int_equal(fx->reason, END_CLIENT_SLOW);
 }
 
+static void body_below_the_least_rate(void **state)
+{
+    (void)state;
+    fx->limits.body_min_rate = 100;
+    use(STUB_SINK);
+    fx_client_says("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n");
+    fx_client_says("abc");
+    assert_non_null(fx->ex); /* not judged in its first minute */
+    fx->server->body_waited_ms = RATE_GRACE_MS;
+    fx_many(fx->client, 'x', 6000);
+    fx_client_says("abc");
+    assert_non_null(fx->ex); /* 100 bytes a second */
+    fx->server->body_waited_ms = 2 * RATE_GRACE_MS;
+    fx_client_says("abc");
+    assert_has(fx->client, "HTTP/1.1 408 ");
+    assert_int_equal(fx->reason, END_CLIENT_SLOW);
+}
+
 static void unwanted_body_is_not_slow(void **state)
 {
     (void)state;
@@ -916,6 +935,7 @@ int main(void)
         T(silent_connection),
         T(idle_connection),
         T(slow_body),
+        T(body_below_the_least_rate),
         T(unwanted_body_is_not_slow),
         T(slow_reader),
         T(drain_idle),
