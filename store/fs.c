@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "proxy/base/clock.h"
 #include "proxy/base/mem.h"
 #include "proxy/base/rand.h"
 #include "store/fs.h"
@@ -19,7 +20,9 @@
 
 #define TEMP_NAME_BYTES 48
 /* How often a temp file lost to another writer's clean-up is made again. */
-#define TEMP_TRIES_MAX 5
+#define TEMP_TRIES_MAX 20
+/* An empty temp file younger than this is left alone. */
+#define TEMP_YOUNG_S 60
 
 /* ---- temp files ---- */
 
@@ -43,17 +46,29 @@ static int temp_open(int dir, char name[TEMP_NAME_BYTES])
         if (fd < 0) {
             return -1;
         }
-        /* Between creating and holding it another writer may have taken it for a dead one's. */
+        /* Had that taken a minute, another writer could have taken it for a dead one's. */
         struct stat st;
         bool lost = (flock(fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) ||
                     (fstat(fd, &st) == 0 && st.st_nlink == 0);
         if (!lost) {
             return fd;
         }
+        (void)fs_unlink(dir, name);
         close(fd);
     }
     errno = EAGAIN;
     return -1;
+}
+
+/* If nobody holds this temp file, is it a dead writer's? Bytes are written only while it is held,
+ * so one with bytes is. An empty one may have been made a moment ago, its writer just about to hold
+ * it. */
+static bool temp_is_dead(int fd)
+{
+    struct stat st;
+    int64_t now_s = clock_wall_ms() / 1000;
+    return fstat(fd, &st) == 0 && (st.st_size > 0 || st.st_mtime < now_s - TEMP_YOUNG_S ||
+                                   st.st_mtime > now_s + TEMP_YOUNG_S);
 }
 
 /* Removes temp files whose writers are dead. Best effort. */
@@ -73,7 +88,7 @@ static void sweep_temps(int dir)
         }
         int fd = openat(dir, e->d_name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
         if (fd >= 0) {
-            if (flock(fd, LOCK_EX | LOCK_NB) == 0) {
+            if (temp_is_dead(fd) && flock(fd, LOCK_EX | LOCK_NB) == 0) {
                 (void)fs_unlink(dir, e->d_name);
             }
             close(fd);

@@ -191,6 +191,9 @@ static void temps_of_the_dead_are_swept(void **state UNUSED)
 {
     put(s, "d/k", "v");
     write_raw(folder, "d/" STORE_TEMP_PREFIX "dead", "half");
+    write_raw(folder, "d/" STORE_TEMP_PREFIX "old", "");
+    age_temps(path_in(folder, "d"));
+    write_raw(folder, "d/" STORE_TEMP_PREFIX "young", "");
     write_raw(folder, "d/" STORE_FOREIGN_TEMP_PREFIX "caddy", "half");
     write_raw(folder, "d/" STORE_TEMP_PREFIX "alive", "half");
     int alive = open(path_in(folder, "d/" STORE_TEMP_PREFIX "alive"), O_RDONLY | O_CLOEXEC);
@@ -209,12 +212,37 @@ static void temps_of_the_dead_are_swept(void **state UNUSED)
     assert_string_equal(list(s, "d"), "k ");
     put(s, "d/k", "w");
     assert_false(exists(folder, "d/" STORE_TEMP_PREFIX "dead"));
+    assert_false(exists(folder, "d/" STORE_TEMP_PREFIX "old"));
+    assert_true(exists(folder, "d/" STORE_TEMP_PREFIX "young"));
     assert_true(exists(folder, "d/" STORE_TEMP_PREFIX "alive"));
     assert_true(exists(folder, "d/" STORE_FOREIGN_TEMP_PREFIX "caddy"));
     kill(pid, SIGKILL);
     waitpid(pid, NULL, 0);
     put(s, "d/k", "x");
     assert_false(exists(folder, "d/" STORE_TEMP_PREFIX "alive"));
+}
+
+/* A writer that is slow between making its temp file and holding it, beside another. */
+static int creations;
+
+static int slow_fchmod(const char *call)
+{
+    creations += strcmp(call, "create") == 0;
+    if (strcmp(call, "fchmod") == 0 && creations == 1) {
+        put(s, "d/other", "v"); /* sweeps */
+    }
+    return 0;
+}
+
+static void a_temp_just_made_is_not_swept(void **state UNUSED)
+{
+    creations = 0;
+    store_fs_step = slow_fchmod;
+    put(s, "d/k", "v");
+    assert_int_equal(creations, 2); /* none had to be made again */
+    store_fs_step = NULL;
+    assert_string_equal(list(s, "d"), "k other ");
+    assert_int_equal(count_names(path_in(folder, "d"), STORE_TEMP_PREFIX), 0);
 }
 
 static void put_new(void *ctx UNUSED)
@@ -239,6 +267,7 @@ static void killed_anywhere_a_put_is_whole(void **state UNUSED)
     }
     assert_true(saw_old && saw_new);
     assert_true(steps >= 6); /* create, fchmod, write, fsync, rename, fsync */
+    age_temps(path_in(folder, "a/b"));
     put(s, "a/b/k", "last");
     assert_int_equal(count_names(path_in(folder, "a/b"), STORE_TEMP_PREFIX), 0);
 }
@@ -281,6 +310,7 @@ static void fail_everywhere(int errnum, int (*hook)(const char *), const char *t
         /* Only the last step, the folder's fsync, comes after the new value is in place. */
         assert_true(strcmp(v, "old") == 0 || strstr(err.text, "durable"));
     }
+    age_temps(path_in(folder, "a/b"));
     put(s, "a/b/k", "works again");
     assert_int_equal(count_names(path_in(folder, "a/b"), STORE_TEMP_PREFIX), 0);
     assert_int_equal(open_descriptors(), descriptors);
@@ -494,6 +524,7 @@ int main(void)
         TEST(linked_folders_are_refused),
         TEST(linked_lock_files_are_refused),
         TEST(temps_of_the_dead_are_swept),
+        TEST(a_temp_just_made_is_not_swept),
         TEST(killed_anywhere_a_put_is_whole),
         TEST(killed_anywhere_a_first_put_is_whole),
         TEST(failing_disks),

@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -89,6 +90,20 @@ static inline int count_names(const char *folder, const char *part)
     }
     closedir(d);
     return n;
+}
+
+/* Makes the temp files in a folder of the store an hour old: an empty one is not swept before. */
+static inline void age_temps(const char *in)
+{
+    DIR *d = opendir(in);
+    assert_non_null(d);
+    struct timespec old[2] = {{.tv_sec = time(NULL) - 3600}, {.tv_sec = time(NULL) - 3600}};
+    for (struct dirent *e; (e = readdir(d));) {
+        if (strstr(e->d_name, STORE_TEMP_PREFIX)) {
+            assert_int_equal(utimensat(dirfd(d), e->d_name, old, AT_SYMLINK_NOFOLLOW), 0);
+        }
+    }
+    closedir(d);
 }
 
 static inline int open_descriptors(void)

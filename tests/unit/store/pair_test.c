@@ -212,6 +212,7 @@ static void killed_anywhere_a_renewal_is_whole(void **state UNUSED)
         expect_pair(is_new ? "new" : "old");
         assert_int_equal(count_names(path_in(folder, FOLDER), "damaged"), 0);
         assert_string_equal(get(s, FILE_OF(".json")), is_new ? "{\"id\":\"new\"}" : "{}");
+        age_temps(path_in(folder, FOLDER));
         must_put("next");
         expect_caddy("next");
         expect_pair("next");
