@@ -192,7 +192,7 @@ static void expand_word(struct expansion *x, struct cf_token *t)
         text = slice_from(text, at + length);
     }
     dstr_append(&d, text);
-    charge_bytes(x, t, d.n);
+    charge_bytes(x, t, d.failed ? SIZE_MAX : d.n);
     if (!x->p->stopped) {
         t->text = arena_copy(&x->p->doc->arena, dstr_slice(&d));
         t->quote = quote;
@@ -301,44 +301,53 @@ static const struct lexeme *skip_definition(const struct lexeme *l, const struct
     return l;
 }
 
+static void splice_words(struct expansion *x, struct cursor words, bool first_on_line)
+{
+    for (bool first = true; words.at < words.end && !x->p->stopped; words.at++, first = false) {
+        struct lexeme word = *words.at;
+        word.first_on_line = first ? first_on_line : word.first_on_line;
+        cf_lexemes_add(x->p, x->out, word);
+    }
+}
+
+static void expand_lexeme(struct expansion *x, struct lexeme item)
+{
+    struct cursor words;
+    struct slice from;
+    struct slice to;
+    item.token.at.imported_from = &x->frame->at;
+    if (is_block_word(x, &item.token, &words)) {
+        splice_words(x, words, item.first_on_line);
+        return;
+    }
+    if (item.token.quote == CF_BARE && is_range(item.token.text, &from, &to)) {
+        expand_range(x, &item, from, to);
+        return;
+    }
+    if (find_args(item.token.text) != SLICE_NPOS) {
+        expand_word(x, &item.token);
+    }
+    cf_lexemes_add(x->p, x->out, item);
+}
+
 const struct lexemes *cf_expand(struct parser *p, const struct import *im,
                                 const struct lexemes *in, const struct import_frame *frame)
 {
     struct expansion x = {p, im, frame, cf_lexemes_new(p)};
     struct cursor all = cf_cursor(in);
-    bool owes_line = false; /* a {block} that began its line was empty */
+    bool owes_line = false; /* what began the line turned out to be nothing */
     for (const struct lexeme *l = all.at; l < all.end && !p->stopped;) {
         const struct lexeme *verbatim = frame->snippet ? l : skip_definition(l, all.end);
-        for (; l < verbatim; l++) {
-            cf_lexemes_add(p, x.out, *l);
+        if (l < verbatim) {
+            for (; l < verbatim && !p->stopped; l++) {
+                cf_lexemes_add(p, x.out, *l);
+            }
+            continue; /* another definition may follow */
         }
-        if (l == all.end) {
-            break;
-        }
+        size_t before = x.out->count;
         struct lexeme item = *l++;
         item.first_on_line |= owes_line;
-        item.token.at.imported_from = &frame->at;
-        struct cursor words;
-        struct slice from;
-        struct slice to;
-        size_t before = x.out->count;
-        if (is_block_word(&x, &item.token, &words)) {
-            for (bool first = item.first_on_line; words.at < words.end; words.at++) {
-                struct lexeme word = *words.at;
-                word.first_on_line = x.out->count == before ? first : word.first_on_line;
-                cf_lexemes_add(p, x.out, word);
-                if (p->stopped) {
-                    break;
-                }
-            }
-        } else if (item.token.quote == CF_BARE && is_range(item.token.text, &from, &to)) {
-            expand_range(&x, &item, from, to);
-        } else {
-            if (find_args(item.token.text) != SLICE_NPOS) {
-                expand_word(&x, &item.token);
-            }
-            cf_lexemes_add(p, x.out, item);
-        }
+        expand_lexeme(&x, item);
         owes_line = item.first_on_line && x.out->count == before;
     }
     return p->stopped ? NULL : x.out;

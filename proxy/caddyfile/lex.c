@@ -138,6 +138,16 @@ static void finish(struct lexer *l, struct lexeme *item, struct slice text)
 
 /* ---- quotes -------------------------------------------------------------------------------- */
 
+static void unterminated(struct lexer *l, const struct lexeme *item, const char *what)
+{
+    struct cf_diag *diag = cf_error(l->p->diags, &item->token,
+                                    "the %s that opens here is never closed", what);
+    if (diag) {
+        diag->width = 1;
+    }
+    l->p->cut_off = true;
+}
+
 /* In "..." only \" is an escape; every other backslash stays, together with what follows it, so
  * that a pair of backslashes in front of the closing quote does not hide it. */
 static void lex_double(struct lexer *l)
@@ -162,8 +172,7 @@ static void lex_double(struct lexer *l)
             new_line(l, l->i + 1);
         }
     }
-    cf_error(l->p->diags, &item.token, "the quote that opens here is never closed");
-    l->p->cut_off = true;
+    unterminated(l, &item, "quote");
 }
 
 static void lex_backtick(struct lexer *l)
@@ -181,8 +190,7 @@ static void lex_backtick(struct lexer *l)
             new_line(l, l->i + 1);
         }
     }
-    cf_error(l->p->diags, &item.token, "the backtick that opens here is never closed");
-    l->p->cut_off = true;
+    unterminated(l, &item, "backtick");
 }
 
 /* ---- heredocs ------------------------------------------------------------------------------ */

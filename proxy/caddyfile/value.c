@@ -137,7 +137,9 @@ bool cf_parse_duration(struct slice text, int64_t *ms)
         any = true;
     }
     /* Rounded up: in most options 0 means "off", which a tiny positive time must not become. */
-    *ms = (int64_t)((total_ns + 999999) / 1000000);
+    if (any) {
+        *ms = (int64_t)((total_ns + 999999) / 1000000);
+    }
     return any;
 }
 
