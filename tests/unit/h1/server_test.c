@@ -738,7 +738,11 @@ static void slow_head(void **state)
     (void)state;
     fx->limits.header_timeout_ms = 60;
     restart();
+    int64_t deadline = fx->server->read_deadline_ms;
+    bool never = false;
+    assert_false(lb_run_until(&fx->net, &never, 10));
     fx_client_says("GET / HT");
+    assert_true(deadline > 0 && fx->server->read_deadline_ms == deadline); /* from the start */
     assert_false(fx->client->shut);
     assert_true(lb_run_until(&fx->net, &fx->client->shut, 3000));
     assert_has(fx->client, "HTTP/1.1 408 ");
