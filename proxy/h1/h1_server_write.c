@@ -198,7 +198,8 @@ static bool write_head(struct h1_server *c, enum h1_framing framing)
 {
     struct exchange *ex = c->ex;
     bool close_framed = framing == H1_UNTIL_CLOSE;
-    c->keep = c->keep && !c->draining && !close_framed && (c->body_done || rest_is_small(c));
+    c->keep = c->keep && !c->draining && !close_framed && (c->body_done || rest_is_small(c)) &&
+              !fields_have_token(&ex->res.fields, FIELD_CONNECTION, S("close"));
     enum h1_persist persist = !c->keep && !ex->res.tunnel    ? H1_CLOSE
                               : ex->req.version == HTTP_1_0 ? H1_KEEP_AND_SAY_SO
                                                             : H1_KEEP;

@@ -175,7 +175,7 @@ static void on_head(void *ctx)
         (protocol.n &&
          !fields_add_id(fields, &ex->arena, FIELD_UPGRADE, S("Upgrade"), protocol))) {
         body_stop(&ex->res_body, END_NO_MEMORY);
-        ex->codec->reset(ex, END_NO_MEMORY);
+        exchange_reset(ex, END_NO_MEMORY);
         return;
     }
     exchange_respond(ex);

@@ -322,28 +322,36 @@ static void respond(struct exchange *ex)
     if (ex->res.tunnel && p) {
         detach(p); /* a tunnel may live for days */
     }
-    ex->codec->start_response(ex);
+    if (!exchange_start_response(ex)) {
+        return;
+    }
     if (p && p->config && p->config != slot_of(ex)->worker->current) {
         detach(p); /* the configuration was replaced meanwhile */
     }
 }
 
-static void end(struct exchange *ex)
+static void write_log(struct pin *p)
 {
-    struct pin *p = pin_of(ex);
-    if (!p) {
-        return;
-    }
     const struct log_config *log = p->detached_log ? p->detached_log
                                    : p->site       ? p->site->settings.log
                                                    : NULL;
     if (log) {
-        access_log_write(log, ex, clock_mono_us());
+        access_log_write(log, p->ex, clock_mono_us());
     }
     if (p->detached_log) {
         log_sink_unref(p->detached_log->sink);
     }
-    let_go(p);
+}
+
+/* The codec is done; the chain lets go of the configuration and of the exchange. */
+static void end(struct exchange *ex)
+{
+    struct pin *p = pin_of(ex);
+    if (p) {
+        write_log(p);
+        let_go(p);
+    }
+    exchange_release(ex);
 }
 
 const struct http_service dispatch_service = {begin, respond, end};
