@@ -9,7 +9,7 @@
 
 #define ARGS_MAX 100000 /* largest index that is read as a number */
 
-/* ---- finding the end of a block -------------------------------------------------------------- */
+/* ---- finding the end of a block ---------------------------------------------------------- */
 
 struct open_block {
     bool angle;
@@ -94,7 +94,7 @@ const struct lexemes *cf_collect_block(struct parser *p, struct cursor *cur,
     return NULL;
 }
 
-/* ---- arguments in words ---------------------------------------------------------------------- */
+/* ---- arguments in words ------------------------------------------------------------------ */
 
 struct expansion {
     struct parser *p;
@@ -204,7 +204,7 @@ static void expand_word(struct expansion *x, struct cf_token *t)
     }
 }
 
-/* ---- words that become several --------------------------------------------------------------- */
+/* ---- words that become several ----------------------------------------------------------- */
 
 /* "{args[from:to]}", each bound may be missing. */
 static bool is_range(struct slice text, struct slice *from, struct slice *to)
@@ -248,6 +248,9 @@ static struct cursor find_key(const struct expansion *x, struct slice key)
 {
     struct cursor all = cf_cursor(x->im->block);
     struct nesting nesting = {.depth = 1};
+    /* Looking through a large block again and again is work too. */
+    size_t cost = x->im->block->count / 16;
+    x->p->tokens_left -= cost < x->p->tokens_left ? cost : x->p->tokens_left;
     for (const struct lexeme *l = all.at; l < all.end; l++) {
         if (nesting.depth == 1 && l->first_on_line && slice_eq(l->token.text, key)) {
             const struct lexeme *end = l + 1;

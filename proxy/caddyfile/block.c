@@ -102,7 +102,7 @@ static struct cf_token *take_words(struct parser *p, struct cursor *cur, const s
     return words;
 }
 
-/* ---- blocks ---------------------------------------------------------------------------------- */
+/* ---- blocks ------------------------------------------------------------------------------ */
 
 /* A directive whose name looks like a site address: the sign of a missing "}". */
 static const struct cf_token *looks_like_site(const struct cf_directive *d)
@@ -178,7 +178,7 @@ static bool take_end(struct parser *p, struct cursor *cur, const struct block *b
     return true;
 }
 
-/* ---- directives ------------------------------------------------------------------------------ */
+/* ---- directives -------------------------------------------------------------------------- */
 
 static void set_block(struct parser *p, struct cursor *cur, const struct block *b,
                       enum opener how, struct cf_directive *d)

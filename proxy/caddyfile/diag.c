@@ -30,7 +30,7 @@ void cf_diags_fini(struct cf_diags *d)
     cf_diags_init(d);
 }
 
-/* ---- collecting ---------------------------------------------------------------------------- */
+/* ---- collecting -------------------------------------------------------------------------- */
 
 /* The line of the text in which `at` lies, without its end. */
 static struct slice line_of(const struct cf_place *at)
@@ -147,7 +147,7 @@ struct cf_diag *cf_warning(struct cf_diags *d, const struct cf_token *at, const 
     return diag;
 }
 
-/* ---- suggestions --------------------------------------------------------------------------- */
+/* ---- suggestions ------------------------------------------------------------------------- */
 
 static unsigned least(unsigned a, unsigned b)
 {
@@ -208,7 +208,7 @@ void cf_did_you_mean(struct cf_diags *d, struct cf_diag *diag, struct slice word
     }
 }
 
-/* ---- printing ------------------------------------------------------------------------------ */
+/* ---- printing ---------------------------------------------------------------------------- */
 
 /* Length of the UTF-8 character at the front of s (RFC 3629), 0 if it is none. */
 static size_t utf8_length(struct slice s, uint32_t *code)

@@ -21,23 +21,28 @@ static const char *look_up(const struct cf_options *options, struct slice name)
     return options && options->getenv ? options->getenv(options->ctx, text) : getenv(text);
 }
 
-/* The default counts only where the variable is not set: set but empty stays empty. */
-static struct slice value_of(const struct cf_options *options, struct slice inside)
+/* The default counts only where the variable is not set: set but empty stays empty. Without either
+ * it is nothing, and noted. */
+static void append_value(struct dstr *d, const struct cf_options *options, struct slice inside,
+                         struct cf_unset *unset)
 {
     struct slice rest = inside;
-    struct slice name;
-    if (!slice_cut(&rest, ':', &name)) {
-        return S("");
-    }
+    struct slice name = S("");
+    (void)slice_cut(&rest, ':', &name);
     const char *value = look_up(options, name);
-    return value ? slice_str(value) : rest;
+    if (!value && !rest.p && unset->count < CF_UNSET_MAX) {
+        unset->names[unset->count] = name;
+        unset->at[unset->count++] = d->n;
+    }
+    dstr_append(d, value ? slice_str(value) : rest);
 }
 
 bool cf_replace_env(struct arena *a, struct slice text, const struct cf_options *options,
-                    size_t max_bytes, struct slice *out)
+                    size_t max_bytes, struct slice *out, struct cf_unset *unset)
 {
     struct dstr d;
-    dstr_init(&d, max_bytes + 1);
+    dstr_init(&d, max_bytes < SIZE_MAX ? max_bytes + 1 : SIZE_MAX);
+    unset->count = 0;
     for (size_t at; (at = slice_find_slice(text, S("{$"))) != SLICE_NPOS;) {
         size_t end = slice_find(slice_from(text, at), '}');
         if (end == SLICE_NPOS) {
@@ -45,7 +50,11 @@ bool cf_replace_env(struct arena *a, struct slice text, const struct cf_options 
         }
         struct slice inside = slice_upto(slice_from(text, at + 2), end - 2);
         dstr_append(&d, slice_upto(text, at));
-        dstr_append(&d, inside.n > 0 ? value_of(options, inside) : S("{$}"));
+        if (inside.n > 0) {
+            append_value(&d, options, inside, unset);
+        } else {
+            dstr_append(&d, S("{$}"));
+        }
         text = slice_from(text, at + end + 1);
     }
     dstr_append(&d, text);

@@ -18,7 +18,37 @@
 #define NAMES_MAX 256 /* snippets that are compared for a suggestion */
 #define READ_STEP ((size_t)64 * 1024)
 
-/* ---- sources --------------------------------------------------------------------------------- */
+/* ---- sources ----------------------------------------------------------------------------- */
+
+/* An unset variable is nothing, as in Caddy, but seldom on purpose: "{$DOMAIN} { ... }" turns into
+ * a block of global options. In comments it does not matter. */
+static void warn_of_unset(struct parser *p, const struct cf_source *source,
+                          const struct cf_unset *unset, const struct cf_token *at)
+{
+    struct cf_token place = {.at = {source, 1, 1, at ? &at->at : NULL}};
+    size_t line_start = 0;
+    for (size_t i = 0, byte = 0; i < unset->count; i++) {
+        for (; byte < unset->at[i]; byte++) {
+            if (source->text.p[byte] == '\n') {
+                place.at.line++;
+                line_start = byte + 1;
+            }
+        }
+        struct slice before = slice_upto(slice_from(source->text, line_start),
+                                         unset->at[i] - line_start);
+        if (slice_starts(slice_trim(before), S("#"))) {
+            continue;
+        }
+        place.at.column = (unsigned)before.n + 1;
+        struct cf_diag *diag =
+            cf_warning(p->diags, &place, "the environment variable \"%.*s\" is not set",
+                       SLICE_ARG(unset->names[i]));
+        if (diag) {
+            diag->hint = arena_printf(&p->diags->arena, "write {$%.*s:} if it may be empty",
+                                      SLICE_ARG(unset->names[i]));
+        }
+    }
+}
 
 const struct cf_source *cf_new_source(struct parser *p, struct slice name, struct slice text,
                                       const struct cf_token *at)
@@ -32,13 +62,15 @@ const struct cf_source *cf_new_source(struct parser *p, struct slice name, struc
     if (slice_starts(text, S("\xef\xbb\xbf"))) {
         text = slice_from(text, 3); /* a byte order mark */
     }
+    struct cf_unset unset;
     source->name = arena_copy(a, name);
     if (text.n > p->bytes_left ||
-        !cf_replace_env(a, text, p->options, p->bytes_left, &source->text)) {
+        !cf_replace_env(a, text, p->options, p->bytes_left, &source->text, &unset)) {
         cf_stop(p, at, "the configuration is too long, all its files together");
         return NULL;
     }
     p->bytes_left -= source->text.n;
+    warn_of_unset(p, source, &unset, at);
     return source;
 }
 
@@ -116,7 +148,7 @@ const struct cf_source *cf_read_source(struct parser *p, const char *path,
     return source;
 }
 
-/* ---- snippets -------------------------------------------------------------------------------- */
+/* ---- snippets ---------------------------------------------------------------------------- */
 
 void cf_add_snippet(struct parser *p, const struct cf_token *name, const struct lexemes *body)
 {
@@ -174,7 +206,7 @@ static struct import_frame *new_frame(struct parser *p, const struct import *im)
     return f;
 }
 
-/* ---- an import line -------------------------------------------------------------------------- */
+/* ---- an import line ---------------------------------------------------------------------- */
 
 static void suggest_snippet(struct parser *p, struct cf_diag *diag, struct slice word)
 {

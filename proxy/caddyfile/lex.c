@@ -69,7 +69,7 @@ struct cursor cf_cursor(const struct lexemes *list)
     return (struct cursor){list->items, list->count ? list->items + list->count : list->items};
 }
 
-/* ---- characters ---------------------------------------------------------------------------- */
+/* ---- characters -------------------------------------------------------------------------- */
 
 /* Length of the white space character at s (Unicode White_Space), 0 if it is none. Carriage
  * returns are not: they are ignored. */
@@ -136,7 +136,7 @@ static void finish(struct lexer *l, struct lexeme *item, struct slice text)
     cf_lexemes_add(l->p, l->out, *item);
 }
 
-/* ---- quotes -------------------------------------------------------------------------------- */
+/* ---- quotes ------------------------------------------------------------------------------ */
 
 static void unterminated(struct lexer *l, const struct lexeme *item, const char *what)
 {
@@ -193,7 +193,7 @@ static void lex_backtick(struct lexer *l)
     unterminated(l, &item, "backtick");
 }
 
-/* ---- heredocs ------------------------------------------------------------------------------ */
+/* ---- heredocs ---------------------------------------------------------------------------- */
 
 static bool is_mark(struct slice s)
 {
@@ -304,7 +304,7 @@ static void lex_heredoc(struct lexer *l, struct lexeme *item, struct slice word)
     lex_heredoc_body(l, item, mark);
 }
 
-/* ---- bare tokens --------------------------------------------------------------------------- */
+/* ---- bare tokens ------------------------------------------------------------------------- */
 
 static void lex_bare(struct lexer *l)
 {

@@ -23,7 +23,7 @@ static void set_hint(struct cf_diag *diag, struct slice hint)
     }
 }
 
-/* ---- what stands in front of a block ----------------------------------------------------------- */
+/* ---- what stands in front of a block ----------------------------------------------------- */
 
 /* The addresses (or the one name of a snippet) of an item, and how its block opens. */
 struct head {
@@ -94,7 +94,7 @@ static struct cf_token *words_of(struct parser *p, const struct head *h)
     return tokens;
 }
 
-/* ---- items ----------------------------------------------------------------------------------- */
+/* ---- items ------------------------------------------------------------------------------- */
 
 static void parse_options(struct parser *p, struct cursor *cur, enum opener how)
 {
@@ -278,7 +278,7 @@ static void parse_items(struct parser *p, struct cursor *cur, unsigned depth)
     }
 }
 
-/* ---- the entrance ------------------------------------------------------------------------------ */
+/* ---- the entrance ------------------------------------------------------------------------ */
 
 static void begin(struct parser *p, const struct cf_options *options, struct cf_diags *d)
 {

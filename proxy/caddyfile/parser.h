@@ -84,10 +84,18 @@ struct import {
     size_t next;
 };
 
+/* Variables that are not set and have no default: where in the result they are missing. */
+#define CF_UNSET_MAX 16
+struct cf_unset {
+    size_t count; /* those beyond CF_UNSET_MAX are not kept */
+    size_t at[CF_UNSET_MAX];
+    struct slice names[CF_UNSET_MAX]; /* in the text that was given */
+};
+
 /* env.c: {$NAME} and {$NAME:default} in the bytes of one file. False: no memory, or the result is
  * longer than max_bytes. */
 NODISCARD bool cf_replace_env(struct arena *a, struct slice text, const struct cf_options *options,
-                              size_t max_bytes, struct slice *out);
+                              size_t max_bytes, struct slice *out, struct cf_unset *unset);
 
 /* lex.c: all tokens of a source. Errors go to the diagnostics; what could be read is in out. */
 void cf_lex(struct parser *p, const struct cf_source *source, const struct cf_place *imported_from,

@@ -1,4 +1,4 @@
-/* What is said about a broken Caddyfile: the whole text, with places, excerpts, carets and hints. */
+/* What is said about a broken Caddyfile: places, excerpts, carets and hints. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -144,6 +144,22 @@ static void import_errors(void **state)
               &no_files);
 }
 
+static const char *unset(void *ctx, const char *name)
+{
+    (void)ctx;
+    return strcmp(name, "SET") == 0 ? "" : NULL;
+}
+
+static void unset_variables(void **state)
+{
+    (void)state;
+    static const struct cf_options options = {.getenv = unset};
+    check_row(&(struct row){"a {\n x {$NO}y\n}\n", 0, 1,
+                            "C:2:4: warning: the environment variable \"NO\" is not set\n"
+                            "     x y\n       ^ write {$NO:} if it may be empty\n"}, &options);
+    check_row(&(struct row){" # {$NO}\na { x {$SET} {$NO:} }", 0, 0, ""}, &options);
+}
+
 /* Nothing that is short may become long without bound. */
 static void limits(void **state)
 {
@@ -269,7 +285,7 @@ int main(void)
         cmocka_unit_test(item_errors),   cmocka_unit_test(import_errors),
         cmocka_unit_test(limits),        cmocka_unit_test(all_at_once),
         cmocka_unit_test(excerpts),      cmocka_unit_test(at_most_a_hundred),
-        cmocka_unit_test(suggestions),
+        cmocka_unit_test(suggestions),   cmocka_unit_test(unset_variables),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

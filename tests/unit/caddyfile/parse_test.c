@@ -208,13 +208,13 @@ static void environment(void **state)
     static const struct row rows[] = {
         {"{$HOST} { x }", "site(a.com){x}"},
         {"x.{$HOST}:80 { y \"{$HOST}\" `{$HOST}` }", "site(x.a.com:80){y [a.com] [a.com]}"},
-        {"a { x {$NO} {$NO:d} {$NO:d e} {$EMPTY:d} \"{$NO}\" }", "site(a){x [d] [d] [e] []}"},
+        {"a { x {$NO:} {$NO:d} {$NO:d e} {$EMPTY:d} \"{$NO:}\" }", "site(a){x [d] [d] [e] []}"},
         {"a { x {$NO:b:c} {$HOST:d} }", "site(a){x [b:c] [a.com]}"},
         {"a { x {$AGAIN} }", "site(a){x [{$HOST}]}"},
         {"{$LINES}", "site(b.com){respond [B]}"},
         {"a { x {$} }", "site(a){x [{$}]}"},
         {"a\nx {$HOST", "site(a){x [{$HOST]}"},
-        {"# {$HOST}\na { x }", "site(a){x}"},
+        {"# {$HOST} {$NO}\na { x }", "site(a){x}"},
     };
     check_rows(rows, ARRAY_LEN(rows));
 }
