@@ -158,7 +158,7 @@ static void drop_session(struct attempt *t)
 
 /* What a failure means for the name's record. before: the record as it was before this attempt
  * counted itself. */
-static enum attempt_result settle(struct attempt *t, struct order_run *run, struct schedule *s,
+static enum attempt_result settle(struct attempt *t, struct schedule *s,
                                   const struct schedule *before, bool ordered)
 {
     struct err err;
@@ -168,6 +168,9 @@ static enum attempt_result settle(struct attempt *t, struct order_run *run, stru
         return ATTEMPT_FAILED; /* the record says "in progress": the next start goes on */
     }
     drop_session(t);
+    if (problem_is(&f->problem, "accountDoesNotExist")) {
+        f->kind = FAILURE_CA; /* the CA lost its memory: soon again, with a new registration */
+    }
     if (f->kind == FAILURE_ORDER || f->kind == FAILURE_SLOW || f->kind == FAILURE_STORE) {
         schedule_fail(s, now_ms, lifetime_ms(t), f->retry_after_ms, slice_str(f->err.text),
                       rand_below(UINT64_MAX));
@@ -181,7 +184,6 @@ static enum attempt_result settle(struct attempt *t, struct order_run *run, stru
         log_event(LOG_ERROR, "acme", "the schedule could not be saved", LOG_S("name", t->name),
                   LOG_Z("error", err.text));
     }
-    (void)run;
     t->failures = s->failures;
     bool of_ca = f->kind == FAILURE_UNREACHABLE || f->kind == FAILURE_CA ||
                  f->kind == FAILURE_REFUSED;
@@ -211,7 +213,7 @@ static enum attempt_result order_afresh(struct attempt *t, struct order_run *run
     if (ok) {
         return keep_result(t, run);
     }
-    return settle(t, run, s, &before, run->saved.url.n > 0);
+    return settle(t, s, &before, run->saved.url.n > 0);
 }
 
 /* True when there was an order and the attempt is over with *result; false: make a new one. */
@@ -229,7 +231,7 @@ static bool resume(struct attempt *t, struct order_run *run, struct schedule *s,
         return true;
     }
     if (!run->order_dead) {
-        *result = settle(t, run, s, s, true);
+        *result = settle(t, s, s, true);
         return true;
     }
     log_event(LOG_INFO, "acme", "the order cannot be resumed", LOG_S("name", t->name),

@@ -17,6 +17,15 @@ struct choice {
     struct challenge_message challenge;
 };
 
+bool authorise_possible(struct slice name)
+{
+    bool possible = !slice_starts(name, S("*."));
+    for (size_t i = 0; i < ARRAY_LEN(types); i++) {
+        possible = possible || types[i]->proves_wildcards;
+    }
+    return possible;
+}
+
 /* Unknown types and challenges without what their type needs are passed over. */
 static bool choose(const struct order_run *run, const struct authz_message *authz,
                    struct choice *out)

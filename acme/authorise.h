@@ -8,5 +8,7 @@
  * the outcome awaited. */
 NODISCARD bool authorise_order(struct order_run *run, const struct order_message *order,
                                struct failure *f);
+/* Is there any type of challenge here that could prove this name? */
+bool authorise_possible(struct slice name);
 
 #endif

@@ -182,10 +182,7 @@ bool jws_external_binding(const struct jws_key *k, struct slice key_id, struct s
         flatten(out, dstr_slice(&input), slice_of(tag, sizeof(tag)));
         ok = !out->failed;
     }
-    if (mac.n) {
-        memset((void *)(uintptr_t)mac.p, 0, mac.n);
-        __asm__ volatile("" : : "r"(mac.p) : "memory");
-    }
+    key_wipe(mac);
     dstr_fini(&head);
     dstr_fini(&input);
     arena_fini(&a);

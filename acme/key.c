@@ -90,6 +90,13 @@ void key_text_fini(struct dstr *d)
     dstr_fini(d);
 }
 
+void key_wipe(struct slice secret)
+{
+    if (secret.n) {
+        OPENSSL_cleanse((void *)(uintptr_t)secret.p, secret.n);
+    }
+}
+
 void key_fingerprint(struct slice text, char out[17])
 {
     unsigned char digest[32];

@@ -23,6 +23,8 @@ NODISCARD bool key_to_pem(const EVP_PKEY *key, struct dstr *out, struct err *err
 void key_text_init(struct dstr *d);
 void key_text_fini(struct dstr *d);
 
+/* Clears a secret that is held in memory we own. */
+void key_wipe(struct slice secret);
 /* The first 8 bytes of SHA-256 over text, in hexadecimal: to tell configurations apart in names of
  * records without showing what they hold. */
 void key_fingerprint(struct slice text, char out[17]);

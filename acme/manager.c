@@ -90,6 +90,7 @@ static void free_ca(struct managed_ca *ca)
     for (size_t i = 0; i < ca->idle_count; i++) {
         session_free(ca->idle[i]);
     }
+    key_wipe(ca->issuer.eab_mac_key);
     arena_fini(&ca->arena);
     free(ca);
 }
@@ -182,6 +183,9 @@ static void apply_config(struct acme *a, const struct acme_config *config)
 static void free_config(struct pending_config *p)
 {
     if (p) {
+        for (size_t i = 0; i < p->config.name_count; i++) {
+            key_wipe(p->config.names[i].issuer.eab_mac_key);
+        }
         arena_fini(&p->arena);
         free(p);
     }

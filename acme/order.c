@@ -301,6 +301,10 @@ bool order_new(struct order_run *run, struct failure *f)
 {
     struct err err;
     struct order_message order;
+    if (!authorise_possible(run->name)) {
+        return failure_set(f, FAILURE_ORDER,
+                           "a wildcard needs a DNS challenge, which is not configured");
+    }
     order_say(run, "ordering at %.*s", SLICE_ARG(run->ca));
     log_event(LOG_INFO, "acme", "ordering a certificate", LOG_S("name", run->name),
               LOG_S("ca", run->ca));
