@@ -208,6 +208,9 @@ static void parse_item(struct parser *p, struct cursor *cur, unsigned depth)
     if (h.words->count == 0) {
         cf_error(p->diags, &cur->at[cur->at == cur->end ? -1 : 0].token,
                  "the address of a site is expected");
+        if (h.how != OPENS_NOTHING) {
+            (void)cf_parse_block(p, cur, h.how, depth); /* over it, also where ",{" is one word */
+        }
         return;
     }
     const struct cf_token *first = &h.words->items[0].token;

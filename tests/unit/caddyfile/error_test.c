@@ -97,6 +97,9 @@ static void item_errors(void **state)
         {"a\nx\nb.com {\n y\n}\n", 1, 0, "C:3:1: error: this looks like a site, inside the site "
                                          "\"a\" (line 1), which has no braces"},
         {"a, {\n x\n}\n", 1, 0, "C:1:1: error: another address is expected behind the comma"},
+        {", {\n x\n}\n", 1, 0, "C:1:3: error: the address of a site is expected"},
+        {",{ x }\n", 2, 0, "C:1:1: error: the address of a site is expected"},
+        {",\n", 1, 0, "C:1:1: error: the address of a site is expected"},
         {"(s)\nx\n", 1, 0, "C:1:1: error: \"{\" is expected behind the name of a snippet"},
         {"(s) t { x }\n", 1, 0, "C:1:5: error: \"{\" is expected behind the name of a snippet"},
         {"() { x }\n", 1, 0, "the name is empty"},
