@@ -15,9 +15,13 @@ enum dial_result { DIAL_OK, DIAL_NO_SUCH_HOST, DIAL_REFUSED, DIAL_UNREACHABLE, D
  * detail, a text for logs and error pages ("connection refused"). The dial is gone afterwards. */
 typedef void dial_done(void *ctx, enum dial_result result, struct stream *s, struct slice detail);
 
-/* unix_path or host and port. Strings must live until done. NULL: memory. */
+/* unix_path or host and port (host may be an IP literal). Strings must live until done. timeout_ms
+ * covers the look-up too. done is called from a later turn, never from inside this call; s is tuned
+ * (sock.h) and knows peer and local. When every address refuses, the resolver forgets the name.
+ * NULL: memory. */
 struct dial *dial_start(struct loop *l, struct resolver *r, struct slice host, uint16_t port,
                         struct slice unix_path, int64_t timeout_ms, dial_done *done, void *ctx);
+/* done will not be called; everything is closed. Not after done. */
 void dial_cancel(struct dial *d);
 
 #endif

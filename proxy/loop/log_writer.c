@@ -1,0 +1,467 @@
+/* The background writer of log files. Callers append to a sink's buffer under its lock; the thread
+ * swaps that buffer for an empty one and writes it out. Several lines go into one write: the thread
+ * waits a few milliseconds after it has been woken, and until it looks again nobody needs to wake
+ * it, so that a line costs its caller a copy and no system call.
+ *
+ * Locks, in this order: registry (the list and the counts), a sink's io (its descriptor and what is
+ * being written), a sink's lock (its buffer). Before log_writer_start and after log_writer_stop
+ * lines are written at once, as far as that is possible without waiting. */
+#include "proxy/loop/log_writer.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
+#include <semaphore.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "proxy/base/clock.h"
+#include "proxy/base/list.h"
+#include "proxy/base/log.h"
+#include "proxy/base/mem.h"
+
+#define SINK_BYTES_MAX ((size_t)4 * 1024 * 1024)
+#define BUFFER_FIRST_BYTES ((size_t)16 * 1024)
+#define BUFFER_KEEP_BYTES ((size_t)256 * 1024) /* larger ones go back to the system */
+#define NOTICE_BYTES ((size_t)512)
+#define PIECE_BYTES ((size_t)4096) /* what a pipe that polls writable takes without blocking */
+#define GATHER_MS 10
+#define RETRY_MS 100  /* a pipe was full */
+#define IDLE_MS 1000  /* nothing to do */
+#define CHECK_MS 1000 /* how often the file at the path is looked at */
+
+struct buffer {
+    char *p; /* owned */
+    size_t n;
+    size_t cap;
+};
+
+struct log_sink {
+    struct list node; /* in registry */
+    unsigned refs;    /* under registry_lock; 0: goes once it is written out */
+    char *target;     /* owned */
+    bool is_file;
+
+    pthread_mutex_t io;
+    int fd;            /* under io, as the next six; owned if is_file; -1: could not be opened */
+    bool regular;      /* a regular file: writing does not wait for a reader */
+    dev_t dev;         /* what fd is */
+    ino_t ino;
+    unsigned generation;
+    int64_t checked_ms;
+    struct buffer out; /* being written; out_at bytes of it are done */
+    size_t out_at;
+
+    pthread_mutex_t lock;
+    struct buffer in;     /* under lock, as all below */
+    size_t writing_bytes; /* size of out: counts against the maximum */
+    uint64_t dropped;     /* lines since the last notice */
+};
+
+static pthread_mutex_t registry_lock = PTHREAD_MUTEX_INITIALIZER;
+static struct list registry = {&registry, &registry}; /* under registry_lock */
+
+static pthread_t writer;
+static sem_t wake_up;
+static atomic_bool running;
+static atomic_bool stopping;
+static atomic_bool woken; /* a post of wake_up is under way or not needed */
+static _Atomic int64_t stop_by_ms;
+static _Atomic unsigned reopen_generation;
+
+/* A plain look first keeps the flag's cache line shared. It cannot miss a wake-up: the writer clears
+ * the flag before it takes the sink's lock, so whoever appended after that sees it cleared. */
+static void wake_writer(void)
+{
+    if (atomic_load(&running) && !atomic_load_explicit(&woken, memory_order_relaxed) &&
+        !atomic_exchange(&woken, true)) {
+        (void)sem_post(&wake_up);
+    }
+}
+
+/* ---- buffers ---- */
+
+static bool buffer_append(struct buffer *b, struct slice s)
+{
+    if (b->cap - b->n < s.n) {
+        size_t cap = b->cap ? b->cap : BUFFER_FIRST_BYTES;
+        while (cap - b->n < s.n) {
+            cap *= 2;
+        }
+        char *grown = realloc(b->p, cap);
+        if (!grown) {
+            return false;
+        }
+        b->p = grown;
+        b->cap = cap;
+    }
+    memcpy(b->p + b->n, s.p, s.n);
+    b->n += s.n;
+    return true;
+}
+
+static void buffer_empty(struct buffer *b)
+{
+    b->n = 0;
+    if (b->cap > BUFFER_KEEP_BYTES) {
+        free(b->p);
+        *b = (struct buffer){0};
+    }
+}
+
+static uint64_t count_lines(struct slice s)
+{
+    uint64_t lines = 0;
+    for (size_t i = 0; i < s.n; i++) {
+        lines += s.p[i] == '\n';
+    }
+    return lines;
+}
+
+/* ---- files; under the sink's io lock ---- */
+
+static int open_target(const char *path, struct stat *st)
+{
+    /* Non-blocking, so that a FIFO without a reader cannot hold up anyone. */
+    int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0600);
+    if (fd >= 0 && fstat(fd, st) != 0) {
+        int saved = errno;
+        close(fd);
+        errno = saved;
+        return -1;
+    }
+    return fd;
+}
+
+static void adopt(struct log_sink *s, int fd, const struct stat *st)
+{
+    if (s->is_file && s->fd >= 0) {
+        close(s->fd);
+    }
+    s->fd = fd;
+    s->regular = S_ISREG(st->st_mode);
+    s->dev = st->st_dev;
+    s->ino = st->st_ino;
+}
+
+/* Opens the file again if it is asked for, or if the one at the path is another one now. A file
+ * that cannot be opened again is written on under its old name. */
+static void follow_path(struct log_sink *s)
+{
+    unsigned generation = atomic_load(&reopen_generation);
+    int64_t now_ms = clock_mono_ms();
+    struct stat st;
+    if (!s->is_file || (generation == s->generation && now_ms - s->checked_ms < CHECK_MS)) {
+        return;
+    }
+    s->checked_ms = now_ms;
+    if (generation == s->generation && s->fd >= 0 && stat(s->target, &st) == 0 &&
+        st.st_dev == s->dev && st.st_ino == s->ino) {
+        return;
+    }
+    s->generation = generation;
+    int fd = open_target(s->target, &st);
+    if (fd >= 0) {
+        adopt(s, fd, &st);
+    }
+}
+
+/* Writes what can be written without waiting for a reader. How much; -1 on an error. */
+static ssize_t write_some(const struct log_sink *s, struct slice bytes)
+{
+    size_t done = 0;
+    while (done < bytes.n) {
+        size_t n = bytes.n - done;
+        if (!s->regular) {
+            struct pollfd p = {.fd = s->fd, .events = POLLOUT};
+            if (poll(&p, 1, 0) <= 0) {
+                break;
+            }
+            n = n < PIECE_BYTES ? n : PIECE_BYTES;
+        }
+        ssize_t written = write(s->fd, bytes.p + done, n);
+        if (written > 0) {
+            done += (size_t)written;
+        } else if (written < 0 && errno == EAGAIN) {
+            break;
+        } else if (written == 0 || errno != EINTR) {
+            return -1;
+        }
+    }
+    return (ssize_t)done;
+}
+
+/* ---- writing out ---- */
+
+static void append_notice(struct log_sink *s, uint64_t dropped)
+{
+    struct dstr line;
+    const struct log_field field = LOG_I("count", dropped);
+    dstr_init(&line, NOTICE_BYTES);
+    log_line(&line, s->is_file ? LOG_JSON : LOG_CONSOLE, LOG_WARN, "log", "lines dropped", &field,
+             1);
+    if (line.failed || !buffer_append(&s->out, dstr_slice(&line))) {
+        pthread_mutex_lock(&s->lock);
+        s->dropped += dropped;
+        pthread_mutex_unlock(&s->lock);
+    }
+    dstr_fini(&line);
+}
+
+/* Takes what has been gathered. False if there is nothing. */
+static bool take_lines(struct log_sink *s)
+{
+    pthread_mutex_lock(&s->lock);
+    struct buffer empty = s->out;
+    s->out = s->in;
+    s->in = empty;
+    s->writing_bytes = s->out.n;
+    uint64_t dropped = s->dropped;
+    s->dropped = 0;
+    pthread_mutex_unlock(&s->lock);
+    s->out_at = 0;
+    if (dropped) {
+        append_notice(s, dropped);
+    }
+    return s->out.n > 0;
+}
+
+static void finish_out(struct log_sink *s, uint64_t lost)
+{
+    buffer_empty(&s->out);
+    s->out_at = 0;
+    pthread_mutex_lock(&s->lock);
+    s->writing_bytes = 0;
+    s->dropped += lost;
+    pthread_mutex_unlock(&s->lock);
+}
+
+/* False when something is left because its reader does not read. */
+static bool flush_sink(struct log_sink *s)
+{
+    bool done = true;
+    pthread_mutex_lock(&s->io);
+    follow_path(s);
+    while (done && (s->out_at < s->out.n || take_lines(s))) {
+        struct slice rest = slice_from(slice_of(s->out.p, s->out.n), s->out_at);
+        ssize_t n = s->fd >= 0 ? write_some(s, rest) : -1;
+        if (n < 0) {
+            /* A full disk, a reader that is gone: these lines are lost, and said to be. */
+            finish_out(s, count_lines(rest));
+            break;
+        }
+        s->out_at += (size_t)n;
+        if (s->out_at == s->out.n) {
+            finish_out(s, 0);
+        } else {
+            done = false;
+        }
+    }
+    pthread_mutex_unlock(&s->io);
+    return done;
+}
+
+/* Under registry_lock. */
+static void sink_free(struct log_sink *s)
+{
+    list_remove(&s->node);
+    if (s->is_file && s->fd >= 0) {
+        close(s->fd);
+    }
+    free(s->in.p);
+    free(s->out.p);
+    free(s->target);
+    pthread_mutex_destroy(&s->io);
+    pthread_mutex_destroy(&s->lock);
+    free(s);
+}
+
+/* Sinks are only taken out of the list here (or while no thread runs), so the walk may let go of
+ * the lock. False when a sink has something left. */
+static bool flush_all(void)
+{
+    bool done = true;
+    pthread_mutex_lock(&registry_lock);
+    for (struct list *it = registry.next, *next; it != &registry; it = next) {
+        struct log_sink *s = LIST_ENTRY(it, struct log_sink, node);
+        pthread_mutex_unlock(&registry_lock);
+        bool flushed = flush_sink(s);
+        done = done && flushed;
+        pthread_mutex_lock(&registry_lock);
+        next = it->next;
+        if (s->refs == 0 && flushed) {
+            sink_free(s);
+        }
+    }
+    pthread_mutex_unlock(&registry_lock);
+    return done;
+}
+
+static void sleep_ms(int64_t ms)
+{
+    struct timespec t = {.tv_sec = ms / 1000, .tv_nsec = (ms % 1000) * 1000000};
+    (void)nanosleep(&t, NULL);
+}
+
+static struct timespec mono_in(int64_t ms)
+{
+    int64_t at_us = clock_mono_us() + ms * 1000;
+    return (struct timespec){.tv_sec = at_us / 1000000, .tv_nsec = at_us % 1000000 * 1000};
+}
+
+static void *run_writer(void *arg UNUSED)
+{
+    bool done = true;
+    while (!atomic_load(&stopping)) {
+        struct timespec until = mono_in(done ? IDLE_MS : RETRY_MS);
+        int rc = sem_clockwait(&wake_up, CLOCK_MONOTONIC, &until);
+        if (rc == 0 && !atomic_load(&stopping)) {
+            sleep_ms(GATHER_MS);
+        }
+        atomic_store(&woken, false);
+        done = flush_all();
+    }
+    while (!flush_all() && clock_mono_ms() < atomic_load(&stop_by_ms)) {
+        sleep_ms(GATHER_MS);
+    }
+    return NULL;
+}
+
+bool log_writer_start(struct err *err)
+{
+    sigset_t all;
+    sigset_t before;
+    (void)sem_init(&wake_up, 0, 0);
+    atomic_store(&woken, false);
+    atomic_store(&stopping, false);
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    int errnum = pthread_create(&writer, NULL, run_writer, NULL);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (errnum) {
+        return err_errno(err, errnum, "starting the log writer");
+    }
+    atomic_store(&running, true);
+    wake_writer();
+    return true;
+}
+
+void log_writer_stop(int64_t timeout_ms)
+{
+    if (!atomic_load(&running)) {
+        return;
+    }
+    atomic_store(&stop_by_ms, clock_mono_ms() + timeout_ms);
+    atomic_store(&stopping, true);
+    (void)sem_post(&wake_up);
+    struct timespec until = mono_in(timeout_ms + RETRY_MS);
+    if (pthread_clockjoin_np(writer, NULL, CLOCK_MONOTONIC, &until) != 0) {
+        pthread_detach(writer); /* stuck in a write; it may keep its sinks */
+        return;
+    }
+    atomic_store(&running, false);
+    (void)flush_all(); /* what came in between */
+}
+
+/* ---- sinks ---- */
+
+static struct log_sink *sink_new(const char *target, struct err *err)
+{
+    struct log_sink *s = mem_zalloc(sizeof(*s));
+    struct stat st = {0};
+    s->is_file = strcmp(target, "stderr") != 0 && strcmp(target, "stdout") != 0;
+    s->fd = -1;
+    int fd = !s->is_file ? (target[3] == 'e' ? STDERR_FILENO : STDOUT_FILENO)
+                         : open_target(target, &st);
+    if (fd < 0) {
+        err_errno(err, errno, "opening the log file %s", target);
+        free(s);
+        return NULL;
+    }
+    if (!s->is_file) {
+        (void)fstat(fd, &st);
+    }
+    s->refs = 1;
+    s->target = mem_dup(slice_str(target));
+    s->generation = atomic_load(&reopen_generation);
+    s->checked_ms = clock_mono_ms();
+    adopt(s, fd, &st);
+    pthread_mutex_init(&s->io, NULL);
+    pthread_mutex_init(&s->lock, NULL);
+    return s;
+}
+
+struct log_sink *log_sink_open(const char *target, struct err *err)
+{
+    struct log_sink *found = NULL;
+    pthread_mutex_lock(&registry_lock);
+    LIST_EACH(it, &registry) {
+        struct log_sink *s = LIST_ENTRY(it, struct log_sink, node);
+        if (slice_eq(slice_str(s->target), slice_str(target))) {
+            s->refs++;
+            found = s;
+            break;
+        }
+    }
+    if (!found) {
+        found = sink_new(target, err);
+        if (found) {
+            list_push_back(&registry, &found->node);
+        }
+    }
+    pthread_mutex_unlock(&registry_lock);
+    return found;
+}
+
+struct log_sink *log_sink_ref(struct log_sink *s)
+{
+    pthread_mutex_lock(&registry_lock);
+    s->refs++;
+    pthread_mutex_unlock(&registry_lock);
+    return s;
+}
+
+void log_sink_unref(struct log_sink *s)
+{
+    if (!s) {
+        return;
+    }
+    pthread_mutex_lock(&registry_lock);
+    bool last = --s->refs == 0;
+    if (last && !atomic_load(&running)) {
+        sink_free(s);
+        last = false;
+    }
+    pthread_mutex_unlock(&registry_lock);
+    if (last) {
+        wake_writer(); /* it writes out what is left and frees */
+    }
+}
+
+void log_sink_write(void *sink, struct slice lines)
+{
+    struct log_sink *s = sink;
+    pthread_mutex_lock(&s->lock);
+    bool fits = s->in.n + s->writing_bytes + lines.n <= SINK_BYTES_MAX &&
+                buffer_append(&s->in, lines);
+    if (!fits) {
+        s->dropped += count_lines(lines);
+    }
+    pthread_mutex_unlock(&s->lock);
+    if (LIKELY(atomic_load_explicit(&running, memory_order_relaxed))) {
+        wake_writer();
+    } else {
+        (void)flush_sink(s);
+    }
+}
+
+void log_sinks_reopen(void)
+{
+    atomic_fetch_add(&reopen_generation, 1);
+    wake_writer();
+}
