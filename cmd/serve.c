@@ -34,6 +34,7 @@ struct serving {
     struct watch link_watch;
     struct watch signal_watch;
     int signal_fd;
+    struct log_sink *stderr_sink;
     struct control *control;
     struct addr control_addr;
     char *config_path;
@@ -392,11 +393,11 @@ static bool start_parts(struct serving *s, struct err *err)
     if (!log_writer_start(err)) {
         return false;
     }
-    struct log_sink *sink = log_sink_open("stderr", err);
-    if (!sink) {
+    s->stderr_sink = log_sink_open("stderr", err);
+    if (!s->stderr_sink) {
         return false;
     }
-    log_set_sink(log_sink_write, sink);
+    log_set_sink(log_sink_write, s->stderr_sink);
     s->challenges = challenge_table_new(s->store);
     s->certs = certs_new();
     s->jobs = jobs_new(JOB_THREADS, JOB_QUEUE_MAX, err);
@@ -472,13 +473,19 @@ static void stop(struct serving *s)
         unlisten(s, &s->control_addr);
     }
     server_stop(s->server, grace_ms);
-    bool acme_ended = acme_stop(s->acme, ACME_STOP_MS);
     log_event(LOG_INFO, "caddis", "stopped");
+}
+
+/* Releases whatever start() has made, also when it did not get to the end. */
+static void tear_down(struct serving *s)
+{
+    bool acme_ended = !s->acme || acme_stop(s->acme, ACME_STOP_MS);
     log_set_sink(NULL, NULL);
     log_writer_stop(LOG_FLUSH_MS);
     if (!acme_ended) {
-        _exit(0); /* its thread hangs in a look-up; it must not see memory go away */
+        _exit(s->stopping ? 0 : 1); /* it hangs in a look-up; it must not see memory go away */
     }
+    log_sink_unref(s->stderr_sink);
     resolver_free(s->resolver);
     jobs_free(s->jobs);
     server_free(s->server);
@@ -487,6 +494,10 @@ static void stop(struct serving *s)
     store_close(s->store);
     cert_plan_fini(&s->plan);
     config_unref(s->config);
+    loop_free(s->loop);
+    free(s->config_path);
+    free(s->store_path);
+    arena_fini(&s->arena);
 }
 
 int serve_main(const struct serve_setup *setup)
@@ -512,6 +523,7 @@ int serve_main(const struct serve_setup *setup)
         return 1;
     }
     if (!start(&s)) {
+        tear_down(&s);
         return 1;
     }
     open_control(&s);
@@ -524,9 +536,6 @@ int serve_main(const struct serve_setup *setup)
         loop_run(s.loop);
     }
     stop(&s);
-    loop_free(s.loop);
-    free(s.config_path);
-    free(s.store_path);
-    arena_fini(&s.arena);
+    tear_down(&s);
     return 0;
 }

@@ -176,8 +176,11 @@ void server_stop(struct server *s, int64_t grace_ms)
 
 void server_free(struct server *s)
 {
+    if (!s) {
+        return;
+    }
     for (unsigned w = 0; w < s->worker_count; w++) {
-        loop_free(s->workers[w].loop);
+        worker_fini(&s->workers[w]);
     }
     tls_server_unref(s->tls);
     config_unref(s->config);

@@ -179,12 +179,8 @@ static void *worker_main(void *arg)
     loop_run(w->loop);
     connections_abort(w);
     run_queue_run(loop_queue(w->loop)); /* what the aborts have posted */
-    upstream_free(w->upstream);
+    upstream_drain(w->upstream);
     run_queue_run(loop_queue(w->loop));
-    if (w->current) {
-        worker_config_unpin(w->current);
-    }
-    timer_fini(&w->deadline);
     exchange_pool_drain();
     chunk_pool_drain();
     return NULL;
@@ -215,4 +211,14 @@ bool worker_start(struct worker *w, struct err *err)
 void worker_join(struct worker *w)
 {
     pthread_join(w->thread, NULL);
+}
+
+void worker_fini(struct worker *w)
+{
+    upstream_free(w->upstream);
+    if (w->current) {
+        worker_config_unpin(w->current);
+    }
+    timer_fini(&w->deadline);
+    loop_free(w->loop);
 }

@@ -81,6 +81,8 @@ bool worker_start(struct worker *w, struct err *err);
 void worker_send_update(struct worker *w, struct worker_update *u);
 void worker_send_drain(struct worker *w, int64_t grace_ms);
 void worker_join(struct worker *w);
+/* After the thread has ended (or was never started). */
+void worker_fini(struct worker *w);
 
 /* ---- connections (connection.c) ------------------------------------------------------------------- */
 
