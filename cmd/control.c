@@ -17,6 +17,7 @@
 struct control {
     struct watch watch;
     int fd;
+    int last_client; /* kept open until the end; -1: none */
     struct control_events events;
 };
 
@@ -90,14 +91,18 @@ static void on_client(struct watch *w, unsigned events)
     }
     set_timeout(fd, CLIENT_TIMEOUT_S * 1000);
     serve_client(c, fd);
-    close(fd);
-    c->events.after(c->events.ctx);
+    if (!c->events.after(c->events.ctx) || c->last_client >= 0) {
+        close(fd);
+    } else {
+        c->last_client = fd;
+    }
 }
 
 struct control *control_new(struct loop *l, int listen_fd, const struct control_events *events)
 {
     struct control *c = mem_zalloc(sizeof(*c));
     c->fd = listen_fd;
+    c->last_client = -1;
     c->events = *events;
     watch_init(&c->watch, l, listen_fd, on_client);
     watch_set(&c->watch, WATCH_READ);
@@ -111,6 +116,9 @@ void control_free(struct control *c)
     }
     watch_fini(&c->watch);
     close(c->fd);
+    if (c->last_client >= 0) {
+        close(c->last_client);
+    }
     free(c);
 }
 

@@ -11,10 +11,11 @@ struct control;
 
 /* Serves requests on listen_fd (owned). handle gets the line and appends its text; its result says
  * ok or error. It may block for a while: this is the control thread. after() runs when the answer
- * has been sent. */
+ * has been sent; if it returns true the connection stays open until control_free, so that whoever
+ * asked can wait for the end. */
 struct control_events {
     bool (*handle)(void *ctx, struct slice line, struct dstr *answer);
-    void (*after)(void *ctx);
+    bool (*after)(void *ctx);
     void *ctx;
 };
 

@@ -1,5 +1,7 @@
 #include "cmd/load.h"
 
+#include "acme/acme.h"
+
 struct config *load_config(const char *path, struct cf_diags *diags)
 {
     struct cf_options options = {0};
@@ -8,5 +10,5 @@ struct config *load_config(const char *path, struct cf_diags *diags)
         cf_free(document);
         return NULL;
     }
-    return config_build(document, diags);
+    return config_build(document, acme_name_is_local, diags);
 }

@@ -300,12 +300,13 @@ static bool handle_control(void *ctx, struct slice line, struct dstr *answer)
     return false;
 }
 
-static void after_control(void *ctx)
+static bool after_control(void *ctx)
 {
     struct serving *s = ctx;
     if (s->stopping) {
         loop_stop(s->loop);
     }
+    return s->stopping;
 }
 
 static void open_control(struct serving *s)
@@ -468,9 +469,11 @@ static void stop(struct serving *s)
     tell_parent(s, LINK_STOPPING);
     log_event(LOG_INFO, "caddis", "stopping", LOG_I("grace_period_ms", grace_ms),
               LOG_I("connections", server_connections(s->server)));
-    control_free(s->control);
     if (s->control_addr.len) {
         unlisten(s, &s->control_addr);
+    }
+    for (size_t i = 0; i < s->config->binding_count; i++) {
+        unlisten(s, &s->config->bindings[i].addr); /* or clients would wait in the parent's copies */
     }
     server_stop(s->server, grace_ms);
     log_event(LOG_INFO, "caddis", "stopped");
@@ -486,6 +489,7 @@ static void tear_down(struct serving *s)
         _exit(s->stopping ? 0 : 1); /* it hangs in a look-up; it must not see memory go away */
     }
     log_sink_unref(s->stderr_sink);
+    control_free(s->control); /* whoever asked for the end sees it now */
     resolver_free(s->resolver);
     jobs_free(s->jobs);
     server_free(s->server);

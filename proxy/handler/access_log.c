@@ -153,9 +153,15 @@ static void console_line(struct dstr *out, const struct log_config *config,
              fields, ARRAY_LEN(fields) - (ex->error_detail.n ? 0 : 1));
 }
 
+static _Thread_local struct dstr line; /* kept for the thread's next line */
+
+void access_log_drain(void)
+{
+    dstr_fini(&line);
+}
+
 void access_log_write(const struct log_config *config, const struct exchange *ex, int64_t now_us)
 {
-    static _Thread_local struct dstr line; /* kept for the thread's next line */
     int64_t duration_us = now_us - ex->started_us;
     line.max_bytes = LINE_MAX_BYTES;
     dstr_reset(&line);

@@ -12,7 +12,9 @@ struct log_config {
     struct slice name; /* of the logger, "log0" by default */
 };
 
-/* Writes the line of a finished exchange. now_us: monotonic. Allocates nothing that lasts. */
+/* Writes the line of a finished exchange. now_us: monotonic. */
 void access_log_write(const struct log_config *config, const struct exchange *ex, int64_t now_us);
+/* Frees this thread's buffer; when a thread ends. */
+void access_log_drain(void);
 
 #endif

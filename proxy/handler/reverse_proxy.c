@@ -1,6 +1,15 @@
 /* reverse_proxy [matcher] [<origin>...] {
  *     to <origin>...
  *     lb_policy random|round_robin|first|least_conn
+ *     transport http {
+ *         dial_timeout 3s
+ *         response_header_timeout <duration>       (none)
+ *         read_timeout <duration>                  (none; between reads of the response)
+ *         max_response_header 64KiB
+ *         keepalive 2m|off
+ *         keepalive_idle_conns 128                 (for each worker and origin)
+ *         tls; tls_server_name <name>; tls_trusted_ca_certs <file>; tls_insecure_skip_verify
+ *     }
  * }
  *
  * origin: host:port, host:port1-port2 (one each), http://host[:80], https://host[:443],

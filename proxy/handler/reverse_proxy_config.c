@@ -6,7 +6,7 @@
 #define DIAL_TIMEOUT_MS 3000
 #define KEEPALIVE_IDLE_MS (120 * 1000)
 #define KEEPALIVE_MAX 128
-#define RESPONSE_HEAD_MAX ((size_t)256 * 1024)
+#define RESPONSE_HEAD_MAX ((size_t)64 * 1024)
 
 static const struct {
     struct slice name;
@@ -31,14 +31,47 @@ static const struct slice elsewhere[] = {
     S_INIT("flush_interval"),    S_INIT("request_buffers"),  S_INIT("response_buffers"),
     S_INIT("stream_timeout"),    S_INIT("stream_close_delay"), S_INIT("trusted_proxies"),
     S_INIT("header_up"),         S_INIT("header_down"),      S_INIT("method"),
-    S_INIT("rewrite"),           S_INIT("transport"),        S_INIT("replace_status"),
+    S_INIT("rewrite"),           S_INIT("replace_status"),
     S_INIT("handle_response"),   S_INIT("verbose_logs"),     S_INIT("copy_response"),
 };
 
-static struct tls_client *tls_for_origins(struct build *b, const struct cf_token *t)
+/* What `transport http` says; the same for all origins of the directive. */
+struct transport {
+    struct h1_client_limits limits;
+    int64_t dial_timeout_ms;
+    int64_t keepalive_idle_ms;
+    uint64_t keepalive_max;
+    struct slice tls_server_name;
+    struct slice tls_ca_file;
+    bool tls_insecure;
+    const struct cf_token *tls; /* the option that asks for TLS, or NULL */
+};
+
+/* One origin as written, until the transport is known. */
+struct draft {
+    const struct cf_token *at;
+    struct slice host;
+    struct slice unix_path;
+    uint16_t port;
+    bool tls;
+};
+
+struct drafts {
+    struct draft items[ORIGINS_MAX];
+    size_t count;
+};
+
+static struct tls_client *tls_for_origins(struct build *b, const struct cf_token *t,
+                                          const struct transport *transport)
 {
     struct slice alpn[] = {S("http/1.1")};
-    struct tls_client_config config = {.alpn = alpn, .alpn_count = 1};
+    struct tls_client_config config = {
+        .alpn = alpn,
+        .alpn_count = 1,
+        .insecure_skip_verify = transport->tls_insecure,
+        .server_name = transport->tls_server_name,
+        .ca_file = transport->tls_ca_file,
+    };
     struct err err;
     struct tls_client *client = tls_client_new(&config, &err);
     if (!client) {
@@ -47,40 +80,61 @@ static struct tls_client *tls_for_origins(struct build *b, const struct cf_token
     return client;
 }
 
-static bool add_origin(struct build *b, struct reverse_proxy *p, const struct cf_token *t,
-                       struct slice host, struct slice unix_path, uint16_t port, bool tls)
+static bool add_draft(struct build *b, struct drafts *drafts, const struct draft *d)
 {
-    if (p->origin_count == ORIGINS_MAX) {
-        cf_error(b->diags, t, "more than %d origins", ORIGINS_MAX);
+    if (drafts->count == ORIGINS_MAX) {
+        cf_error(b->diags, d->at, "more than %d origins", ORIGINS_MAX);
         return false;
     }
-    bool v6 = slice_find(host, ':') != SLICE_NPOS;
-    struct slice text =
-        unix_path.n ? unix_path
-                    : arena_printf(b->arena, v6 ? "[%.*s]:%u" : "%.*s:%u", SLICE_ARG(host), port);
-    struct origin like = {
-        .key = arena_printf(b->arena, "%s://%.*s", tls ? "https" : unix_path.n ? "unix" : "http",
-                            SLICE_ARG(text)),
-        .text = text,
-        .host = host,
-        .port = port,
-        .unix_path = unix_path,
-        .tls_client = tls ? tls_for_origins(b, t) : NULL,
-        .dial_timeout_ms = DIAL_TIMEOUT_MS,
-        .keepalive_idle_ms = KEEPALIVE_IDLE_MS,
-        .keepalive_max = KEEPALIVE_MAX,
-        .limits = {.head = {.head_bytes_max = RESPONSE_HEAD_MAX,
-                            .fields_max = FIELDS_FROM_PEER_MAX}},
-    };
-    if (tls && !like.tls_client) {
-        return false;
-    }
-    p->origins[p->origin_count++] = origin_new(&like);
-    tls_client_unref(like.tls_client);
+    drafts->items[drafts->count++] = *d;
     return true;
 }
 
-static bool parse_unix(struct build *b, struct reverse_proxy *p, const struct cf_token *t)
+static void make_origin(struct build *b, struct reverse_proxy *p, const struct draft *d,
+                        const struct transport *t, struct tls_client *tls_client)
+{
+    bool tls = d->tls || (t->tls && !d->unix_path.n);
+    bool v6 = slice_find(d->host, ':') != SLICE_NPOS;
+    struct slice text = d->unix_path.n ? d->unix_path
+                                       : arena_printf(b->arena, v6 ? "[%.*s]:%u" : "%.*s:%u",
+                                                      SLICE_ARG(d->host), d->port);
+    struct origin like = {
+        /* Connections are shared only where everything about them is the same. */
+        .key = arena_printf(b->arena, "%s://%.*s %d %.*s %.*s",
+                            tls ? "https" : d->unix_path.n ? "unix" : "http", SLICE_ARG(text),
+                            t->tls_insecure, SLICE_ARG(t->tls_server_name),
+                            SLICE_ARG(t->tls_ca_file)),
+        .text = text,
+        .host = d->host,
+        .port = d->port,
+        .unix_path = d->unix_path,
+        .tls_client = tls ? tls_client : NULL,
+        .dial_timeout_ms = t->dial_timeout_ms,
+        .keepalive_idle_ms = t->keepalive_idle_ms,
+        .keepalive_max = (unsigned)t->keepalive_max,
+        .limits = t->limits,
+    };
+    p->origins[p->origin_count++] = origin_new(&like);
+}
+
+static void make_origins(struct build *b, struct reverse_proxy *p, const struct drafts *drafts,
+                         const struct transport *t)
+{
+    struct tls_client *tls_client = NULL;
+    for (size_t i = 0; i < drafts->count; i++) {
+        const struct draft *d = &drafts->items[i];
+        if ((d->tls || t->tls) && !tls_client) {
+            tls_client = tls_for_origins(b, t->tls ? t->tls : d->at, t);
+            if (!tls_client) {
+                return;
+            }
+        }
+        make_origin(b, p, d, t, tls_client);
+    }
+    tls_client_unref(tls_client);
+}
+
+static bool parse_unix(struct build *b, struct drafts *drafts, const struct cf_token *t)
 {
     struct slice path = slice_from(t->text, strlen("unix/"));
     struct addr addr;
@@ -89,7 +143,8 @@ static bool parse_unix(struct build *b, struct reverse_proxy *p, const struct cf
                  SLICE_ARG(t->text));
         return false;
     }
-    return add_origin(b, p, t, S(""), path, 0, false);
+    struct draft d = {.at = t, .host = S(""), .unix_path = path};
+    return add_draft(b, drafts, &d);
 }
 
 static bool parse_ports(struct slice text, uint64_t *first, uint64_t *last)
@@ -102,10 +157,10 @@ static bool parse_ports(struct slice text, uint64_t *first, uint64_t *last)
     return (!text.p || slice_u64(text, 65535, last)) && *first > 0 && *last >= *first;
 }
 
-static bool parse_origin(struct build *b, struct reverse_proxy *p, const struct cf_token *t)
+static bool parse_origin(struct build *b, struct drafts *drafts, const struct cf_token *t)
 {
     if (slice_starts(t->text, S("unix/"))) {
-        return parse_unix(b, p, t);
+        return parse_unix(b, drafts, t);
     }
     if (slice_find(t->text, '{') != SLICE_NPOS) {
         cf_error(b->diags, t, "placeholders in an origin are Caddy's and not yet in caddis");
@@ -146,7 +201,8 @@ static bool parse_origin(struct build *b, struct reverse_proxy *p, const struct 
         return false;
     }
     for (uint64_t port = first; port <= last; port++) {
-        if (!add_origin(b, p, t, a.host, S(""), (uint16_t)port, tls)) {
+        struct draft d = {t, a.host, S(""), (uint16_t)port, tls};
+        if (!add_draft(b, drafts, &d)) {
             return false;
         }
     }
@@ -175,9 +231,157 @@ static bool parse_policy(struct build *b, struct reverse_proxy *p, const struct 
     return false;
 }
 
+/* ---- transport http { ... } -------------------------------------------------------------------- */
+
+struct transport_reading {
+    struct build *b;
+    struct transport *t;
+};
+
+typedef void transport_fn(struct transport_reading *r, const struct cf_directive *d);
+
+static void read_duration(struct transport_reading *r, const struct cf_directive *d, int64_t *out)
+{
+    if (expect_args(r->b, d, d->arg_count, 1, 1) && !cf_parse_duration(d->args[0].text, out)) {
+        cf_error(r->b->diags, &d->args[0], "\"%.*s\" is no duration such as 30s, 5m or 1h30m",
+                 SLICE_ARG(d->args[0].text));
+    }
+}
+
+static void transport_dial_timeout(struct transport_reading *r, const struct cf_directive *d)
+{
+    read_duration(r, d, &r->t->dial_timeout_ms);
+}
+
+static void transport_response_header_timeout(struct transport_reading *r,
+                                              const struct cf_directive *d)
+{
+    read_duration(r, d, &r->t->limits.response_header_timeout_ms);
+}
+
+static void transport_read_timeout(struct transport_reading *r, const struct cf_directive *d)
+{
+    read_duration(r, d, &r->t->limits.read_idle_ms);
+}
+
+static void transport_keepalive(struct transport_reading *r, const struct cf_directive *d)
+{
+    if (d->arg_count == 1 && slice_eq(d->args[0].text, S("off"))) {
+        r->t->keepalive_max = 0;
+        return;
+    }
+    read_duration(r, d, &r->t->keepalive_idle_ms);
+}
+
+static void transport_keepalive_idle_conns(struct transport_reading *r,
+                                           const struct cf_directive *d)
+{
+    if (expect_args(r->b, d, d->arg_count, 1, 1) &&
+        !slice_u64(d->args[0].text, 100000, &r->t->keepalive_max)) {
+        cf_error(r->b->diags, &d->args[0], "\"%.*s\" is no number of connections",
+                 SLICE_ARG(d->args[0].text));
+    }
+}
+
+static void transport_max_response_header(struct transport_reading *r,
+                                          const struct cf_directive *d)
+{
+    uint64_t v = 0;
+    if (!expect_args(r->b, d, d->arg_count, 1, 1)) {
+        return;
+    }
+    if (!cf_parse_size(d->args[0].text, &v) || v < 1024 || v > (512u << 10)) {
+        cf_error(r->b->diags, &d->args[0], "max_response_header is a size from 1KiB to 512KiB");
+        return;
+    }
+    r->t->limits.head.head_bytes_max = (size_t)v;
+}
+
+static void transport_tls(struct transport_reading *r, const struct cf_directive *d)
+{
+    if (expect_args(r->b, d, d->arg_count, 0, 0)) {
+        r->t->tls = &d->name;
+    }
+}
+
+static void transport_tls_insecure(struct transport_reading *r, const struct cf_directive *d)
+{
+    transport_tls(r, d);
+    r->t->tls_insecure = true;
+}
+
+static void transport_tls_server_name(struct transport_reading *r, const struct cf_directive *d)
+{
+    if (expect_args(r->b, d, d->arg_count, 1, 1)) {
+        r->t->tls = &d->name;
+        r->t->tls_server_name = d->args[0].text;
+    }
+}
+
+static void transport_tls_ca(struct transport_reading *r, const struct cf_directive *d)
+{
+    if (expect_args(r->b, d, d->arg_count, 1, 1)) {
+        r->t->tls = &d->name;
+        r->t->tls_ca_file = d->args[0].text;
+    }
+}
+
+static const struct {
+    struct slice name;
+    transport_fn *read;
+} transport_options[] = {
+    {S_INIT("dial_timeout"), transport_dial_timeout},
+    {S_INIT("response_header_timeout"), transport_response_header_timeout},
+    {S_INIT("read_timeout"), transport_read_timeout},
+    {S_INIT("keepalive"), transport_keepalive},
+    {S_INIT("keepalive_idle_conns"), transport_keepalive_idle_conns},
+    {S_INIT("keepalive_idle_conns_per_host"), transport_keepalive_idle_conns},
+    {S_INIT("max_response_header"), transport_max_response_header},
+    {S_INIT("tls"), transport_tls},
+    {S_INIT("tls_insecure_skip_verify"), transport_tls_insecure},
+    {S_INIT("tls_server_name"), transport_tls_server_name},
+    {S_INIT("tls_trusted_ca_certs"), transport_tls_ca},
+};
+
+static void parse_transport_option(struct transport_reading *r, const struct cf_directive *d)
+{
+    struct slice names[ARRAY_LEN(transport_options)];
+    for (size_t i = 0; i < ARRAY_LEN(transport_options); i++) {
+        names[i] = transport_options[i].name;
+        if (slice_eq(d->name.text, names[i])) {
+            transport_options[i].read(r, d);
+            return;
+        }
+    }
+    struct cf_diag *diag = cf_error(r->b->diags, &d->name,
+                                    "the transport option \"%.*s\" is not in caddis (yet)",
+                                    SLICE_ARG(d->name.text));
+    if (diag) {
+        cf_did_you_mean(r->b->diags, diag, d->name.text, names, ARRAY_LEN(names));
+    }
+}
+
+static void parse_transport(struct build *b, struct transport *t, const struct cf_directive *d)
+{
+    if (!expect_args(b, d, d->arg_count, 1, 1)) {
+        return;
+    }
+    if (!slice_eq(d->args[0].text, S("http"))) {
+        cf_error(b->diags, &d->args[0], "the transport is http; \"%.*s\" is not in caddis (yet)",
+                 SLICE_ARG(d->args[0].text));
+        return;
+    }
+    struct transport_reading r = {b, t};
+    for (const struct cf_directive *o = d->children; o; o = o->next) {
+        parse_transport_option(&r, o);
+    }
+}
+
+/* ---- the directive ---------------------------------------------------------------------------- */
+
 static void unknown_option(struct build *b, const struct cf_directive *d)
 {
-    static const struct slice ours[] = {S_INIT("to"), S_INIT("lb_policy")};
+    static const struct slice ours[] = {S_INIT("to"), S_INIT("lb_policy"), S_INIT("transport")};
     for (size_t i = 0; i < ARRAY_LEN(elsewhere); i++) {
         if (slice_eq(elsewhere[i], d->name.text)) {
             cf_error(b->diags, &d->name, "reverse_proxy's \"%.*s\" is Caddy's and not yet in caddis",
@@ -192,16 +396,19 @@ static void unknown_option(struct build *b, const struct cf_directive *d)
     }
 }
 
-static void parse_option(struct build *b, struct reverse_proxy *p, const struct cf_directive *d)
+static void parse_option(struct build *b, struct reverse_proxy *p, struct drafts *drafts,
+                         struct transport *t, const struct cf_directive *d)
 {
     if (slice_eq(d->name.text, S("to"))) {
         if (expect_args(b, d, d->arg_count, 1, ORIGINS_MAX)) {
             for (size_t i = 0; i < d->arg_count; i++) {
-                (void)parse_origin(b, p, &d->args[i]);
+                (void)parse_origin(b, drafts, &d->args[i]);
             }
         }
     } else if (slice_eq(d->name.text, S("lb_policy"))) {
         (void)parse_policy(b, p, d);
+    } else if (slice_eq(d->name.text, S("transport"))) {
+        parse_transport(b, t, d);
     } else {
         unknown_option(b, d);
     }
@@ -211,6 +418,14 @@ bool reverse_proxy_parse(struct build *b, const struct cf_directive *d, const st
                          size_t count, struct handler *out)
 {
     unsigned errors = b->diags->errors;
+    struct drafts drafts = {.count = 0};
+    struct transport t = {
+        .limits = {.head = {.head_bytes_max = RESPONSE_HEAD_MAX,
+                            .fields_max = FIELDS_FROM_PEER_MAX}},
+        .dial_timeout_ms = DIAL_TIMEOUT_MS,
+        .keepalive_idle_ms = KEEPALIVE_IDLE_MS,
+        .keepalive_max = KEEPALIVE_MAX,
+    };
     struct reverse_proxy *p = ARENA_NEW(b->arena, struct reverse_proxy);
     must(p);
     p->counters = ARENA_NEW(b->arena, struct reverse_proxy_counters);
@@ -218,14 +433,16 @@ bool reverse_proxy_parse(struct build *b, const struct cf_directive *d, const st
     out->ops = &reverse_proxy_ops;
     out->instance = p;
     for (size_t i = 0; i < count; i++) {
-        (void)parse_origin(b, p, &args[i]);
+        (void)parse_origin(b, &drafts, &args[i]);
     }
     for (const struct cf_directive *o = d->children; o; o = o->next) {
-        parse_option(b, p, o);
+        parse_option(b, p, &drafts, &t, o);
     }
-    if (p->origin_count == 0 && b->diags->errors == errors) {
-        cf_error(b->diags, &d->name, "\"reverse_proxy\" needs an origin: reverse_proxy localhost:8000");
+    if (drafts.count == 0 && b->diags->errors == errors) {
+        cf_error(b->diags, &d->name,
+                 "\"reverse_proxy\" needs an origin: reverse_proxy localhost:8000");
     }
+    make_origins(b, p, &drafts, &t);
     if (b->diags->errors != errors) {
         reverse_proxy_ops.release(p);
         return false;

@@ -251,15 +251,26 @@ static void redirect_hosts(struct config *c, struct port_table *plain, const str
     }
 }
 
-/* The HTTP port exists whenever there is HTTPS: for redirects and for the CA's challenges. */
-static void add_redirects(struct building *b)
+static bool needs_challenges(const struct config *c, config_name_is_local *is_local)
+{
+    for (size_t i = 0; i < c->managed_count; i++) {
+        if (!c->managed[i].internal && !is_local(c->managed[i].name)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* The HTTP port is there for redirects and for the CA's challenges, if there is either. */
+static void add_redirects(struct building *b, config_name_is_local *is_local)
 {
     struct config *c = b->c;
     bool any_tls = false;
     for (const struct port_table *t = c->ports; t; t = t->next) {
         any_tls = any_tls || t->tls;
     }
-    if (!any_tls || c->options->auto_https == AUTO_HTTPS_OFF) {
+    bool redirects = any_tls && c->options->auto_https == AUTO_HTTPS_ON;
+    if (!redirects && !needs_challenges(c, is_local)) {
         return;
     }
     struct port_table *plain = find_port(c, c->options->http_port);
@@ -269,7 +280,7 @@ static void add_redirects(struct building *b)
     if (!plain) {
         plain = port_for(b, c->options->http_port, false, NULL);
     }
-    plain->redirects = c->options->auto_https == AUTO_HTTPS_ON;
+    plain->redirects = redirects;
     for (const struct port_table *t = c->ports; t && plain->redirects; t = t->next) {
         if (t->tls) {
             redirect_hosts(c, plain, &t->exact, t->port);
@@ -294,7 +305,8 @@ static void build_site(struct building *b, const struct cf_site *source, struct 
     }
 }
 
-struct config *config_build(struct cf_document *document, struct cf_diags *diags)
+struct config *config_build(struct cf_document *document, config_name_is_local *is_local,
+                            struct cf_diags *diags)
 {
     struct config *c = mem_zalloc(sizeof(*c));
     atomic_init(&c->refs, 1);
@@ -314,7 +326,7 @@ struct config *config_build(struct cf_document *document, struct cf_diags *diags
     if (!document->sites && diags->errors == 0) {
         cf_warning(diags, NULL, "the Caddyfile has no site");
     }
-    add_redirects(&b);
+    add_redirects(&b, is_local);
     if (diags->errors > 0) {
         config_unref(c);
         return NULL;

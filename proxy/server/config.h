@@ -71,8 +71,12 @@ struct config {
     struct build_release *releases;
 };
 
+/* Would this name's certificate come from the local CA? Given by cmd, because proxy knows no acme. */
+typedef bool config_name_is_local(struct slice name);
+
 /* Builds; takes the document whatever happens. NULL after errors in diags. */
-struct config *config_build(struct cf_document *document, struct cf_diags *diags);
+struct config *config_build(struct cf_document *document, config_name_is_local *is_local,
+                            struct cf_diags *diags);
 struct config *config_ref(struct config *c);
 void config_unref(struct config *c);
 

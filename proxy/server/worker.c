@@ -6,6 +6,7 @@
 
 #include "proxy/base/log.h"
 #include "proxy/base/mem.h"
+#include "proxy/handler/access_log.h"
 
 /* Descriptors that are not client connections: listeners, files, the store, the CA. */
 #define DESCRIPTORS_RESERVED 256u
@@ -181,6 +182,7 @@ static void *worker_main(void *arg)
     run_queue_run(loop_queue(w->loop)); /* what the aborts have posted */
     upstream_drain(w->upstream);
     run_queue_run(loop_queue(w->loop));
+    access_log_drain();
     exchange_pool_drain();
     chunk_pool_drain();
     return NULL;
