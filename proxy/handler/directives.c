@@ -40,6 +40,16 @@ const struct directive *directive_find(struct slice name)
     return NULL;
 }
 
+bool directive_is_known(struct slice name)
+{
+    for (size_t i = 0; i < ARRAY_LEN(elsewhere); i++) {
+        if (slice_eq(elsewhere[i], name)) {
+            return true;
+        }
+    }
+    return directive_find(name) != NULL;
+}
+
 void directive_unknown(struct cf_diags *diags, const struct cf_token *name)
 {
     struct slice names[ARRAY_LEN(table)];
@@ -137,11 +147,7 @@ static bool build_one(struct build *b, const struct cf_directive *d, struct entr
     const struct cf_token *args = d->args;
     size_t count = d->arg_count;
     struct matcher *matcher = NULL;
-    if (count && matcher_is_token(&args[0])) {
-        if (!directive->takes_matcher) {
-            cf_error(b->diags, &args[0], "\"%.*s\" takes no matcher", SLICE_ARG(d->name.text));
-            return false;
-        }
+    if (count && directive->takes_matcher && matcher_is_token(&args[0])) {
         if (!matcher_from_token(b->arena, b->scope, &args[0], &matcher, b->diags)) {
             return false;
         }

@@ -89,6 +89,8 @@ struct directive {
 
 /* NULL when there is none of that name. */
 const struct directive *directive_find(struct slice name);
+/* Is it the name of a directive, ours or Caddy's? */
+bool directive_is_known(struct slice name);
 /* An error for an unknown name: says whether Caddy has it, and what may have been meant. */
 void directive_unknown(struct cf_diags *diags, const struct cf_token *name);
 

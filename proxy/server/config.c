@@ -166,6 +166,14 @@ static bool place(struct building *b, const struct cf_token *t, const struct sit
 {
     struct cf_address a;
     struct slice why = S("");
+    if (t->quote == CF_BARE && directive_is_known(t->text)) {
+        struct cf_diag *d = cf_error(b->diags, t, "\"%.*s\" stands where a site address should be,"
+                                     " but is a directive", SLICE_ARG(t->text));
+        if (d) {
+            d->hint = S("put it into a site: example.com { reverse_proxy localhost:8000 }");
+        }
+        return false;
+    }
     if (!cf_parse_address(&b->c->arena, t->text, &a, &why)) {
         cf_error(b->diags, t, "\"%.*s\" is no site address: %.*s", SLICE_ARG(t->text),
                  SLICE_ARG(why));

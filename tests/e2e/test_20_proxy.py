@@ -561,7 +561,7 @@ def test_first(caddis, origin):
 def test_another_origin_is_tried(caddis, origin):
     one, two = origin(lambda r: Response(body="1")), origin(lambda r: Response(body="2"))
     c = caddis(f"http://localhost {{\n\treverse_proxy {one.address} {two.address} {{\n"
-               "\t\tlb_policy round_robin\n\t\tlb_retries 1\n\t}\n}", args=["--workers", "1"])
+               "\t\tlb_policy round_robin\n\t}\n}", args=["--workers", "1"])
     assert {c.get().body for _ in range(4)} == {b"1", b"2"}
     one.stop_listening()
     one.drop_connections()
