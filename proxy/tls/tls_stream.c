@@ -404,16 +404,19 @@ void tls_stream_established(struct tls_stream *s)
     s->info.alpn = slice_of(alpn, alpn_n);
     s->info.resumed = SSL_session_reused(s->ssl) == 1;
     timer_clear(&s->timer);
-    if (v13 && !s->blocked) {
-        /* A server has only a ticket to send, which can wait for the first answer; a client has
-         * its Finished, which goes with the request or at the end of this turn. */
+    (void)SSL_free_buffers(s->ssl); /* if nothing is in them */
+    s->inside = SSL_has_pending(s->ssl) == 1;
+    bool server = SSL_is_server(s->ssl) == 1;
+    if (v13 && !s->blocked && (!server || s->inside)) {
+        /* A server has only a ticket to send, which goes with the answer when the request is here
+         * already. When it is not, the ticket goes now: a client with Nagle's algorithm keeps its
+         * request until its Finished is acknowledged, which alone would take 40 ms. A client has
+         * its Finished to send, which goes with the request or at the end of this turn. */
         tls_keep(s);
-        s->flush_due = !SSL_is_server(s->ssl);
+        s->flush_due = !server;
     } else {
         tls_flush(s);
     }
-    (void)SSL_free_buffers(s->ssl); /* if nothing is in them */
-    s->inside = SSL_has_pending(s->ssl) == 1;
     if (s->flush_due) {
         loop_post(s->base.loop, &s->task);
     }

@@ -208,6 +208,26 @@ static void test_tickets(void **state)
     rig_free(r);
 }
 
+/* The ticket does not wait for a request that is not there yet: a client with Nagle's algorithm
+ * would wait for the acknowledgement that it carries. */
+static const char *ticket_at_once(struct rig *r)
+{
+    SSL *ssl = rig_ssl(r, "a.test", TLS1_3_VERSION, 0);
+    CHECK(SSL_connect(ssl) == 1);
+    struct pollfd f = {.fd = SSL_get_fd(ssl), .events = POLLIN};
+    CHECK(poll(&f, 1, 10000) == 1);
+    CHECK(rig_goodbye(ssl));
+    return NULL;
+}
+
+static void test_ticket_at_once(void **state)
+{
+    (void)state;
+    struct rig *r = rig_new(NULL, 0);
+    rig_run(r, ticket_at_once);
+    rig_free(r);
+}
+
 static const char *swap_under_way(struct rig *r)
 {
     struct pki_pair *fresh = pki_make("fresh", "DNS:a.test", 10, rig_ca);
@@ -419,6 +439,7 @@ int main(void)
         cmocka_unit_test(test_versions),     cmocka_unit_test(test_too_old),
         cmocka_unit_test(test_choice_by_name), cmocka_unit_test(test_unknown_name),
         cmocka_unit_test(test_stand_in),     cmocka_unit_test(test_tickets),
+        cmocka_unit_test(test_ticket_at_once),
         cmocka_unit_test(test_swap),         cmocka_unit_test(test_alpn),
         cmocka_unit_test(test_plain_http),   cmocka_unit_test(test_junk),
         cmocka_unit_test(test_deadline),     cmocka_unit_test(test_slow_hello),
