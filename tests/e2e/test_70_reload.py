@@ -21,8 +21,11 @@ def say(word):
 def echo_script(raw):
     raw.read_request()
     raw.send(SWITCH)
-    while raw.fill():
-        raw.send(raw.take(len(raw.buffer)))
+    try:
+        while raw.fill():
+            raw.send(raw.take(len(raw.buffer)))
+    except Closed:
+        pass  # a client that leaves may look like a reset from here
 
 
 def test_reload_takes_the_new_file(caddis):
@@ -69,7 +72,8 @@ def test_bad_file_is_refused_and_the_old_one_runs_on(caddis, how):
         c.signal(signal.SIGHUP)
         c.wait_log("respnd")
         said = c.log()
-    assert "Caddyfile:9:2" in said, said  # behind the global options
+    line = 1 + c.file.read_text().split("\n").index("\trespnd two")
+    assert f"Caddyfile:{line}:2" in said, said
     assert "respond" in said
     assert c.get().body == b"one"
     c.reload(say("three"))
@@ -351,6 +355,5 @@ def test_server_ends_when_its_parent_dies(caddis, eventually):
     c = caddis(say("one"))
     child = c.children()[0]
     os.kill(c.pid, signal.SIGKILL)
-    c.process.wait()
     eventually(lambda: not os.path.exists(f"/proc/{child}"), 5)
-    c._ended()
+    c.wait()

@@ -219,27 +219,30 @@ class Caddis:
         self._ended()
 
     def wait(self, timeout=STOP_TIMEOUT):
+        """Until it has ended by itself (or by a signal that the test sent); its exit status."""
         try:
             return self.process.wait(timeout)
         except subprocess.TimeoutExpired:
             raise AssertionError(f"still running after {timeout} s:\n{self.log()}") from None
+        finally:
+            self._ended()
 
     def stop(self, status=0, timeout=STOP_TIMEOUT):
         """SIGTERM; must end within timeout with this exit status and no sanitizer report."""
         if self.stopped:
             return
-        try:
-            if not self.expect_restart and self._children and self.process.poll() is None:
-                assert self.children() == self._children, f"the server died:\n{self.log()}"
-            self.signal(signal.SIGTERM)
-            got = self.wait(timeout)
-        finally:
-            self._ended()
+        died = (not self.expect_restart and self._children and self.process.poll() is None
+                and self.children() != self._children)
+        self.signal(signal.SIGTERM)
+        got = self.wait(timeout)
         self.check_reports()
+        assert not died, f"the server process died and was replaced:\n{self.log()}"
         assert got == status, f"ended with {got}:\n{self.log()}"
 
     def _ended(self):
         """Whatever happened, nothing of ours is left running."""
+        if self.stopped:
+            return
         self.stopped = True
         try:
             os.killpg(self.pid, signal.SIGKILL)
