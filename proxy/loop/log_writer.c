@@ -68,6 +68,7 @@ static struct list registry = {&registry, &registry}; /* under registry_lock */
 
 static pthread_t writer;
 static sem_t wake_up;
+static sem_t ended; /* posted by the thread as the last thing it does */
 static atomic_bool running;
 static atomic_bool stopping;
 static atomic_bool woken; /* a post of wake_up is under way or not needed */
@@ -329,6 +330,7 @@ static void *run_writer(void *arg UNUSED)
     while (!flush_all() && clock_mono_ms() < atomic_load(&stop_by_ms)) {
         sleep_ms(GATHER_MS);
     }
+    (void)sem_post(&ended);
     return NULL;
 }
 
@@ -337,6 +339,7 @@ bool log_writer_start(struct err *err)
     sigset_t all;
     sigset_t before;
     (void)sem_init(&wake_up, 0, 0);
+    (void)sem_init(&ended, 0, 0);
     atomic_store(&woken, false);
     atomic_store(&stopping, false);
     sigfillset(&all);
@@ -360,10 +363,15 @@ void log_writer_stop(int64_t timeout_ms)
     atomic_store(&stopping, true);
     (void)sem_post(&wake_up);
     struct timespec until = mono_in(timeout_ms + RETRY_MS);
-    if (pthread_clockjoin_np(writer, NULL, CLOCK_MONOTONIC, &until) != 0) {
+    int rc;
+    do {
+        rc = sem_clockwait(&ended, CLOCK_MONOTONIC, &until);
+    } while (rc != 0 && errno == EINTR);
+    if (rc != 0) {
         pthread_detach(writer); /* stuck in a write; it may keep its sinks */
         return;
     }
+    pthread_join(writer, NULL);
     atomic_store(&running, false);
     (void)flush_all(); /* what came in between */
 }
