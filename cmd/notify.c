@@ -24,7 +24,9 @@ void notify_send(const char *state)
     int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     if (fd >= 0) {
         socklen_t len = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + n);
-        (void)!sendto(fd, state, strlen(state), MSG_NOSIGNAL, (struct sockaddr *)&to, len);
+        /* Never waits: whoever does not read must not hold the parent up. */
+        (void)!sendto(fd, state, strlen(state), MSG_NOSIGNAL | MSG_DONTWAIT,
+                      (struct sockaddr *)&to, len);
         close(fd);
     }
 }

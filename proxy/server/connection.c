@@ -94,7 +94,6 @@ static void start(struct connection *c, int fd, const struct addr *peer)
 {
     struct worker *w = c->slot->worker;
     struct addr local;
-    sock_tune(fd);
     sock_local(fd, &local);
     if (c->slot->table && c->slot->table->tls) {
         c->handshake = tls_accept_start(w->server->tls, w->loop, fd, peer, &local,

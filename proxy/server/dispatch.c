@@ -200,6 +200,14 @@ static void challenge_done(struct job *j)
     exchange_release(ex);
 }
 
+/* The jobs end before this one was begun: the workers have ended already. */
+static void challenge_dropped(struct job *j)
+{
+    struct challenge_job *c = container_of(j, struct challenge_job, job);
+    exchange_release(c->ex);
+    free(c);
+}
+
 static bool ask_store(struct exchange *ex, struct slice token)
 {
     struct server *s = slot_of(ex)->worker->server;
@@ -209,6 +217,7 @@ static bool ask_store(struct exchange *ex, struct slice token)
     }
     c->job.work = challenge_work;
     c->job.done = challenge_done;
+    c->job.dropped = challenge_dropped;
     c->ex = ex;
     c->table = s->setup.challenges;
     c->host = ex->req.host;
