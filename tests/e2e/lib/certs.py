@@ -27,6 +27,13 @@ def _alternative(name):
         return x509.DNSName(name)
 
 
+_CA_USAGE = x509.KeyUsage(
+    digital_signature=True, content_commitment=False, key_encipherment=False,
+    data_encipherment=False, key_agreement=False, key_cert_sign=True, crl_sign=True,
+    encipher_only=False, decipher_only=False,
+)
+
+
 class Authority:
     """A root; issue() writes NAME.crt and NAME.key into the folder and returns their paths."""
 
@@ -34,7 +41,7 @@ class Authority:
         self.folder = folder
         self.key = _key()
         self.subject = _name(name)
-        now = datetime.datetime.utcnow()
+        now = datetime.datetime.now(datetime.timezone.utc)
         self.certificate = (
             x509.CertificateBuilder()
             .subject_name(self.subject)
@@ -44,6 +51,7 @@ class Authority:
             .not_valid_before(now - DAY)
             .not_valid_after(now + 365 * DAY)
             .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+            .add_extension(_CA_USAGE, critical=True)
             .add_extension(
                 x509.SubjectKeyIdentifier.from_public_key(self.key.public_key()), critical=False
             )
@@ -58,7 +66,7 @@ class Authority:
 
     def issue(self, *names, start=-DAY, end=30 * DAY):
         key = _key()
-        now = datetime.datetime.utcnow()
+        now = datetime.datetime.now(datetime.timezone.utc)
         certificate = (
             x509.CertificateBuilder()
             .subject_name(_name(names[0]))
@@ -92,6 +100,14 @@ class Authority:
 
 def parse(der):
     return x509.load_der_x509_certificate(der)
+
+
+def lifetime(certificate):
+    """A timedelta. (The names without _utc are deprecated in newer versions, the others missing in
+    older ones.)"""
+    if hasattr(certificate, "not_valid_after_utc"):
+        return certificate.not_valid_after_utc - certificate.not_valid_before_utc
+    return certificate.not_valid_after - certificate.not_valid_before
 
 
 def names(der):

@@ -12,7 +12,6 @@ import json
 import os
 import pathlib
 import socket
-import ssl
 import subprocess
 import time
 import urllib.request
@@ -20,7 +19,7 @@ import urllib.request
 from .certs import Authority
 from .origin import Scripted, server_context
 from .ports import free_port
-from .raw import Closed, connect_tls
+from .raw import Closed, connect_tls, tls_context
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 FOLDER = pathlib.Path(os.environ.get("CADDIS_PEBBLE", ROOT / "build-tests/pebble"))
@@ -124,7 +123,7 @@ class Pebble:
 
     def roots(self):
         """PEM of the root that its certificates chain to."""
-        context = ssl.create_default_context(cafile=str(self.ca_root))
+        context = tls_context(cafile=self.ca_root)
         url = f"https://localhost:{self.management}/roots/0"
         return urllib.request.urlopen(url, context=context, timeout=10).read().decode()
 
