@@ -1,3 +1,4 @@
+/* Options by table; see args.h. In: argv and a table. Out: the variables the table names. */
 #include "cmd/args.h"
 
 #include <stdio.h>

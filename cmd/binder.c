@@ -1,3 +1,5 @@
+/* Listening sockets that outlive the server process; see binder.h. Owns every descriptor it hands
+ * out duplicates of. */
 #include "cmd/binder.h"
 
 #include <errno.h>

@@ -1,3 +1,4 @@
+/* Who signs which name, and where finished certificates go; see certificates.h. */
 #include "cmd/certificates.h"
 
 #include "proxy/base/log.h"

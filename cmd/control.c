@@ -1,3 +1,5 @@
+/* The control socket, both ends; see control.h. Blocking with time limits: it is used on the
+ * control thread and in tools only. */
 #include "cmd/control.h"
 
 #include <errno.h>

@@ -1,3 +1,4 @@
+/* Reads --envfile files; see envfile.h. */
 #include "cmd/envfile.h"
 
 #include <errno.h>

@@ -1,3 +1,4 @@
+/* Packets between the server process and its parent, with descriptors; see link.h. */
 #include "cmd/link.h"
 
 #include <errno.h>

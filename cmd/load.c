@@ -1,3 +1,4 @@
+/* Caddyfile in, struct config out; see load.h. */
 #include "cmd/load.h"
 
 #include "acme/acme.h"

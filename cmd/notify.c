@@ -1,3 +1,4 @@
+/* systemd notifications; see notify.h. */
 #include "cmd/notify.h"
 
 #include <stdio.h>

@@ -1,3 +1,5 @@
+/* The parent process; see parent.h. It polls two descriptors: signals, and the link to the server
+ * process. Owns the sockets (through binder.c), the pid file and the server process. */
 #include "cmd/parent.h"
 
 #include <errno.h>

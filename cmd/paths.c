@@ -1,3 +1,4 @@
+/* Default places; see paths.h. */
 #include "cmd/paths.h"
 
 #include <stdlib.h>

@@ -1,3 +1,5 @@
+/* The server process: start, orders, reload, end; see serve.h. struct serving owns everything that
+ * start() makes, and tear_down() releases it, also after a start that failed half-way. */
 #include "cmd/serve.h"
 
 #include <errno.h>

@@ -1,3 +1,4 @@
+/* Bump allocation in blocks of 4 KiB (or one block for a larger request); see arena.h. */
 #include "proxy/base/arena.h"
 
 #include <stdio.h>

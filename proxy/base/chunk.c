@@ -1,3 +1,4 @@
+/* Counted buffers and the pool of each thread; see chunk.h. */
 #include "proxy/base/chunk.h"
 
 #include <stdlib.h>

@@ -1,3 +1,4 @@
+/* Clocks and dates; see clock.h. Dates are parsed strictly: what does not exist is refused. */
 #include "proxy/base/clock.h"
 
 #include <stdio.h>

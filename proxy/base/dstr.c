@@ -1,3 +1,4 @@
+/* Growable strings; see dstr.h. */
 #include "proxy/base/dstr.h"
 
 #include <stdio.h>

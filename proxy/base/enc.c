@@ -1,3 +1,4 @@
+/* base64url, hexadecimal, percent-encoding; see enc.h. */
 #include "proxy/base/enc.h"
 
 static const char b64[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";

@@ -1,3 +1,4 @@
+/* Errors as sentences; see err.h. */
 #include "proxy/base/err.h"
 
 #include <stdarg.h>

@@ -1,3 +1,4 @@
+/* Log lines and where they go; see log.h. */
 #include "proxy/base/log.h"
 
 #include <pthread.h>

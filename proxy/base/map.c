@@ -1,3 +1,5 @@
+/* The hash table; see map.h. Linear probing, at most three quarters full, deletion by shifting
+ * back, so that there are no tombstones. */
 #include "proxy/base/map.h"
 
 #include <pthread.h>

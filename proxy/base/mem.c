@@ -1,3 +1,4 @@
+/* Allocation that waits, and the failure of an assertion; see mem.h and attr.h. */
 #include "proxy/base/mem.h"
 
 #include <stdio.h>

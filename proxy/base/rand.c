@@ -1,3 +1,4 @@
+/* Randomness; see rand.h. */
 #include "proxy/base/rand.h"
 
 #include <errno.h>

@@ -1,3 +1,4 @@
+/* Views of bytes; see slice.h for the contracts. */
 #include "proxy/base/slice.h"
 
 bool slice_eq_case(struct slice a, struct slice b)

@@ -1,3 +1,5 @@
+/* The access-log line, with Caddy's field names; see access_log.h. In: a finished exchange. Out: a
+ * line to the sink, from a buffer that each thread keeps. */
 #include "proxy/handler/access_log.h"
 
 #include "proxy/base/clock.h"

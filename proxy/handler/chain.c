@@ -1,3 +1,5 @@
+/* Running handlers and hooks; see chain.h. The position is a stack of routes in the exchange's
+ * arena, so that a handler may answer later. */
 #include "proxy/handler/chain.h"
 
 bool chain_new(struct exchange *ex, struct upstream *upstream)

@@ -1,3 +1,4 @@
+/* Matchers: reading and evaluating; see matcher.h. */
 #include "proxy/route/matcher.h"
 
 enum matcher_kind { MATCH_PATH, MATCH_METHOD, MATCH_HOST, MATCH_NOT };

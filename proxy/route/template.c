@@ -1,3 +1,4 @@
+/* Placeholders: a table of names, compiled parts, evaluation; see template.h. */
 #include "proxy/route/template.h"
 
 #include <stdio.h>

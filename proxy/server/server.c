@@ -1,3 +1,5 @@
+/* Applying configurations to all workers, and stopping them; see server.h. Runs on the control
+ * thread only. */
 #include "proxy/server/server.h"
 
 #include <errno.h>

@@ -1,3 +1,4 @@
+/* A worker's thread: taking over a configuration, its listeners, its end; see worker.h. */
 #include "proxy/server/worker.h"
 
 #include <stdlib.h>

@@ -1,3 +1,4 @@
+/* Making and counting origins; see origin.h. */
 #include "proxy/upstream/origin.h"
 
 #include "proxy/base/mem.h"

@@ -1,3 +1,5 @@
+/* Pools, attempts and their outcomes; see upstream.h. A connection belongs to its pool and is freed
+ * where its h1_client reports its end; a request lives in its exchange's arena. */
 #include "proxy/upstream/upstream.h"
 
 #include <stdlib.h>
