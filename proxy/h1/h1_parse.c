@@ -14,6 +14,8 @@
 #include "proxy/http/chars.h"
 
 #define METHOD_BYTES_MAX 32u
+/* Each option is compared with each field later; nobody honest sends more than a handful. */
+#define CONNECTION_OPTIONS_MAX 64u
 /* Room in the field array for what the proxy adds on the way. */
 #define FIELDS_SPARE 8u
 
@@ -34,6 +36,7 @@ struct lines {
     bool upgrade_field;
     bool expect;
     unsigned hosts;
+    unsigned options; /* in Connection fields */
     struct slice host;
     uint64_t length;
     struct field fields[FIELDS_MAX];
@@ -113,10 +116,13 @@ static enum h1_result note_coding(struct lines *l, struct slice value)
                                   : refuse(l, "a malformed Transfer-Encoding");
 }
 
-static void note_connection(struct lines *l, struct slice list)
+static enum h1_result note_connection(struct lines *l, struct slice list)
 {
     struct slice option;
     while (slice_cut(&list, ',', &option)) {
+        if (++l->options > CONNECTION_OPTIONS_MAX) {
+            return refuse(l, "too many options in Connection");
+        }
         option = slice_trim(option);
         switch (option.n) {
         case 5: l->close |= slice_eq_case(option, S("close")); break;
@@ -125,6 +131,7 @@ static void note_connection(struct lines *l, struct slice list)
         default: break;
         }
     }
+    return H1_DONE;
 }
 
 /* What a field means for the framing of the message. */
@@ -141,7 +148,7 @@ static enum h1_result note_field(struct lines *l, const struct field *f)
     } else if (f->id == FIELD_TRANSFER_ENCODING) {
         return note_coding(l, f->value);
     } else if (f->id == FIELD_CONNECTION) {
-        note_connection(l, f->value);
+        return note_connection(l, f->value);
     } else if (f->id == FIELD_UPGRADE) {
         l->upgrade_field |= f->value.n > 0;
     } else if (f->id == FIELD_EXPECT) {

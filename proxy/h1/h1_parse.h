@@ -43,7 +43,7 @@ struct h1_head {
  * authority), a Host that contradicts an absolute target, both Content-Length and
  * Transfer-Encoding, Content-Length repeated, in a list, signed, empty or too large,
  * Transfer-Encoding that is not exactly one "chunked", Transfer-Encoding in HTTP/1.0, too many
- * fields, too long a head. Never guesses. */
+ * fields, too many options in Connection, too long a head. Never guesses. */
 enum h1_result h1_parse_request(struct slice in, struct h1_scan *scan,
                                 const struct h1_limits *limits, struct arena *a,
                                 struct request *req, struct h1_head *head, struct h1_bad *bad);

@@ -14,7 +14,7 @@
 static enum server_wait current_wait(const struct h1_server *c)
 {
     if (c->lingering) {
-        return WAIT_LINGER;
+        return c->blocked ? WAIT_FLUSH : WAIT_LINGER;
     }
     if (c->ex) {
         if (c->tunnel) {
@@ -46,6 +46,7 @@ static int64_t wait_limit_ms(const struct h1_server *c, enum server_wait w)
     case WAIT_IDLE: return c->limits->idle_timeout_ms;
     case WAIT_BODY: return c->limits->body_idle_ms;
     case WAIT_ANSWER: return EOF_WAIT_MS;
+    case WAIT_FLUSH: return c->limits->write_idle_ms;
     case WAIT_REST:
     case WAIT_LINGER: return LINGER_MS;
     case WAIT_NONE: break;
@@ -118,6 +119,9 @@ static void read_timed_out(struct h1_server *c)
         return;
     case WAIT_ANSWER:
         server_gone(c, END_CLIENT_GONE, false);
+        return;
+    case WAIT_FLUSH:
+        server_close(c, true);
         return;
     case WAIT_NONE:
     case WAIT_FIRST: /* not a byte came: nobody waits for an answer */

@@ -31,6 +31,7 @@ enum server_wait {
     WAIT_BODY,   /* more of a request body that somebody wants */
     WAIT_ANSWER, /* the client half-closed; the chain has not answered */
     WAIT_REST,   /* the small rest of a body nobody wants, before the next request */
+    WAIT_FLUSH,  /* everything is said, but the stream (TLS) still holds some of it */
     WAIT_LINGER,
 };
 

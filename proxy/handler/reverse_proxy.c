@@ -110,7 +110,8 @@ static bool dropped_from_request(const struct field *f)
         return true; /* written anew */
     default:
         return (field_flags(f->id) & FIELD_HOP) != 0 ||
-               (f->id == FIELD_OTHER && slice_find(f->name, '_') != SLICE_NPOS);
+               (f->id == FIELD_OTHER && (slice_find(f->name, '_') != SLICE_NPOS ||
+                                         slice_eq_case(f->name, S("http2-settings"))));
     }
 }
 
@@ -152,14 +153,25 @@ static bool add_forwarded(struct forward *fw)
                          ex->req.authority);
 }
 
+/* The protocol to ask the origin for. Not HTTP/2: behind such a switch (RFC 7540 section 3.2, gone
+ * from RFC 9113) a client could ask the origin for anything, past every matcher of ours. */
+static struct slice wanted_upgrade(const struct request *req)
+{
+    const struct field *f = req->upgrade ? fields_find_id(&req->fields, FIELD_UPGRADE) : NULL;
+    if (!f || fields_have_token(&req->fields, FIELD_UPGRADE, S("h2c")) ||
+        fields_have_token(&req->fields, FIELD_UPGRADE, S("h2"))) {
+        return S("");
+    }
+    return f->value;
+}
+
 static bool build_request(struct forward *fw)
 {
     struct exchange *ex = fw->ex;
     const struct request *req = &ex->req;
     fw->out = *req;
     fw->out.fields = (struct fields){0};
-    const struct field *upgrade = req->upgrade ? fields_find_id(&req->fields, FIELD_UPGRADE) : NULL;
-    fw->upgrade = upgrade ? upgrade->value : S("");
+    fw->upgrade = wanted_upgrade(req);
     bool trailers = fields_have_token(&req->fields, FIELD_TE, S("trailers"));
     return fields_add_id(&fw->out.fields, &ex->arena, FIELD_HOST, S("Host"), req->authority) &&
            copy_fields(fw, req) && add_forwarded(fw) &&

@@ -107,7 +107,13 @@ static void manage(struct building *b, const struct site *site, struct slice hos
         c->own[c->own_count++] = (struct own_certificate){host, site};
         return;
     }
-    if (c->options->auto_https == AUTO_HTTPS_OFF && !site->settings.tls_token) {
+    if (c->options->auto_https == AUTO_HTTPS_OFF && !site->settings.tls_internal) {
+        struct cf_diag *d = cf_warning(b->diags, at, "auto_https is off, so nobody gets a certificate"
+                                       " for \"%.*s\": HTTPS for it fails", SLICE_ARG(host));
+        if (d) {
+            d->hint = arena_printf(&b->diags->arena, "for plain HTTP write http://%.*s; for HTTPS"
+                                   " give it one with tls CERT KEY", SLICE_ARG(host));
+        }
         return;
     }
     if (c->managed_count == b->managed_cap) {
@@ -152,8 +158,14 @@ static bool place_port(struct building *b, const struct cf_token *t, const struc
     bool http = slice_eq(a->scheme, S("http"));
     bool https = slice_eq(a->scheme, S("https"));
     if ((http && port == o->https_port) || (https && port == o->http_port)) {
-        cf_error(b->diags, t, "the scheme and the port of \"%.*s\" contradict each other",
-                 SLICE_ARG(t->text));
+        struct cf_diag *d = cf_error(b->diags, t, "the scheme and the port of \"%.*s\" contradict"
+                                     " each other", SLICE_ARG(t->text));
+        if (d) {
+            d->hint = arena_printf(&b->diags->arena, "write %s://%.*s for %s, or %s://%.*s for %s",
+                                   http ? "https" : "http", SLICE_ARG(a->host),
+                                   http ? "HTTPS" : "HTTP", http ? "http" : "https",
+                                   SLICE_ARG(a->host), http ? "HTTP" : "HTTPS");
+        }
         return false;
     }
     bool by_default = port == o->https_port || (a->host.n && port != o->http_port);
@@ -161,22 +173,41 @@ static bool place_port(struct building *b, const struct cf_token *t, const struc
     return true;
 }
 
+/* "/foo" and "/foo/*" in an address, as the handle block that means the same. */
+static void path_in_address(struct building *b, const struct cf_token *t, struct slice path)
+{
+    const char *star = path.p[path.n - 1] == '*' ? "" : "*";
+    struct cf_diag *d = cf_error(b->diags, t, "a site address has no path");
+    if (d) {
+        d->hint = arena_printf(&b->diags->arena, "inside the site write: handle %.*s%s { ... }",
+                               SLICE_ARG(path), star);
+    }
+}
+
+static bool read_address(struct building *b, const struct cf_token *t, struct cf_address *a)
+{
+    struct slice why = S("");
+    if (!cf_parse_address(&b->c->arena, t->text, a, &why)) {
+        struct cf_diag *d = cf_error(b->diags, t, "\"%.*s\" is no site address: %.*s",
+                                     SLICE_ARG(t->text), SLICE_ARG(why));
+        if (d && t->quote == CF_BARE && t->text.n > 1 &&
+            (t->text.p[0] == '{' || t->text.p[0] == '<')) {
+            d->hint = arena_printf(&b->diags->arena, "a space is missing behind \"%c\"",
+                                   t->text.p[0]);
+        }
+        return false;
+    }
+    if (a->host.n > 1 && a->host.p[a->host.n - 1] == '.') {
+        a->host.n--; /* requests are compared without it, too */
+    }
+    return true;
+}
+
 static bool place(struct building *b, const struct cf_token *t, const struct site_settings *s,
                   struct placed *out)
 {
     struct cf_address a;
-    struct slice why = S("");
-    if (t->quote == CF_BARE && directive_is_known(t->text)) {
-        struct cf_diag *d = cf_error(b->diags, t, "\"%.*s\" stands where a site address should be,"
-                                     " but is a directive", SLICE_ARG(t->text));
-        if (d) {
-            d->hint = S("put it into a site: example.com { reverse_proxy localhost:8000 }");
-        }
-        return false;
-    }
-    if (!cf_parse_address(&b->c->arena, t->text, &a, &why)) {
-        cf_error(b->diags, t, "\"%.*s\" is no site address: %.*s", SLICE_ARG(t->text),
-                 SLICE_ARG(why));
+    if (!read_address(b, t, &a)) {
         return false;
     }
     if (a.scheme.n && !slice_eq(a.scheme, S("http")) && !slice_eq(a.scheme, S("https"))) {
@@ -184,17 +215,12 @@ static bool place(struct building *b, const struct cf_token *t, const struct sit
         return false;
     }
     if (a.path.n && !slice_eq(a.path, S("/"))) {
-        cf_error(b->diags, t, "a site address has no path; write: handle %.*s* { ... }",
-                 SLICE_ARG(a.path));
+        path_in_address(b, t, a.path);
         return false;
     }
     out->host = a.host;
     if (!place_port(b, t, &a, out)) {
         return false;
-    }
-    if (b->c->options->auto_https == AUTO_HTTPS_OFF && !slice_eq(a.scheme, S("https")) &&
-        !s->tls_token) {
-        out->tls = false;
     }
     if (s->tls_token && !out->tls && out->port != b->c->options->http_port &&
         !slice_eq(a.scheme, S("http"))) {
@@ -299,6 +325,34 @@ static void add_redirects(struct building *b, config_name_is_local *is_local)
 
 /* ---- the whole -------------------------------------------------------------------------------------- */
 
+/* "reverse_proxy localhost:8000" where an address belongs: the brace in front of it is missing. */
+static bool directive_among_addresses(struct building *b, const struct cf_site *source, size_t i)
+{
+    const struct cf_token *t = &source->addresses[i];
+    if (t->quote != CF_BARE || !directive_is_known(t->text)) {
+        return false;
+    }
+    struct cf_diag *d = cf_error(b->diags, t, "\"%.*s\" stands where a site address should be, but"
+                                 " is a directive", SLICE_ARG(t->text));
+    if (d) {
+        d->hint = i == 0 ? S("put it into a site: example.com { reverse_proxy localhost:8000 }")
+                         : S("put a \"{\" in front of it and a \"}\" at its end");
+    }
+    return true;
+}
+
+static void empty_site(struct building *b, const struct cf_token *name)
+{
+    struct cf_diag *d = cf_warning(b->diags, name, "the site \"%.*s\" has no directives: it answers"
+                                   " every request with an empty page", SLICE_ARG(name->text));
+    if (d && slice_starts(name->text, S("localhost:"))) {
+        d->hint = arena_printf(&b->diags->arena, "if an app listens there: example.com {"
+                               " reverse_proxy %.*s }", SLICE_ARG(name->text));
+    } else if (d) {
+        d->hint = S("reverse_proxy localhost:8000 in it would pass them on to an app");
+    }
+}
+
 static void build_site(struct building *b, const struct cf_site *source, struct build *build)
 {
     struct site *site = ARENA_NEW(&b->c->arena, struct site);
@@ -309,7 +363,13 @@ static void build_site(struct building *b, const struct cf_site *source, struct 
         /* Its errors are in diags; go on, so that the rest is checked too. */
     }
     for (size_t i = 0; i < source->address_count; i++) {
+        if (directive_among_addresses(b, source, i)) {
+            return;
+        }
         add_address(b, site, &source->addresses[i]);
+    }
+    if (!source->directives) {
+        empty_site(b, site->name);
     }
 }
 
@@ -332,7 +392,10 @@ struct config *config_build(struct cf_document *document, config_name_is_local *
     }
     c->releases = build.releases;
     if (!document->sites && diags->errors == 0) {
-        cf_warning(diags, NULL, "the Caddyfile has no site");
+        struct cf_diag *d = cf_warning(diags, NULL, "the Caddyfile has no site: nothing is served");
+        if (d) {
+            d->hint = S("one line is enough: example.com { reverse_proxy localhost:8000 }");
+        }
     }
     add_redirects(&b, is_local);
     if (diags->errors > 0) {

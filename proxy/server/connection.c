@@ -25,10 +25,8 @@ static void slot_leave(struct slot *slot)
     }
 }
 
-static void count(struct worker *w, int by)
+void connections_check_limit(struct worker *w)
 {
-    w->connection_count = (unsigned)((int)w->connection_count + by);
-    atomic_store_explicit(&w->published_count, w->connection_count, memory_order_relaxed);
     bool full = w->connection_count >= w->connection_max;
     if (full != w->paused) {
         w->paused = full;
@@ -43,6 +41,13 @@ static void count(struct worker *w, int by)
                       LOG_I("limit", w->connection_max));
         }
     }
+}
+
+static void count(struct worker *w, int by)
+{
+    w->connection_count = (unsigned)((int)w->connection_count + by);
+    atomic_store_explicit(&w->published_count, w->connection_count, memory_order_relaxed);
+    connections_check_limit(w);
 }
 
 static void connection_end(struct connection *c)
@@ -73,7 +78,7 @@ static void serve(struct connection *c, struct stream *s)
         connection_end(c);
         return;
     }
-    if (slot->worker->draining || !slot->table) {
+    if (slot->worker->draining || !slot->table || slot->table->tls != (s->tls != NULL)) {
         h1_server_drain(c->h1);
     }
 }

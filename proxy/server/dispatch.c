@@ -69,15 +69,33 @@ static void let_go(struct pin *p)
     }
 }
 
+/* Names and values of the response's fields may be text of the configuration; the log reads them
+ * at the end. False: memory. */
+static bool own_response_fields(struct exchange *ex)
+{
+    struct fields *fields = &ex->res.fields;
+    for (unsigned i = 0; i < fields->count; i++) {
+        struct field *f = &fields->items[i];
+        struct slice name = arena_copy(&ex->arena, f->name);
+        struct slice value = arena_copy(&ex->arena, f->value);
+        if (!name.p || !value.p) {
+            return false;
+        }
+        f->name = name;
+        f->value = value;
+    }
+    return true;
+}
+
 /* Lets go of the configuration before the exchange ends: nothing of it is needed any more but the
- * log, which is copied. Without memory for the copy the pin stays. */
+ * log and what it shows, which are copied. Without memory for the copies the pin stays. */
 static void detach(struct pin *p)
 {
     const struct log_config *log = p->site ? p->site->settings.log : NULL;
     if (log) {
         struct log_config *copy = ARENA_NEW(&p->ex->arena, struct log_config);
         struct slice name = arena_copy(&p->ex->arena, log->name);
-        if (!copy || !name.p) {
+        if (!copy || !name.p || !own_response_fields(p->ex)) {
             return;
         }
         *copy = (struct log_config){log_sink_ref(log->sink), log->format, name};
@@ -85,6 +103,21 @@ static void detach(struct pin *p)
     }
     p->site = NULL;
     let_go(p);
+}
+
+/* Before routing that comes later than the beginning: the tables are those of the current
+ * configuration, so that is the one to hold. */
+static void hold_current(struct exchange *ex)
+{
+    struct pin *p = pin_of(ex);
+    struct worker_config *current = slot_of(ex)->worker->current;
+    if (p->config == current) {
+        return;
+    }
+    let_go(p);
+    p->config = current;
+    current->pins++;
+    list_push_back(&current->exchanges, &p->node);
 }
 
 void dispatch_release_begun(struct worker_config *wc)
@@ -194,6 +227,7 @@ static void challenge_done(struct job *j)
     if (!ex->gone && c->answer_bytes) {
         answer_challenge(ex, slice_of(c->answer, c->answer_bytes));
     } else if (!ex->gone) {
+        hold_current(ex); /* there may have been a reload meanwhile */
         route_request(ex);
     }
     free(c);
@@ -281,6 +315,11 @@ static void route_request(struct exchange *ex)
     const struct port_table *table = slot_of(ex)->table;
     if (!table) {
         exchange_error_page(ex, 503, S("this address is not served any more"));
+        return;
+    }
+    if (table->tls != (ex->client.tls != NULL)) {
+        /* A reload switched the address between plain and TLS: what is for TLS is not told here. */
+        exchange_error_page(ex, 503, S("this address has changed between HTTP and HTTPS"));
         return;
     }
     if (ex->client.tls && ex->client.tls->stand_in) {

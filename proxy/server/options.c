@@ -1,6 +1,7 @@
 /* Every option is a row in the table below: its name, and the function that reads it. */
 #include "proxy/server/options.h"
 
+#include "proxy/handler/handler.h"
 #include "proxy/net/addr.h"
 
 struct reading {
@@ -108,6 +109,9 @@ static void opt_auto_https(struct reading *r, const struct cf_directive *d)
 static void opt_email(struct reading *r, const struct cf_directive *d)
 {
     read_text(r, d, &r->o->email);
+    if (r->o->email.n && slice_find(r->o->email, '@') == SLICE_NPOS) {
+        cf_error(r->diags, &d->args[0], "\"%.*s\" is no e-mail address", SLICE_ARG(r->o->email));
+    }
 }
 
 static void opt_acme_ca(struct reading *r, const struct cf_directive *d)
@@ -281,10 +285,11 @@ static void opt_servers(struct reading *r, const struct cf_directive *d)
 static const struct {
     struct slice name;
     option_fn *read; /* NULL: Caddy's, not here yet */
+    bool has_block;
 } table[] = {
     {S_INIT("acme_ca"), opt_acme_ca},
     {S_INIT("acme_ca_root"), opt_acme_ca_root},
-    {S_INIT("acme_eab"), opt_acme_eab},
+    {S_INIT("acme_eab"), opt_acme_eab, .has_block = true},
     {S_INIT("admin"), opt_admin},
     {S_INIT("auto_https"), opt_auto_https},
     {S_INIT("debug"), opt_debug},
@@ -297,9 +302,9 @@ static const struct {
     {S_INIT("local_certs"), opt_local_certs},
     {S_INIT("persist_config"), opt_persist_config},
     {S_INIT("renew_interval"), opt_renew_interval},
-    {S_INIT("servers"), opt_servers},
+    {S_INIT("servers"), opt_servers, .has_block = true},
     {S_INIT("skip_install_trust"), opt_skip_install_trust},
-    {S_INIT("storage"), opt_storage},
+    {S_INIT("storage"), opt_storage, .has_block = true},
     {S_INIT("acme_dns"), NULL},
     {S_INIT("cert_issuer"), NULL},
     {S_INIT("cert_lifetime"), NULL},
@@ -330,7 +335,10 @@ static void read_one(struct reading *r, const struct cf_directive *d)
     for (size_t i = 0; i < ARRAY_LEN(table); i++) {
         names[i] = table[i].name;
         if (slice_eq(d->name.text, table[i].name)) {
-            if (table[i].read) {
+            if (table[i].read && d->has_block && !table[i].has_block) {
+                cf_error(r->diags, &d->name, "the option \"%.*s\" takes no block",
+                         SLICE_ARG(d->name.text));
+            } else if (table[i].read) {
                 table[i].read(r, d);
             } else {
                 cf_error(r->diags, &d->name, "the option \"%.*s\" is Caddy's and not yet in caddis",
@@ -341,7 +349,10 @@ static void read_one(struct reading *r, const struct cf_directive *d)
     }
     struct cf_diag *diag = cf_error(r->diags, &d->name, "unknown global option \"%.*s\"",
                                     SLICE_ARG(d->name.text));
-    if (diag) {
+    if (diag && directive_is_known(d->name.text)) {
+        diag->hint = S("it is a directive of a site: is the site's address missing in front of"
+                       " \"{\"?");
+    } else if (diag) {
         cf_did_you_mean(r->diags, diag, d->name.text, names, ARRAY_LEN(names));
     }
 }

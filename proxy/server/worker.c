@@ -106,10 +106,16 @@ static void apply_update(struct message *m)
         const struct worker_listener *l = &u->listeners[i];
         struct slot *slot = l->fd >= 0 ? add_slot(w, &l->addr, l->fd) : find_slot(w, &l->addr);
         must(slot);
+        /* A request on a plain connection must not reach what is for TLS now. */
+        bool switched = slot->table && slot->table->tls != l->table->tls;
         slot->table = l->table;
         slot->limits = u->config->options->limits;
+        if (switched) {
+            connections_drain(w, slot);
+        }
     }
     remove_unlisted(w, u);
+    connections_check_limit(w);
     if (old) {
         dispatch_release_begun(old);
         worker_config_unpin(old);

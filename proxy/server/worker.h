@@ -91,6 +91,8 @@ void connection_accept(void *slot, int fd, const struct addr *peer);
  * end now. */
 void connections_drain(struct worker *w, const struct slot *slot);
 void connections_abort(struct worker *w);
+/* Pauses the listeners, or lets them go on, by connection_count and connection_max. */
+void connections_check_limit(struct worker *w);
 
 /* ---- exchanges (dispatch.c) --------------------------------------------------------------------- */
 

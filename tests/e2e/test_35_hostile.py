@@ -1,0 +1,204 @@
+"""Clients and origins that mean harm, or do what nobody expects."""
+
+import json
+import socket
+import threading
+import time
+
+import pytest
+from lib import raw as rawlib
+from lib.origin import Response
+
+SITE = "http://localhost {\n\treverse_proxy %s\n}"
+OK = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+UPGRADE = [("Connection", "Upgrade"), ("Upgrade", "echo/1")]
+SWITCH = "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: echo/1\r\n\r\n"
+
+
+# ---- a configuration that goes while its requests are under way ----
+
+
+@pytest.mark.parametrize("when", ["begun", "waiting"])
+def test_log_line_of_a_request_that_outlives_its_configuration(caddis, scripted, when):
+    go = threading.Event()
+    started = threading.Event()
+
+    def script(raw):
+        raw.read_request()
+        if when == "waiting":
+            started.set()
+            go.wait(20)
+        raw.send("HTTP/1.1 200 OK\r\nX-Origin: o\r\nContent-Length: 10\r\n\r\n12345")
+        started.set()
+        go.wait(20)
+        raw.send("67890")
+
+    o = scripted(script)
+    site = ("http://localhost {\n\tlog {\n\t\toutput file LOG\n\t\tformat json\n\t}\n"
+            "\theader X-From-File \"a long value that lives in the configuration NUMBER\"\n"
+            "\treverse_proxy %s\n}" % o.address)
+    c = caddis("http://localhost {\n\trespond no\n}")
+    log = c.folder / "access.log"
+    c.reload(site.replace("LOG", str(log)).replace("NUMBER", "1"))
+    with c.connect() as connection:
+        connection.request("GET", "/", read=False)
+        started.wait(20)
+        if when == "begun":
+            connection.read_head()
+        for i in range(2, 6):
+            c.reload(site.replace("LOG", str(log)).replace("NUMBER", str(i)))
+        go.set()
+        if when == "begun":
+            assert connection.recv_exactly(10) == b"1234567890"
+        else:
+            answer = connection.read_response()
+            assert answer.get("X-From-File").endswith(" 1")
+    end = time.monotonic() + 10
+    while not log.exists() or not log.read_text().strip():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+    line = json.loads(log.read_text().splitlines()[0])
+    assert line["resp_headers"]["X-From-File"] == [
+        "a long value that lives in the configuration 1"]
+
+
+def test_plain_connections_do_not_reach_what_became_tls(caddis, authority):
+    """A reload that turns a port from HTTP into HTTPS, with a kept connection and one that has
+    sent half a head."""
+    from lib.ports import free_port
+
+    port = free_port()
+    cert, key = authority.issue("localhost")
+    c = caddis(f"http://localhost:{port} {{\n\trespond open\n}}")
+    with c.connect(port) as kept, c.connect(port) as half:
+        assert kept.get().body == b"open"
+        half.send("GET / HTTP/1.1\r\nHost: local")
+        half.expect_nothing(0.2)
+        c.reload(f"https://localhost:{port} {{\n\ttls {cert} {key}\n\trespond secret\n}}")
+        assert kept.closed()
+        half.send("host\r\n\r\n")
+        answer = half.read_response()
+        assert (answer.status, b"secret" in answer.body) == (503, False)
+        assert answer.has_token("Connection", "close")
+    with rawlib.connect_tls(port) as connection:
+        assert connection.get().body == b"secret"
+
+
+def test_raised_connection_limit_holds_at_once(caddis):
+    site = "http://localhost {\n\trespond hello\n}"
+    few = "servers {\n\tmax_connections 3\n}"
+    c = caddis(site, globals=few, args=["--workers", "1"])
+    kept = [c.connect() for _ in range(3)]
+    try:
+        assert all(k.get().body == b"hello" for k in kept)
+        with c.connect() as late:
+            late.request("GET", read=False)
+            late.expect_nothing(0.3)
+            c.globals = few.replace("3", "100")
+            c.reload(site)
+            assert late.read_response().body == b"hello"
+    finally:
+        for k in kept:
+            k.close()
+
+
+# ---- what a client may not make us send ----
+
+
+def test_h2c_is_not_a_way_around_the_routes(caddis, scripted):
+    """An origin that speaks h2c would give the client a tunnel past every matcher."""
+    seen = []
+
+    def script(raw):
+        request = raw.read_request()
+        seen.append(request)
+        if request.has_token("Upgrade", "h2c"):
+            raw.send(SWITCH.replace("echo/1", "h2c"))
+        else:
+            raw.send(OK)
+
+    c = caddis(SITE % scripted(script).address)
+    for value in ("h2c", "H2C", "echo/1, h2c", "h2c,echo/1", "h2"):
+        with c.connect() as connection:
+            answer = connection.get("/", [("Connection", "Upgrade, HTTP2-Settings"),
+                                          ("Upgrade", value), ("HTTP2-Settings", "AAMAAABk")])
+            assert answer.status == 200, value
+    assert not any(r.all("Upgrade") or r.all("HTTP2-Settings") for r in seen)
+
+
+def test_connection_options_are_few(caddis, origin):
+    """128 fields against 30,000 options each would cost far more time than the request bytes."""
+    o = origin()
+    c = caddis(SITE % o.address)
+    options = ",".join(["x-a"] * 15000)
+    fields = [("Connection", options)] + [(f"X-{i}", "v") for i in range(100)]
+    with c.connect() as connection:
+        assert connection.get("/", fields).status == 400
+    assert not o.requests
+
+
+def test_trailers_named_like_fields_of_ours_do_not_cross(caddis, origin):
+    o = origin()
+    c = caddis(SITE % o.address)
+    with c.connect() as connection:
+        connection.send("POST / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n"
+                        "Connection: x-hop\r\n\r\n"
+                        "2\r\nab\r\n0\r\nX_Forwarded_For: 1.2.3.4\r\nX-Forwarded-For: 1.2.3.4\r\n"
+                        "X-Forwarded-Host: evil\r\nContent_Length: 5\r\nX-Real-IP: 1.2.3.4\r\n"
+                        "X-Hop: a\r\nX-Sum: 7\r\n\r\n")
+        assert connection.read_response().status == 200
+    names = [n.lower() for n, _ in o.last.trailers]
+    assert "x-sum" in names
+    assert not set(names) & {"x_forwarded_for", "x-forwarded-for", "x-forwarded-host",
+                             "content_length", "x-hop"}
+
+
+# ---- slow ends ----
+
+
+def test_last_bytes_reach_a_slow_tls_client(caddis, scripted):
+    """A response that ends the connection, to a client that reads the end of it late: what TLS
+    still holds must not be thrown away with the connection. How much the kernel takes is found out
+    first; then come sizes around it, so that some of them end inside TLS."""
+    taken = []
+
+    def script(raw):
+        request = raw.read_request()
+        size = int(request.target[1:])
+        raw.send(f"HTTP/1.1 200 OK\r\nContent-Length: {size}\r\nConnection: close\r\n\r\n")
+        if size > 100 << 20:
+            taken.append(raw.send_until_stalled(b"x" * 65536, size))
+            return
+        for _ in range(size >> 13):
+            raw.send(b"x" * 8192)
+
+    c = caddis("localhost {\n\treverse_proxy %s\n}" % scripted(script).address)
+    c.wait_certificate()
+
+    def ask(size):
+        connection = rawlib.connect(c.https, rcvbuf=8192, timeout=30)
+        connection.sock = rawlib.tls_context().wrap_socket(connection.sock,
+                                                           server_hostname="localhost")
+        connection.request("GET", f"/{size}", [("Connection", "close")], read=False)
+        return connection
+
+    with ask(200 << 20):
+        end = time.monotonic() + 20
+        while not taken:
+            assert time.monotonic() < end
+            time.sleep(0.05)
+    most = taken[0] >> 13
+    # From all that fits down to what the kernel alone takes: origin's socket, body queue, TLS.
+    sizes = [(most - i * 6) << 13 for i in range(0, 160) if most > i * 6]
+    asked = [(size, ask(size)) for size in sizes]
+    time.sleep(4)  # longer than a finished connection is kept for the client's sake
+    print("most", most << 13)
+    cut = []
+    for size, connection in asked:
+        with connection:
+            try:
+                connection.read_head()
+                connection.discard(size)
+            except AssertionError as e:
+                cut.append((size, str(e)[:80]))
+    assert not cut, f"{len(cut)} of {len(asked)}: {cut[:5]}"
