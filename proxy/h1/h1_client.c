@@ -45,6 +45,12 @@ static bool set_timer(struct h1_client *c)
     return timer_set(&c->timer, limit);
 }
 
+void client_restart_wait(struct h1_client *c)
+{
+    c->wait = CLIENT_WAIT_NONE;
+    timer_clear(&c->timer);
+}
+
 void client_settle(struct h1_client *c)
 {
     if (c->state == CLIENT_OVER) {
@@ -286,7 +292,7 @@ void client_write(struct h1_client *c)
     enum h1_out_result r = h1_out_run(&c->out);
     c->blocked = r == H1_OUT_BLOCKED;
     if (c->wait == CLIENT_WAIT_HEAD && c->out.taken_bytes != before) {
-        c->wait = CLIENT_WAIT_NONE; /* progress: the time starts anew */
+        client_restart_wait(c);
     }
     switch (r) {
     case H1_OUT_BLOCKED:

@@ -70,6 +70,8 @@ struct h1_client {
 
 /* Interest and timer by the state; comes last in every event, task and call. */
 void client_settle(struct h1_client *c);
+/* There was progress: the time of what is waited for starts anew, or ends, with client_settle. */
+void client_restart_wait(struct h1_client *c);
 /* The connection is over, for this reason (END_NONE: in good order). A response that is not
  * complete is aborted; one whose head was not there fails. */
 void client_over(struct h1_client *c, enum end_reason reason, const char *detail);

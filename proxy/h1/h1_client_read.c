@@ -215,7 +215,7 @@ void client_readable(struct h1_client *c)
         c->in.chunk->fill += (uint32_t)n;
         c->received = true;
         if (c->wait == CLIENT_WAIT_BODY) {
-            c->wait = CLIENT_WAIT_NONE; /* progress: the time starts anew */
+            client_restart_wait(c);
         }
         process(c);
         if ((size_t)n < room || (c->state != CLIENT_BODY && c->state != CLIENT_TUNNEL)) {

@@ -124,6 +124,7 @@ static void read_timed_out(struct h1_server *c)
         server_close(c, true);
         return;
     case WAIT_NONE:
+        return;
     case WAIT_FIRST: /* not a byte came: nobody waits for an answer */
     case WAIT_IDLE:
     case WAIT_REST:

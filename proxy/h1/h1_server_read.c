@@ -350,8 +350,9 @@ void server_readable(struct h1_server *c)
             return;
         }
         c->in.chunk->fill += (uint32_t)n;
-        if (c->wait == WAIT_BODY) {
-            c->wait = WAIT_NONE; /* progress: the time starts anew */
+        if (c->wait == WAIT_BODY) { /* progress: the time starts anew, or ends */
+            c->wait = WAIT_NONE;
+            c->read_deadline_ms = 0;
         }
         server_process(c);
         if ((size_t)n < room || !reads_on(c)) {

@@ -202,3 +202,72 @@ def test_last_bytes_reach_a_slow_tls_client(caddis, scripted):
             except AssertionError as e:
                 cut.append((size, str(e)[:80]))
     assert not cut, f"{len(cut)} of {len(asked)}: {cut[:5]}"
+
+
+# ---- times that belong to one thing must not strike another ----
+
+
+def test_slow_answer_to_an_upload_that_came_in_pieces(caddis, scripted):
+    """The time for the body ends with the body."""
+
+    def script(raw):
+        for pause in (2.5, 0):
+            raw.read_request()
+            time.sleep(pause)
+            raw.send(OK)
+
+    c = caddis(SITE % scripted(script).address,
+               globals="servers {\n\ttimeouts {\n\t\tread_body_idle 1s\n\t}\n}")
+    with c.connect() as connection:
+        connection.send("POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4\r\n\r\n")
+        connection.expect_nothing(0.3)
+        connection.send("ab")
+        connection.expect_nothing(0.3)
+        connection.send("cd")
+        assert connection.read_response().body == b"ok"
+        assert connection.get().body == b"ok"
+
+
+def test_slow_client_is_not_taken_for_a_slow_origin(caddis, scripted):
+    """read_timeout is the origin's: it does not run while the client takes nothing."""
+    size = 24 << 20
+
+    def script(raw):
+        raw.read_request()
+        raw.send(f"HTTP/1.1 200 OK\r\nContent-Length: {size}\r\n\r\n")
+        for _ in range(size >> 16):
+            raw.send(b"x" * 65536)
+
+    o = scripted(script)
+    c = caddis("http://localhost {\n\treverse_proxy %s {\n\t\ttransport http {\n"
+               "\t\t\tread_timeout 1s\n\t\t}\n\t}\n}" % o.address)
+    with c.connect(rcvbuf=65536) as connection:
+        connection.request("GET", read=False)
+        connection.read_head()
+        for _ in range(3):
+            time.sleep(1.6)
+            connection.discard(1 << 20)
+        connection.discard(size - (3 << 20))
+
+
+def test_slow_upload_is_not_taken_for_a_slow_origin(caddis, scripted):
+    """response_header_timeout begins when the request has been sent."""
+    size = 16 << 20
+    go = threading.Event()
+
+    def script(raw):
+        raw.read_head()
+        go.wait(20)  # the proxy's socket fills up
+        raw.discard(size)
+        raw.send(OK)
+
+    o = scripted(script)
+    c = caddis("http://localhost {\n\treverse_proxy %s {\n\t\ttransport http {\n"
+               "\t\t\tresponse_header_timeout 1s\n\t\t}\n\t}\n}" % o.address)
+    with c.connect() as connection:
+        connection.send(f"PUT / HTTP/1.1\r\nHost: localhost\r\nContent-Length: {size}\r\n\r\n")
+        threading.Timer(0.5, go.set).start()
+        connection.send(b"x" * (size - 1000))
+        time.sleep(2.5)
+        connection.send(b"x" * 1000)
+        assert connection.read_response().body == b"ok"
