@@ -13,6 +13,12 @@ struct arena_block {
     _Alignas(16) char data[];
 };
 
+struct arena_cleanup {
+    struct arena_cleanup *next;
+    void (*fn)(void *ctx);
+    void *ctx;
+};
+
 void arena_init(struct arena *a, size_t max_bytes)
 {
     *a = (struct arena){.max_bytes = max_bytes};
@@ -27,14 +33,25 @@ static void free_blocks(struct arena_block *b)
     }
 }
 
+static void run_cleanups(struct arena *a)
+{
+    while (a->cleanups) {
+        struct arena_cleanup *c = a->cleanups;
+        a->cleanups = c->next;
+        c->fn(c->ctx);
+    }
+}
+
 void arena_fini(struct arena *a)
 {
+    run_cleanups(a);
     free_blocks(a->blocks);
     arena_init(a, a->max_bytes);
 }
 
 void arena_reset(struct arena *a)
 {
+    run_cleanups(a);
     struct arena_block *keep = a->blocks;
     if (!keep) {
         a->failed = false;
@@ -158,4 +175,12 @@ struct slice arena_printf(struct arena *a, const char *fmt, ...)
     (void)vsnprintf(p, (size_t)n + 1, fmt, ap);
     va_end(ap);
     return (struct slice){p, (size_t)n};
+}
+
+void arena_on_fini(struct arena *a, void (*fn)(void *ctx), void *ctx)
+{
+    struct arena_cleanup *c = ARENA_NEW(a, struct arena_cleanup);
+    must(c);
+    *c = (struct arena_cleanup){a->cleanups, fn, ctx};
+    a->cleanups = c;
 }

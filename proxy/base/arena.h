@@ -8,11 +8,13 @@
 #include "proxy/base/slice.h"
 
 struct arena_block;
+struct arena_cleanup;
 
 struct arena {
     char *p;
     char *end;
     struct arena_block *blocks; /* owned, newest first */
+    struct arena_cleanup *cleanups; /* in the blocks, newest first */
     size_t used_bytes;
     size_t max_bytes;
     bool failed; /* sticky: an allocation was refused since the last reset */
@@ -26,6 +28,10 @@ void arena_init(struct arena *a, size_t max_bytes);
 void arena_fini(struct arena *a);
 /* Forgets all allocations and keeps one block for the next use. */
 void arena_reset(struct arena *a);
+/* For what is not memory of the arena but lives as long: fn(ctx) is called by arena_fini and
+ * arena_reset, the last one given first, while the arena's memory is still there. Cold code (it
+ * must not fail). */
+void arena_on_fini(struct arena *a, void (*fn)(void *ctx), void *ctx);
 
 /* NULL past max_bytes or when memory is out (and a->failed is set). */
 void *arena_alloc(struct arena *a, size_t n);
