@@ -4,6 +4,7 @@ while there is no certificate yet."""
 import re
 import ssl
 import time
+import warnings
 
 import pytest
 from lib import certs
@@ -126,7 +127,9 @@ def test_old_tls_is_refused(caddis):
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     context.set_ciphers("DEFAULT@SECLEVEL=0")
-    context.minimum_version = context.maximum_version = ssl.TLSVersion.TLSv1_1
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        context.minimum_version = context.maximum_version = ssl.TLSVersion.TLSv1_1
     with pytest.raises((ssl.SSLError, ConnectionError)):
         c.connect_tls(context=context)
 

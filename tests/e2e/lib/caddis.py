@@ -41,7 +41,8 @@ def environment(folder, extra=None):
         "ASAN_OPTIONS": f"log_path={folder}/sanitizer:quarantine_size_mb=16:exitcode=99",
         "UBSAN_OPTIONS": f"log_path={folder}/sanitizer:print_stacktrace=1:halt_on_error=1",
         "LSAN_OPTIONS": f"log_path={folder}/sanitizer:exitcode=99",
-        "TSAN_OPTIONS": f"log_path={folder}/sanitizer:exitcode=99:history_size=4",
+        "TSAN_OPTIONS": f"log_path={folder}/sanitizer:exitcode=99:history_size=4"
+                        f":suppressions={ROOT}/tests/tsan.supp",
     }
     env.update(extra or {})
     return env
