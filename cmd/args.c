@@ -131,15 +131,24 @@ bool args_parse(const char *command, const struct arg *table, size_t count, int 
     return true;
 }
 
+/* "config FILE" */
+static void name_and_value(const struct arg *a, char *out, size_t cap)
+{
+    const char *value = a->value ? a->value : a->kind == ARG_NUMBER ? "N" : "FILE";
+    (void)snprintf(out, cap, takes_value(a) ? "%s %s" : "%s", a->name, value);
+}
+
 void args_help(const struct arg *table, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
         if (table[i].kind != ARG_LATER) {
             char letter[8] = "    ";
+            char name[64];
             if (table[i].letter) {
                 (void)snprintf(letter, sizeof(letter), "-%c, ", table[i].letter);
             }
-            printf("  %s--%-12s %s\n", letter, table[i].name, table[i].help);
+            name_and_value(&table[i], name, sizeof(name));
+            printf("  %s--%-16s %s\n", letter, name, table[i].help);
         }
     }
 }

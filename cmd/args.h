@@ -19,6 +19,7 @@ struct arg {
     enum arg_kind kind;
     void *out; /* bool *, const char **, unsigned *, struct arg_texts * */
     const char *help;
+    const char *value; /* what stands behind the name in help; NULL: FILE, or N for numbers */
 };
 
 /* Parses argv[0..argc) behind the command's name. *rest is set to the first word that is no option

@@ -9,6 +9,7 @@
 
 #include "cmd/certificates.h"
 #include "cmd/control.h"
+#include "cmd/envfile.h"
 #include "cmd/load.h"
 #include "cmd/paths.h"
 
@@ -21,20 +22,24 @@ static struct {
     const char *adapter;
     const char *address;
     bool force;
-    bool later;
+    struct arg_texts envfiles;
 } args;
 
 static const struct arg table[] = {
-    {"config", 'c', ARG_TEXT, &args.config, "the Caddyfile (default: Caddyfile in this folder)"},
-    {"adapter", 'a', ARG_TEXT, &args.adapter, "caddyfile, which is the default"},
-    {"address", 0, ARG_TEXT, &args.address, "the control socket, if not the one the Caddyfile names"},
-    {"force", 'f', ARG_FLAG, &args.force, "accepted; a reload always reads everything again"},
+    {"config", 'c', ARG_TEXT, &args.config,
+     "the Caddyfile (default: Caddyfile in this folder)", NULL},
+    {"adapter", 'a', ARG_TEXT, &args.adapter, "caddyfile, which is the default", "NAME"},
+    {"address", 0, ARG_TEXT, &args.address,
+     "the control socket, if not the one the Caddyfile names", "PATH"},
+    {"force", 'f', ARG_FLAG, &args.force, "accepted; a reload always reads everything again", NULL},
 };
 
 static const struct arg validate_table[] = {
-    {"config", 'c', ARG_TEXT, &args.config, "the Caddyfile (default: Caddyfile in this folder; - is stdin)"},
-    {"adapter", 'a', ARG_TEXT, &args.adapter, "caddyfile, which is the default"},
-    {"envfile", 0, ARG_LATER, &args.later, ""},
+    {"config", 'c', ARG_TEXT, &args.config,
+     "the Caddyfile (default: Caddyfile in this folder; - is stdin)", NULL},
+    {"adapter", 'a', ARG_TEXT, &args.adapter, "caddyfile, which is the default", "NAME"},
+    {"envfile", 0, ARG_TEXTS, &args.envfiles,
+     "a file of NAME=value lines to put in the environment", NULL},
 };
 
 bool adapter_allowed(const char *command, const char *adapter)
@@ -59,6 +64,18 @@ const char *config_or_default(const char *command, const char *config)
                   "One line is enough:  example.com { reverse_proxy localhost:8000 }\n",
                   command);
     return NULL;
+}
+
+bool envfiles_load(const char *command, const struct arg_texts *files)
+{
+    for (size_t i = 0; i < files->count; i++) {
+        struct err err;
+        if (!envfile_load(files->items[i], &err)) {
+            (void)fprintf(stderr, "caddis %s: %s\n", command, err.text);
+            return false;
+        }
+    }
+    return true;
 }
 
 static void print_diags(const struct cf_diags *diags)
@@ -138,6 +155,8 @@ int reload_command(const struct command *self, int argc, char **argv)
     struct arena a;
     arena_init(&a, ARENA_NO_MAX);
     int status = ask(self->name, arena_printf(&a, "reload %s", full));
+    (void)fprintf(stderr, status == 0 ? "reloaded %s\n"
+                                      : "caddis reload: %s was not taken over\n", full);
     arena_fini(&a);
     return status;
 }
@@ -149,7 +168,7 @@ int validate_command(const struct command *self, int argc, char **argv)
         return 1;
     }
     args.config = config_or_default(self->name, args.config);
-    if (!args.config) {
+    if (!args.config || !envfiles_load(self->name, &args.envfiles)) {
         return 1;
     }
     struct cf_diags diags;
@@ -165,7 +184,8 @@ int validate_command(const struct command *self, int argc, char **argv)
     if (ok) {
         printf("Valid configuration\n");
     } else {
-        (void)fprintf(stderr, "%u error%s\n", diags.errors, diags.errors == 1 ? "" : "s");
+        unsigned n = diags.errors - diags.repeats;
+        (void)fprintf(stderr, "%u error%s\n", n, n == 1 ? "" : "s");
     }
     config_unref(config);
     cf_diags_fini(&diags);

@@ -34,6 +34,8 @@ NODISCARD bool adapter_allowed(const char *command, const char *adapter);
 /* The file, or the Caddyfile in the working folder when config is NULL; NULL after a message when
  * neither is there. */
 const char *config_or_default(const char *command, const char *config);
+/* Reads every --envfile into the environment. False after a message. */
+NODISCARD bool envfiles_load(const char *command, const struct arg_texts *files);
 /* Prints paths, version and environment as `caddy environ` does. */
 void print_environment(void);
 

@@ -8,7 +8,6 @@
 #include <unistd.h>
 
 #include "cmd/commands.h"
-#include "cmd/envfile.h"
 #include "cmd/parent.h"
 #include "proxy/base/log.h"
 
@@ -27,16 +26,19 @@ struct run_args {
 static struct run_args args;
 
 static const struct arg table[] = {
-    {"config", 'c', ARG_TEXT, &args.config, "the Caddyfile (default: Caddyfile in this folder; - is stdin)"},
-    {"adapter", 'a', ARG_TEXT, &args.adapter, "caddyfile, which is the default"},
-    {"envfile", 0, ARG_TEXTS, &args.envfiles, "a file of NAME=value lines to put in the environment"},
-    {"environ", 'e', ARG_FLAG, &args.environ, "print the environment first"},
-    {"pidfile", 0, ARG_TEXT, &args.pidfile, "write the process's number into this file"},
-    {"user", 0, ARG_TEXT, &args.user, "serve as this user; root is kept only to bind ports"},
-    {"workers", 0, ARG_NUMBER, &args.workers, "threads (default: one for each core)"},
-    {"single", 0, ARG_FLAG, &args.single, "one process, without the parent (for debuggers)"},
-    {"resume", 'r', ARG_LATER, &args.later, ""},
-    {"watch", 'w', ARG_LATER, &args.later, ""},
+    {"config", 'c', ARG_TEXT, &args.config,
+     "the Caddyfile (default: Caddyfile in this folder; - is stdin)", NULL},
+    {"adapter", 'a', ARG_TEXT, &args.adapter, "caddyfile, which is the default", "NAME"},
+    {"envfile", 0, ARG_TEXTS, &args.envfiles,
+     "a file of NAME=value lines to put in the environment", NULL},
+    {"environ", 'e', ARG_FLAG, &args.environ, "print the environment first", NULL},
+    {"pidfile", 0, ARG_TEXT, &args.pidfile, "write the process's number into this file", NULL},
+    {"user", 0, ARG_TEXT, &args.user,
+     "serve as this user; root is kept only to bind ports", "NAME"},
+    {"workers", 0, ARG_NUMBER, &args.workers, "threads (default: one for each core)", NULL},
+    {"single", 0, ARG_FLAG, &args.single, "one process, without the parent (for debuggers)", NULL},
+    {"resume", 'r', ARG_LATER, &args.later, "", NULL},
+    {"watch", 'w', ARG_LATER, &args.later, "", NULL},
 };
 
 static bool parse(const char *command, int argc, char **argv)
@@ -46,14 +48,7 @@ static bool parse(const char *command, int argc, char **argv)
         return false;
     }
     args.config = config_or_default(command, args.config);
-    for (size_t i = 0; i < args.envfiles.count; i++) {
-        struct err err;
-        if (!envfile_load(args.envfiles.items[i], &err)) {
-            (void)fprintf(stderr, "caddis %s: %s\n", command, err.text);
-            return false;
-        }
-    }
-    return args.config != NULL;
+    return args.config != NULL && envfiles_load(command, &args.envfiles);
 }
 
 static int serve(int ready_fd)

@@ -21,11 +21,12 @@ static struct {
 } args;
 
 static const struct arg table[] = {
-    {"config", 'c', ARG_TEXT, &args.config, "the Caddyfile that names the storage (default: Caddyfile here, if any)"},
-    {"adapter", 'a', ARG_TEXT, &args.adapter, "caddyfile, which is the default"},
-    {"ca", 0, ARG_LATER, &args.later, ""},
-    {"address", 0, ARG_LATER, &args.later, ""},
-    {"cert", 'p', ARG_LATER, &args.later, ""},
+    {"config", 'c', ARG_TEXT, &args.config,
+     "the Caddyfile that names the storage (default: Caddyfile here, if any)", NULL},
+    {"adapter", 'a', ARG_TEXT, &args.adapter, "caddyfile, which is the default", "NAME"},
+    {"ca", 0, ARG_LATER, &args.later, "", NULL},
+    {"address", 0, ARG_LATER, &args.later, "", NULL},
+    {"cert", 'p', ARG_LATER, &args.later, "", NULL},
 };
 
 /* Where distributions keep added roots, and what makes them known. */

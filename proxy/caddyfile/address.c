@@ -128,13 +128,13 @@ static bool port_is_valid(struct slice port, struct slice *why)
     uint64_t low;
     uint64_t high;
     if (!slice_cut(&rest, '-', &first) || first.n > 5 || !slice_u64(first, 65535, &low)) {
-        return refuse(why, S("the port must be a number from 0 to 65535"));
+        return refuse(why, S("the port must be a number from 1 to 65535"));
     }
     if (rest.p == NULL) {
         return true;
     }
     if (rest.n > 5 || !slice_u64(rest, 65535, &high)) {
-        return refuse(why, S("the end of the port range must be a number from 0 to 65535"));
+        return refuse(why, S("the end of the port range must be a number from 1 to 65535"));
     }
     return high >= low || refuse(why, S("the port range ends below its beginning"));
 }
@@ -193,6 +193,23 @@ static bool split_host_port(struct slice s, struct slice *host, struct slice *po
     return host->n == 0 || host_is_valid(*host, why);
 }
 
+/* Lower-case; IPv6 in the one spelling that requests are compared with (RFC 5952). */
+static struct slice canonical(struct arena *a, struct slice host)
+{
+    char text[INET6_ADDRSTRLEN + 1];
+    struct in6_addr raw;
+    if (slice_find(host, ':') == SLICE_NPOS || host.n >= sizeof(text)) {
+        return arena_lower(a, host);
+    }
+    memcpy(text, host.p, host.n);
+    text[host.n] = '\0';
+    if (inet_pton(AF_INET6, text, &raw) != 1 ||
+        !inet_ntop(AF_INET6, &raw, text, sizeof(text))) {
+        return arena_lower(a, host);
+    }
+    return arena_copy(a, slice_str(text));
+}
+
 bool cf_parse_address(struct arena *a, struct slice text, struct cf_address *out,
                       struct slice *why)
 {
@@ -227,7 +244,7 @@ bool cf_parse_address(struct arena *a, struct slice text, struct cf_address *out
     if (authority.n == 0 && out->scheme.n == 0) {
         return refuse(why, S("the address has no host and no port"));
     }
-    out->host = host.n ? arena_lower(a, host) : S("");
+    out->host = host.n ? canonical(a, host) : S("");
     out->port = port.n ? arena_copy(a, port) : S("");
     out->path = slash == SLICE_NPOS ? S("") : arena_copy(a, slice_from(rest, slash));
     return !a->failed || refuse(why, S("out of memory"));

@@ -66,7 +66,7 @@ static void look_for_glue(struct parser *p, const struct cursor *cur, const stru
     if (last == (b->end == END_ANGLE ? '>' : '}') && slice_find(text, '{') == SLICE_NPOS) {
         p->glued = t;
     }
-    if (last == ';' && next < cur->end && !next->first_on_line && !is_end(next, b)) {
+    if (last == ';' && next < cur->end && !next->first_on_line) {
         set_hint(cf_warning(p->diags, t, "this \";\" belongs to the word and separates nothing"),
                  S("to end the directive put a space in front of it; otherwise use quotes"));
     }
@@ -119,7 +119,19 @@ static const struct cf_token *looks_like_site(const struct cf_directive *d)
     return NULL;
 }
 
-static void report_unclosed(struct parser *p, const struct block *b,
+/* "{ ... >": a one-line block whose line ends in the other kind of closer. */
+static bool ends_in_angle(const struct cursor *cur, const struct block *b)
+{
+    const struct lexeme *l = cur->end;
+    while (&(--l)->token != b->opener) {
+        if (l->token.at.line == b->opener->at.line) {
+            return cf_is_bare(&l->token, ">");
+        }
+    }
+    return false;
+}
+
+static void report_unclosed(struct parser *p, const struct cursor *cur, const struct block *b,
                             const struct cf_directive *inside)
 {
     const char *closer = b->end == END_ANGLE ? ">" : "}";
@@ -136,7 +148,9 @@ static void report_unclosed(struct parser *p, const struct block *b,
     struct cf_diag *diag = cf_error(p->diags, b->opener, "the block that opens here is never "
                                     "closed");
     const struct cf_token *site = b->depth <= 1 ? looks_like_site(inside) : NULL;
-    if (diag && site) {
+    if (diag && b->one_line && b->end == END_BRACE && ends_in_angle(cur, b)) {
+        diag->hint = S("opened with \"{\", it must be closed with \"}\", not with \">\"");
+    } else if (diag && site) {
         diag->hint = arena_printf(&p->diags->arena, "is a \"%s\" missing above line %u?", closer,
                                   site->at.line);
     }
@@ -288,6 +302,14 @@ static void parse_line(struct parser *p, struct cursor *cur, const struct block 
     parse_directive(p, cur, b, tail);
 }
 
+/* A ">" alone on its line in a block that was opened with "{". */
+static bool is_wrong_closer(const struct cursor *cur, const struct block *b)
+{
+    const struct lexeme *next = cur->at + 1;
+    return b->end == END_BRACE && cf_is_bare(&cur->at->token, ">") && cur->at->first_on_line &&
+           (next == cur->end || next->first_on_line);
+}
+
 void cf_parse_directives(struct parser *p, struct cursor *cur, const struct block *b,
                          struct cf_directive ***tail)
 {
@@ -302,11 +324,16 @@ void cf_parse_directives(struct parser *p, struct cursor *cur, const struct bloc
             if (take_end(p, cur, b)) {
                 return;
             }
+        } else if (is_wrong_closer(cur, b)) {
+            cf_error(p->diags, &cur->at->token, "this block was opened with \"{\" (line %u) and must"
+                     " be closed with \"}\"", b->opener->at.line);
+            cur->at++;
+            return;
         } else {
             parse_line(p, cur, b, tail);
         }
     }
     if (b->end != END_OF_TEXT) {
-        report_unclosed(p, b, *first);
+        report_unclosed(p, cur, b, *first);
     }
 }

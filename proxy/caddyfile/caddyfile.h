@@ -94,12 +94,14 @@ struct cf_diags {
     struct cf_diag **last;
     unsigned errors;
     unsigned warnings;
+    unsigned repeats; /* of the errors: the same at the same place, through another import */
 };
 
 void cf_diags_init(struct cf_diags *d);
 void cf_diags_fini(struct cf_diags *d);
-/* At most 100 are kept, the count goes on. The token's place and width are used; NULL: none.
- * Returns the new diagnostic (to set a hint) or NULL when the list is full. */
+/* At most 100 are kept, the count goes on; the same message at the same place is kept once (a bad
+ * snippet imported by ten sites is one mistake). The token's place and width are used; NULL: none.
+ * Returns the new diagnostic (to set a hint) or NULL when it is not kept. */
 struct cf_diag *cf_error(struct cf_diags *d, const struct cf_token *at, const char *fmt, ...)
     PRINTF(3, 4);
 struct cf_diag *cf_warning(struct cf_diags *d, const struct cf_token *at, const char *fmt, ...)

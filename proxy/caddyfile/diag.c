@@ -97,11 +97,34 @@ static void keep_place(struct cf_diags *d, struct cf_place *to, const struct cf_
     }
 }
 
+static bool is_repeat(const struct cf_diags *d, const struct cf_token *at, struct slice message)
+{
+    if (!at || !at->at.source) {
+        return false;
+    }
+    for (const struct cf_diag *o = d->first; o; o = o->next) {
+        if (o->at.source && o->at.line == at->at.line && o->at.column == at->at.column &&
+            slice_eq(o->at.source->name, at->at.source->name) && slice_eq(o->message, message)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 PRINTF(4, 0)
 static struct cf_diag *add(struct cf_diags *d, enum cf_severity severity,
                            const struct cf_token *at, const char *fmt, va_list ap)
 {
-    unsigned kept = d->errors + d->warnings;
+    char text[MESSAGE_MAX];
+    if (vsnprintf(text, sizeof(text), fmt, ap) < 0) {
+        text[0] = '\0';
+    }
+    unsigned kept = d->errors + d->warnings - d->repeats;
+    if (is_repeat(d, at, slice_str(text))) {
+        d->errors += severity == CF_ERROR; /* whoever asks "was there an error?" must see it */
+        d->repeats += severity == CF_ERROR;
+        return NULL;
+    }
     unsigned *count = severity == CF_ERROR ? &d->errors : &d->warnings;
     if (*count < UINT32_MAX / 2) {
         (*count)++;
@@ -109,10 +132,6 @@ static struct cf_diag *add(struct cf_diags *d, enum cf_severity severity,
     struct cf_diag *diag = kept < DIAGS_MAX ? ARENA_NEW(&d->arena, struct cf_diag) : NULL;
     if (!diag) {
         return NULL;
-    }
-    char text[MESSAGE_MAX];
-    if (vsnprintf(text, sizeof(text), fmt, ap) < 0) {
-        text[0] = '\0';
     }
     diag->severity = severity;
     diag->message = arena_copy(&d->arena, slice_str(text));
@@ -345,7 +364,7 @@ void cf_diags_print(const struct cf_diags *d, struct dstr *out)
         print_diag(diag, out);
         printed++;
     }
-    if (d->errors + d->warnings > printed) {
-        dstr_printf(out, "... and %u more\n", d->errors + d->warnings - printed);
+    if (d->errors + d->warnings - d->repeats > printed) {
+        dstr_printf(out, "... and %u more\n", d->errors + d->warnings - d->repeats - printed);
     }
 }

@@ -4,8 +4,8 @@
  * Out: its tokens in order, each with its quotes and escapes resolved, its place, and whether it
  *      begins a line. Knows nothing of blocks: "{" is a token like any other.
  *
- * The rules are Caddy's, with four differences, each an error where Caddy guesses or a repair: an
- * unterminated quote, an unterminated heredoc and a NUL byte are errors; and the mark that ends a
+ * The rules are Caddy's, with five differences, each an error where Caddy guesses or a repair: an
+ * unterminated quote, an unterminated heredoc, a NUL byte and "{" glued to a word are errors; and the mark that ends a
  * heredoc must stand first on its line and alone (in Caddy it ends the text even inside a word). */
 #include "proxy/caddyfile/parser.h"
 
@@ -129,8 +129,7 @@ static void finish(struct lexer *l, struct lexeme *item, struct slice text)
         return;
     }
     if (memchr(text.p ? text.p : "", 0, text.n)) {
-        cf_error(l->p->diags, &item->token, "there is a NUL byte in this word; is the file text "
-                                            "in UTF-8?");
+        cf_stop(l->p, &item->token, "there is a NUL byte here: this is no text in UTF-8");
     }
     l->first_on_line = false;
     cf_lexemes_add(l->p, l->out, *item);
@@ -306,6 +305,32 @@ static void lex_heredoc(struct lexer *l, struct lexeme *item, struct slice word)
 
 /* ---- bare tokens ------------------------------------------------------------------------- */
 
+/* "{" and what can only be a directive's name. */
+static bool is_glued_opener(struct slice word)
+{
+    for (size_t i = 1; i < word.n; i++) {
+        if (word.p[i] != '_' && (word.p[i] < 'a' || word.p[i] > 'z')) {
+            return false;
+        }
+    }
+    return word.n > 3 && word.p[0] == '{';
+}
+
+/* "{respond": an error, and two words, so that what follows makes sense. */
+static void split_opener(struct lexer *l, struct lexeme *item, struct slice word)
+{
+    struct lexeme rest = *item;
+    item->token.text = word;
+    struct cf_diag *diag = cf_error(l->p->diags, &item->token, "a space is missing behind \"{\"");
+    if (diag) {
+        diag->hint = S("a brace that belongs to the word goes in quotes");
+    }
+    finish(l, item, slice_upto(word, 1));
+    rest.first_on_line = false;
+    rest.token.at.column++;
+    finish(l, &rest, slice_from(word, 1));
+}
+
 static void lex_bare(struct lexer *l)
 {
     struct lexeme item = begin(l, CF_BARE);
@@ -334,6 +359,10 @@ static void lex_bare(struct lexer *l)
     bool at_line_end = l->i < l->text.n && l->text.p[l->i] == '\n';
     if (slice_starts(word, S("<<")) && at_line_end) {
         lex_heredoc(l, &item, word);
+        return;
+    }
+    if (is_glued_opener(word)) {
+        split_opener(l, &item, word);
         return;
     }
     finish(l, &item, slice_starts(word, S("\\<<")) ? slice_from(word, 1) : word);

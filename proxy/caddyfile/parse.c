@@ -52,6 +52,15 @@ static bool add_words(struct parser *p, struct lexemes *words, const struct lexe
     return item->token.text.p[item->token.text.n - 1] == ',';
 }
 
+/* "<respond" behind an address. */
+static void look_for_angle(struct parser *p, const struct cf_token *t)
+{
+    if (t->quote == CF_BARE && t->text.n > 1 && t->text.p[0] == '<') {
+        set_hint(cf_error(p->diags, t, "an address cannot begin with \"<\""),
+                 S("to open a block put a space behind it"));
+    }
+}
+
 /* Reads to the opener, and leaves the cursor at it. */
 static void take_head(struct parser *p, struct cursor *cur, struct head *h)
 {
@@ -67,6 +76,7 @@ static void take_head(struct parser *p, struct cursor *cur, struct head *h)
         }
         struct lexeme item = *cur->at;
         h->how = cf_split_glued(p, &item.token);
+        look_for_angle(p, &item.token);
         comma = add_words(p, h->words, &item) ? &cur->at->token : NULL;
         if (h->how != OPENS_NOTHING) {
             return; /* the word itself stands for its opener */
@@ -271,7 +281,7 @@ static void parse_items(struct parser *p, struct cursor *cur, unsigned depth)
             set_hint(cf_error(p->diags, t, "this \"%.*s\" %s", SLICE_ARG(t->text),
                               t->text.p[0] == '<' ? "needs an address in front of it"
                                                   : "closes nothing"),
-                     t->text.p[0] == '<' ? S("")
+                     t->text.p[0] == '<' ? S("a block of global options is opened with \"{\"")
                                          : S("is there one too many, or an opening one missing "
                                              "above?"));
             cur->at++;

@@ -98,7 +98,7 @@ static void write_request(struct dstr *out, const struct exchange *ex)
     dstr_byte(out, '}');
 }
 
-/* The status a log shows: 499 when the client left before there was an answer, as nginx and Caddy. */
+/* The status a log shows: 499 when the client left before there was an answer, as in nginx. */
 static int logged_status(const struct exchange *ex)
 {
     return ex->response_started ? ex->res.status : ex->gone ? 499 : ex->res.status;

@@ -30,6 +30,32 @@ static const struct slice elsewhere[] = {
     S_INIT("vars"),          S_INIT("rate_limit"),
 };
 
+/* What people bring from elsewhere, and how it is called here. */
+static const struct {
+    struct slice word;
+    struct slice hint;
+} foreign[] = {
+    {S_INIT("proxy"), S_INIT("it is called reverse_proxy: reverse_proxy localhost:8000")},
+    {S_INIT("proxy_pass"), S_INIT("it is called reverse_proxy: reverse_proxy localhost:8000")},
+    {S_INIT("ProxyPass"), S_INIT("it is called reverse_proxy: reverse_proxy localhost:8000")},
+    {S_INIT("backend"), S_INIT("write reverse_proxy localhost:8000")},
+    {S_INIT("upstream"), S_INIT("write reverse_proxy localhost:8000 localhost:8001")},
+    {S_INIT("listen"), S_INIT("a site's address says it: example.com { ... }, or :8080 { ... }")},
+    {S_INIT("server_name"), S_INIT("a site's address says it: example.com { ... }")},
+    {S_INIT("location"), S_INIT("it is called handle: handle /path/* { ... }")},
+    {S_INIT("server"), S_INIT("a site begins with its address: example.com { ... }")},
+    {S_INIT("return"), S_INIT("write redir or respond")},
+    {S_INIT("redirect"), S_INIT("it is called redir: redir /old /new")},
+    {S_INIT("add_header"), S_INIT("it is called header: header X-Name value")},
+    {S_INIT("ssl_certificate"), S_INIT("certificates are automatic; your own: tls CERT KEY")},
+    {S_INIT("ssl_certificate_key"), S_INIT("certificates are automatic; your own: tls CERT KEY")},
+    {S_INIT("ssl"), S_INIT("HTTPS is automatic; your own certificate: tls CERT KEY")},
+    {S_INIT("access_log"), S_INIT("it is called log")},
+    {S_INIT("websocket"), S_INIT("WebSockets need nothing special: reverse_proxy passes them on")},
+    {S_INIT("email"), S_INIT("it is a global option, in a block of its own at the top of the file;"
+                             " for one site: tls name@example.com")},
+};
+
 const struct directive *directive_find(struct slice name)
 {
     for (size_t i = 0; i < ARRAY_LEN(table); i++) {
@@ -65,7 +91,18 @@ void directive_unknown(struct cf_diags *diags, const struct cf_token *name)
     }
     struct cf_diag *diag = cf_error(diags, name, "unknown directive \"%.*s\"",
                                     SLICE_ARG(name->text));
-    if (diag) {
+    if (!diag) {
+        return;
+    }
+    for (size_t i = 0; i < ARRAY_LEN(foreign); i++) {
+        if (slice_eq_case(name->text, foreign[i].word)) {
+            diag->hint = foreign[i].hint;
+            return;
+        }
+    }
+    if (name->quote == CF_BARE && name->text.n > 1 && name->text.p[0] == '{') {
+        diag->hint = S("a space is missing behind \"{\"");
+    } else {
         cf_did_you_mean(diags, diag, name->text, names, ARRAY_LEN(names));
     }
 }
@@ -78,8 +115,14 @@ bool expect_args(struct build *b, const struct cf_directive *d, size_t count, si
     }
     const struct cf_token *at = count > max ? &d->args[d->arg_count - (count - max)] : &d->name;
     if (count < min) {
-        cf_error(b->diags, at, "\"%.*s\" needs %s%zu argument%s", SLICE_ARG(d->name.text),
-                 min == max ? "" : "at least ", min, min == 1 ? "" : "s");
+        struct cf_diag *diag = cf_error(b->diags, at, "\"%.*s\" needs %s%zu argument%s",
+                                        SLICE_ARG(d->name.text), min == max ? "" : "at least ", min,
+                                        min == 1 ? "" : "s");
+        if (diag && d->arg_count > count) {
+            diag->hint = arena_printf(&b->diags->arena, "\"%.*s\" is taken for a matcher; write:"
+                                      " %.*s * %.*s", SLICE_ARG(d->args[0].text),
+                                      SLICE_ARG(d->name.text), SLICE_ARG(d->args[0].text));
+        }
     } else if (max == 0) {
         cf_error(b->diags, at, "\"%.*s\" takes no arguments", SLICE_ARG(d->name.text));
     } else {

@@ -2,9 +2,9 @@
  * header [matcher] { ... several of these ... ; defer }
  *
  * Changes fields of the response. Without a sign: set (in place of what is there). +: add. -:
- * delete (a * at the end: every field with that beginning). ?: set if it is not there. >: set,
- * after the response is known. Two values: in the field's value, replace every <find> by <replace>
- * (plain text in this version). All of it is applied when the response is known, so that it holds
+ * delete (with * at the end, at the beginning, or both: every field that fits; -*: all). ?: set if
+ * it is not there. >: set, after the response is known. Two values: in the field's value, replace
+ * every <find> by <replace> (plain text in this version). All of it is applied when the response is known, so that it holds
  * whatever handler answers. */
 #include "proxy/handler/directives.h"
 
@@ -14,7 +14,8 @@ struct header_rule {
     struct header_rule *next;
     enum header_op op;
     struct slice name;
-    bool prefix; /* HEADER_DELETE of all that begin with name */
+    bool star_before; /* HEADER_DELETE of all that end in name, */
+    bool star_behind; /* begin with it, or with both: have it in them */
     struct template *value;
     struct template *find;
 };
@@ -47,11 +48,28 @@ static bool replace_all(struct exchange *ex, struct slice *value, struct slice f
     return ok && value->p;
 }
 
-static void delete_prefix(struct fields *fields, struct slice prefix)
+/* Does a rule with a star mean this field? Framing is left alone: it is the codec's. */
+static bool star_means(const struct header_rule *r, const struct field *f)
+{
+    struct slice s = f->name;
+    size_t last = s.n >= r->name.n ? s.n - r->name.n : 0;
+    if (s.n < r->name.n || f->id == FIELD_CONTENT_LENGTH || f->id == FIELD_TRANSFER_ENCODING) {
+        return false;
+    }
+    for (size_t i = r->star_before ? 0 : last; i <= last; i++) {
+        bool at_end = r->star_behind || i == last;
+        if (at_end && slice_eq_case(slice_of(s.p + i, r->name.n), r->name)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void delete_starred(const struct header_rule *r, struct fields *fields)
 {
     unsigned kept = 0;
     for (unsigned i = 0; i < fields->count; i++) {
-        if (!slice_eq_case(slice_upto(fields->items[i].name, prefix.n), prefix)) {
+        if (!star_means(r, &fields->items[i])) {
             fields->items[kept++] = fields->items[i];
         }
     }
@@ -73,8 +91,8 @@ static bool apply_rule(const struct header_rule *r, struct exchange *ex)
     case HEADER_DEFAULT:
         return fields_find(fields, r->name) || fields_add(fields, &ex->arena, r->name, value);
     case HEADER_DELETE:
-        if (r->prefix) {
-            delete_prefix(fields, r->name);
+        if (r->star_before || r->star_behind) {
+            delete_starred(r, fields);
         } else {
             fields_remove(fields, r->name);
         }
@@ -128,6 +146,35 @@ static bool name_allowed(struct build *b, const struct cf_token *t, struct slice
     return true;
 }
 
+static void take_stars(struct header_rule *r, struct slice *name)
+{
+    if (name->n && name->p[0] == '*') {
+        r->star_before = true;
+        *name = slice_from(*name, 1);
+    }
+    if (name->n && name->p[name->n - 1] == '*') {
+        r->star_behind = true;
+        *name = slice_upto(*name, name->n - 1);
+    }
+}
+
+/* Caddy's <find> is a regular expression: what would mean something else here is refused. */
+static bool plain_text(struct build *b, const struct cf_token *find, const struct cf_token *with)
+{
+    for (size_t i = 0; i < find->text.n; i++) {
+        if (strchr("\\^$|?*+()[]", find->text.p[i])) {
+            cf_error(b->diags, find, "regular expressions are Caddy's and not yet in caddis; it is"
+                     " plain text that is looked for here");
+            return false;
+        }
+    }
+    if (slice_find(with->text, '$') != SLICE_NPOS) {
+        cf_error(b->diags, with, "captures ($1) are Caddy's and not yet in caddis");
+        return false;
+    }
+    return true;
+}
+
 /* tokens[0] is the field with its sign, values follow. */
 static struct header_rule *parse_rule(struct build *b, const struct cf_token *tokens,
                                       size_t count)
@@ -144,14 +191,13 @@ static struct header_rule *parse_rule(struct build *b, const struct cf_token *to
             : sign == '?' ? HEADER_DEFAULT
             : count > 2   ? HEADER_REPLACE
                           : HEADER_SET;
-    if (r->op == HEADER_DELETE && name.n > 1 && name.p[name.n - 1] == '*') {
-        r->prefix = true;
-        name = slice_upto(name, name.n - 1);
+    if (r->op == HEADER_DELETE) {
+        take_stars(r, &name);
     }
     r->name = name;
     size_t want_min = r->op == HEADER_DELETE ? 1 : 2;
     size_t want_max = r->op == HEADER_DELETE ? 1 : r->op == HEADER_REPLACE ? 3 : 2;
-    if (!name_allowed(b, &tokens[0], name)) {
+    if (!(r->star_before && !name.n) && !name_allowed(b, &tokens[0], name)) {
         return NULL;
     }
     if (count < want_min || count > want_max) {
@@ -159,6 +205,9 @@ static struct header_rule *parse_rule(struct build *b, const struct cf_token *to
                  r->op == HEADER_DELETE ? "deleting \"%.*s\" takes no value"
                                         : "\"%.*s\" needs a value",
                  SLICE_ARG(name));
+        return NULL;
+    }
+    if (r->op == HEADER_REPLACE && !plain_text(b, &tokens[1], &tokens[2])) {
         return NULL;
     }
     if (r->op == HEADER_REPLACE && !(r->find = template_compile(b->arena, &tokens[1], b->diags))) {
@@ -197,8 +246,13 @@ bool header_parse(struct build *b, const struct cf_directive *d, const struct cf
     out->instance = h;
     unsigned errors = b->diags->errors;
     if (count > 0) {
-        if (!expect_no_block(b, d) || !expect_args(b, d, count, 1, 3)) {
+        if (!expect_args(b, d, count, 1, 3)) {
             return false;
+        }
+        for (const struct cf_directive *o = d->children; o; o = o->next) {
+            if (!slice_eq(o->name.text, S("defer")) || o->arg_count) {
+                cf_error(b->diags, &o->name, "the block behind a field has only defer in it");
+            }
         }
         h->rules = parse_rule(b, args, count);
     } else if (!d->children) {

@@ -1,7 +1,7 @@
 /* redir [matcher] <to> [<code>]
  *
  * Redirects to <to> (placeholders are filled in). code: permanent (301), temporary (302, the
- * default), a number from 300 to 399, or html (a page that redirects, for clients without
+ * default), a number from 300 to 399 or 401, or html (a page that redirects, for clients without
  * redirects; 200). */
 #include "proxy/handler/directives.h"
 
@@ -69,6 +69,17 @@ bool redir_parse(struct build *b, const struct cf_directive *d, const struct cf_
     if (!expect_args(b, d, count, 1, 2) || !expect_no_block(b, d)) {
         return false;
     }
+    uint64_t number;
+    if (count == 1 && args[0].text.n == 3 && slice_u64(args[0].text, 999, &number)) {
+        struct cf_diag *diag = cf_error(b->diags, &args[0], "\"%.*s\" is a status; where to"
+                                        " redirect to is missing", SLICE_ARG(args[0].text));
+        if (diag && d->arg_count > count) {
+            diag->hint = arena_printf(&b->diags->arena, "\"%.*s\" is taken for a matcher; write:"
+                                      " redir * %.*s %.*s", SLICE_ARG(d->args[0].text),
+                                      SLICE_ARG(d->args[0].text), SLICE_ARG(args[0].text));
+        }
+        return false;
+    }
     r->to = template_compile(b->arena, &args[0], b->diags);
     if (count == 2) {
         struct slice code = args[1].text;
@@ -76,6 +87,8 @@ bool redir_parse(struct build *b, const struct cf_directive *d, const struct cf_
             r->status = 301;
         } else if (slice_eq(code, S("html"))) {
             r->html = true;
+        } else if (slice_eq(code, S("401"))) {
+            r->status = 401;
         } else if (!slice_eq(code, S("temporary")) &&
                    !parse_status(b, &args[1], 300, 399, &r->status)) {
             return false;

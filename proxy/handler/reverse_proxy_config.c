@@ -157,6 +157,49 @@ static bool parse_ports(struct slice text, uint64_t *first, uint64_t *last)
     return (!text.p || slice_u64(text, 65535, last)) && *first > 0 && *last >= *first;
 }
 
+/* A hint for what people write and what is not an origin's form. */
+static void origin_hint(struct build *b, struct cf_diag *diag, struct slice text)
+{
+    struct arena *a = &b->diags->arena;
+    struct slice rest = text;
+    struct slice path;
+    uint64_t port;
+    if (!diag || !text.n) {
+        return;
+    }
+    if (slice_u64(text, 65535, &port)) {
+        diag->hint = arena_printf(a, "for this machine: localhost:%.*s", SLICE_ARG(text));
+    } else if (text.p[text.n - 1] == ';') {
+        diag->hint = S("a directive ends with its line; on one line put a space in front of \";\"");
+    } else if (text.p[text.n - 1] == ',') {
+        diag->hint = S("origins are separated by spaces");
+    } else if (slice_starts(text, S("unix:"))) {
+        (void)slice_cut(&rest, ':', &path);
+        while (rest.n > 1 && rest.p[1] == '/') {
+            rest = slice_from(rest, 1);
+        }
+        diag->hint = arena_printf(a, "a Unix socket is written unix/%.*s", SLICE_ARG(rest));
+    } else if (slice_starts(text, S("/"))) {
+        diag->hint = arena_printf(a, "a Unix socket is written unix/%.*s", SLICE_ARG(text));
+    }
+}
+
+/* The scheme is neither http nor https. */
+static void origin_scheme(struct build *b, const struct cf_token *t, struct slice scheme)
+{
+    if (slice_eq(scheme, S("h2c"))) {
+        cf_error(b->diags, t, "origins over h2c are Caddy's and not yet in caddis");
+        return;
+    }
+    struct cf_diag *diag = cf_error(b->diags, t, "an origin's scheme is http or https, not %.*s",
+                                    SLICE_ARG(scheme));
+    if (diag && slice_starts(scheme, S("ws"))) {
+        diag->hint = S("WebSockets need nothing special: write http:// (or https:// for wss://)");
+    } else {
+        origin_hint(b, diag, t->text);
+    }
+}
+
 static bool parse_origin(struct build *b, struct drafts *drafts, const struct cf_token *t)
 {
     if (slice_starts(t->text, S("unix/"))) {
@@ -169,32 +212,41 @@ static bool parse_origin(struct build *b, struct drafts *drafts, const struct cf
     struct slice rest = t->text;
     struct cf_address a;
     struct slice why = S("");
-    if (slice_starts(rest, S(":"))) { /* ":8000" is this machine */
+    if (slice_starts(rest, S(":")) && slice_rfind(rest, ':') == 0) { /* ":8000" is this machine */
         rest = arena_printf(b->arena, "localhost%.*s", SLICE_ARG(rest));
     }
     if (!cf_parse_address(b->arena, rest, &a, &why)) {
-        cf_error(b->diags, t, "\"%.*s\" is no origin: %.*s", SLICE_ARG(t->text), SLICE_ARG(why));
+        origin_hint(b, cf_error(b->diags, t, "\"%.*s\" is no origin: %.*s", SLICE_ARG(t->text),
+                                SLICE_ARG(why)), t->text);
         return false;
     }
     bool tls = slice_eq(a.scheme, S("https"));
     if (!tls && a.scheme.n && !slice_eq(a.scheme, S("http"))) {
-        struct cf_diag *diag = cf_error(b->diags, t, "an origin's scheme is http or https, not %.*s",
-                                        SLICE_ARG(a.scheme));
-        if (diag && slice_starts(a.scheme, S("ws"))) {
-            diag->hint = S("WebSockets need nothing special: write http:// (or https:// for wss://)");
-        }
+        origin_scheme(b, t, a.scheme);
         return false;
     }
     if (a.path.n) {
-        cf_error(b->diags, t, "an origin has no path; forwarded requests keep their own");
+        struct cf_diag *diag = cf_error(b->diags, t, "an origin has no path; forwarded requests keep"
+                                        " their own");
+        if (diag) {
+            diag->hint = arena_printf(&b->diags->arena, "write %.*s",
+                                      SLICE_ARG(slice_upto(t->text, t->text.n - a.path.n)));
+        }
         return false;
     }
     if (!a.host.n) {
-        cf_error(b->diags, t, "\"%.*s\" names no host", SLICE_ARG(t->text));
+        origin_hint(b, cf_error(b->diags, t, "\"%.*s\" names no host", SLICE_ARG(t->text)), t->text);
         return false;
     }
     uint64_t first = tls ? 443 : 80;
     uint64_t last = first;
+    if (slice_find(a.host, ':') != SLICE_NPOS && slice_find(t->text, '[') == SLICE_NPOS) {
+        struct cf_diag *diag = cf_error(b->diags, t, "an IPv6 address is written in brackets here");
+        if (diag) {
+            diag->hint = arena_printf(&b->diags->arena, "[%.*s]:8000", SLICE_ARG(a.host));
+        }
+        return false;
+    }
     if (a.port.n && !parse_ports(a.port, &first, &last)) {
         cf_error(b->diags, t, "\"%.*s\" is no port or range of ports from 1 to 65535",
                  SLICE_ARG(a.port));
@@ -209,10 +261,25 @@ static bool parse_origin(struct build *b, struct drafts *drafts, const struct cf
     return true;
 }
 
+static bool is_caddys_policy(struct slice name)
+{
+    static const struct slice names[] = {
+        S_INIT("random_choose"), S_INIT("weighted_round_robin"), S_INIT("ip_hash"),
+        S_INIT("client_ip_hash"), S_INIT("uri_hash"), S_INIT("query"), S_INIT("header"),
+        S_INIT("cookie"),
+    };
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        if (slice_eq(names[i], name)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static bool parse_policy(struct build *b, struct reverse_proxy *p, const struct cf_directive *d)
 {
     struct slice names[ARRAY_LEN(policies)];
-    if (!expect_args(b, d, d->arg_count, 1, 1)) {
+    if (!expect_args(b, d, d->arg_count, 1, 1) || !expect_no_block(b, d)) {
         return false;
     }
     for (size_t i = 0; i < ARRAY_LEN(policies); i++) {
@@ -221,6 +288,11 @@ static bool parse_policy(struct build *b, struct reverse_proxy *p, const struct 
             return true;
         }
         names[i] = policies[i].name;
+    }
+    if (is_caddys_policy(d->args[0].text)) {
+        cf_error(b->diags, &d->args[0], "the policy \"%.*s\" is Caddy's and not yet in caddis (random,"
+                 " round_robin, first, least_conn)", SLICE_ARG(d->args[0].text));
+        return false;
     }
     struct cf_diag *diag = cf_error(b->diags, &d->args[0], "unknown load-balancing policy \"%.*s\""
                                     " (random, round_robin, first, least_conn)",

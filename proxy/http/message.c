@@ -142,6 +142,20 @@ static bool v6_valid(struct slice text)
     return memchr(buf, '\0', text.n) == NULL && inet_pton(AF_INET6, buf, &addr) == 1;
 }
 
+/* A valid address in its one canonical spelling (RFC 5952), as sites are listed. */
+static bool v6_canonical(struct arena *a, struct slice text, struct slice *out)
+{
+    char buf[INET6_ADDRSTRLEN];
+    struct in6_addr addr;
+    memcpy(buf, text.p, text.n);
+    buf[text.n] = '\0';
+    if (inet_pton(AF_INET6, buf, &addr) != 1 || !inet_ntop(AF_INET6, &addr, buf, sizeof(buf))) {
+        return false;
+    }
+    *out = slice_eq(slice_str(buf), text) ? text : arena_copy(a, slice_str(buf));
+    return out->p != NULL;
+}
+
 static bool name_valid(struct slice name)
 {
     if (name.n == 0 || name.n > HOST_BYTES_MAX) {
@@ -178,7 +192,8 @@ bool http_split_authority(struct arena *a, struct slice authority, struct slice 
 {
     struct slice name;
     struct slice rest;
-    if (authority.n && authority.p[0] == '[') {
+    bool v6 = authority.n && authority.p[0] == '[';
+    if (v6) {
         size_t close = slice_find(authority, ']');
         if (close == SLICE_NPOS) {
             return false;
@@ -200,5 +215,14 @@ bool http_split_authority(struct arena *a, struct slice authority, struct slice 
         return false;
     }
     *port = slice_from(rest, 1);
-    return port_valid(*port) && lower(a, name, host);
+    if (!port_valid(*port)) {
+        return false;
+    }
+    if (v6) {
+        return v6_canonical(a, name, host);
+    }
+    if (name.n > 1 && name.p[name.n - 1] == '.') {
+        name.n--; /* "example.com." is the same name, written in full */
+    }
+    return lower(a, name, host);
 }

@@ -49,8 +49,9 @@ bool http_status_has_body(enum http_method method, int status);
 /* "HTTP/1.1" */
 struct slice http_version_text(enum http_version v);
 
-/* Splits "host[:port]", "[v6]:port" into a lower-case host (arena) and a port; validates both
- * (RFC 3986 section 3.2.2, no userinfo, no empty host). */
+/* Splits "host[:port]", "[v6]:port" into a lower-case host (arena; without a final dot, IPv6 in its
+ * canonical spelling) and a port; validates both (RFC 3986 section 3.2.2, no userinfo, no empty
+ * host). */
 NODISCARD bool http_split_authority(struct arena *a, struct slice authority, struct slice *host,
                                     struct slice *port);
 

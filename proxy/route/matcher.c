@@ -61,6 +61,15 @@ static bool find_kind(struct cf_diags *diags, const struct cf_token *name, enum 
     return false;
 }
 
+static struct slice upper(struct arena *a, struct slice s)
+{
+    char *p = arena_alloc(a, s.n + 1);
+    for (size_t i = 0; p && i < s.n; i++) {
+        p[i] = s.p[i] >= 'a' && s.p[i] <= 'z' ? (char)(s.p[i] - 'a' + 'A') : s.p[i];
+    }
+    return p ? slice_of(p, s.n) : (struct slice){NULL, 0};
+}
+
 static struct matcher *compile_values(struct arena *a, enum matcher_kind kind,
                                       const struct cf_token *args, size_t count)
 {
@@ -70,7 +79,9 @@ static struct matcher *compile_values(struct arena *a, enum matcher_kind kind,
         return NULL;
     }
     for (size_t i = 0; i < count; i++) {
-        values[i] = kind == MATCH_HOST ? arena_lower(a, args[i].text) : args[i].text;
+        values[i] = kind == MATCH_HOST     ? arena_lower(a, args[i].text)
+                    : kind == MATCH_METHOD ? upper(a, args[i].text)
+                                           : args[i].text;
         m->keep_slashes = m->keep_slashes || slice_find_slice(values[i], S("//")) != SLICE_NPOS;
     }
     m->kind = kind;
@@ -137,7 +148,7 @@ static struct matcher *compile_one(struct arena *a, const struct cf_token *name,
     m->kind = MATCH_NOT;
     m->negated = count ? compile_one(a, &args[0], args + 1, count - 1, children, diags)
                        : compile_set(a, children, diags);
-    if (!m->negated && diags->errors == 0) {
+    if (!m->negated && !count && !children) {
         cf_error(diags, name, "\"not\" needs a matcher");
     }
     return m->negated ? m : NULL;
@@ -176,7 +187,7 @@ void matcher_define(struct arena *a, struct matcher_scope *scope,
 void matcher_scope_end(const struct matcher_scope *scope, struct cf_diags *diags)
 {
     for (const struct matcher_named *n = scope->first; n; n = n->next) {
-        if (!n->used) {
+        if (!n->used && n->matcher && diags->errors == 0) { /* else it is a consequence, mostly */
             cf_warning(diags, n->name, "the matcher %.*s is never used", SLICE_ARG(n->name->text));
         }
     }

@@ -14,6 +14,7 @@ enum part_kind {
     PART_TEXT,
     PART_HOST,
     PART_HOSTPORT,
+    PART_LABEL,
     PART_PORT,
     PART_METHOD,
     PART_SCHEME,
@@ -45,6 +46,8 @@ static const struct {
     {"http.request.host", PART_HOST},
     {"hostport", PART_HOSTPORT},
     {"http.request.hostport", PART_HOSTPORT},
+    {"labels.", PART_LABEL},
+    {"http.request.host.labels.", PART_LABEL},
     {"port", PART_PORT},
     {"http.request.port", PART_PORT},
     {"method", PART_METHOD},
@@ -255,6 +258,23 @@ static struct slice uuid(struct exchange *ex)
                         b[12], b[13], b[14], b[15]);
 }
 
+/* Label number `which` of a host, the last one being 0; nothing where there is none. */
+static struct slice host_label(struct slice host, struct slice which)
+{
+    uint64_t n;
+    if (!slice_u64(which, 127, &n)) {
+        return S("");
+    }
+    for (; host.n; n--) {
+        size_t dot = slice_rfind(host, '.');
+        if (n == 0) {
+            return dot == SLICE_NPOS ? host : slice_from(host, dot + 1);
+        }
+        host = dot == SLICE_NPOS ? S("") : slice_upto(host, dot);
+    }
+    return S("");
+}
+
 static struct slice connection_part(enum part_kind kind, struct exchange *ex)
 {
     char buf[ADDR_TEXT_BYTES];
@@ -265,8 +285,6 @@ static struct slice connection_part(enum part_kind kind, struct exchange *ex)
         return arena_copy(&ex->arena, addr_host_text(ex->client.peer, buf));
     case PART_REMOTE_PORT:
         return arena_printf(&ex->arena, "%u", addr_port(ex->client.peer));
-    case PART_PORT:
-        return arena_printf(&ex->arena, "%u", addr_port(ex->client.local));
     case PART_TLS_VERSION:
         return ex->client.tls ? ex->client.tls->version : S("");
     case PART_TLS_CIPHER:
@@ -319,7 +337,8 @@ static struct slice eval_part(const struct part *p, struct exchange *ex)
     case PART_HEADER: return field_value(&ex->req.fields, p->text);
     case PART_RESPONSE_HEADER: return field_value(&ex->res.fields, p->text);
     case PART_COOKIE: return cookie_value(ex, p->text);
-    case PART_PORT:
+    case PART_PORT: return ex->req.port; /* Host's own: empty where it has none, as in Caddy */
+    case PART_LABEL: return host_label(ex->req.host, p->text);
     case PART_REMOTE:
     case PART_REMOTE_HOST:
     case PART_REMOTE_PORT:

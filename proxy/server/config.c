@@ -173,7 +173,7 @@ static bool place_port(struct building *b, const struct cf_token *t, const struc
     return true;
 }
 
-/* "/foo" and "/foo/*" in an address, as the handle block that means the same. */
+/* A path in an address, and the handle block that means the same. */
 static void path_in_address(struct building *b, const struct cf_token *t, struct slice path)
 {
     const char *star = path.p[path.n - 1] == '*' ? "" : "*";

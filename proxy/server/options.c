@@ -285,11 +285,10 @@ static void opt_servers(struct reading *r, const struct cf_directive *d)
 static const struct {
     struct slice name;
     option_fn *read; /* NULL: Caddy's, not here yet */
-    bool has_block;
 } table[] = {
     {S_INIT("acme_ca"), opt_acme_ca},
     {S_INIT("acme_ca_root"), opt_acme_ca_root},
-    {S_INIT("acme_eab"), opt_acme_eab, .has_block = true},
+    {S_INIT("acme_eab"), opt_acme_eab},
     {S_INIT("admin"), opt_admin},
     {S_INIT("auto_https"), opt_auto_https},
     {S_INIT("debug"), opt_debug},
@@ -302,9 +301,9 @@ static const struct {
     {S_INIT("local_certs"), opt_local_certs},
     {S_INIT("persist_config"), opt_persist_config},
     {S_INIT("renew_interval"), opt_renew_interval},
-    {S_INIT("servers"), opt_servers, .has_block = true},
+    {S_INIT("servers"), opt_servers},
     {S_INIT("skip_install_trust"), opt_skip_install_trust},
-    {S_INIT("storage"), opt_storage, .has_block = true},
+    {S_INIT("storage"), opt_storage},
     {S_INIT("acme_dns"), NULL},
     {S_INIT("cert_issuer"), NULL},
     {S_INIT("cert_lifetime"), NULL},
@@ -329,13 +328,18 @@ static const struct {
     {S_INIT("tls_resolvers"), NULL},
 };
 
+static bool takes_block(option_fn *read)
+{
+    return read == opt_acme_eab || read == opt_servers || read == opt_storage;
+}
+
 static void read_one(struct reading *r, const struct cf_directive *d)
 {
     struct slice names[ARRAY_LEN(table)];
     for (size_t i = 0; i < ARRAY_LEN(table); i++) {
         names[i] = table[i].name;
         if (slice_eq(d->name.text, table[i].name)) {
-            if (table[i].read && d->has_block && !table[i].has_block) {
+            if (table[i].read && d->has_block && !takes_block(table[i].read)) {
                 cf_error(r->diags, &d->name, "the option \"%.*s\" takes no block",
                          SLICE_ARG(d->name.text));
             } else if (table[i].read) {

@@ -84,6 +84,14 @@ static void block_errors(void **state)
         {"{\n a\n}\n{\n b\n}\n", 1, 0, "C:4:1: error: a block without a name is for the global"},
         {"a { x; y }", 0, 1, "C:1:5: warning: this \";\" belongs to the word"},
         {"a {\n ; x\n}\n", 1, 0, "C:2:2: error: \";\" cannot begin a directive"},
+        {"a { x y; }", 0, 1, "C:1:7: warning: this \";\" belongs to the word"},
+        {"a {\n x\n>\n", 1, 0, "C:3:1: error: this block was opened with \"{\" (line 1)"},
+        {"a { x y >\n", 1, 0, "^ opened with \"{\", it must be closed with \"}\", not with \">\""},
+        {"a {respond x }\n", 1, 0, "C:1:3: error: a space is missing behind \"{\""},
+        {"a {\n handle /b {respond x }\n}\n", 1, 0, "C:2:12: error: a space is missing"},
+        {"a {\n x {y} {y z} {\"y\":1}\n}\n", 0, 0, ""},
+        {"a <respond x >\n", 1, 0, "C:1:3: error: an address cannot begin with \"<\""},
+        {"< debug >\n", 1, 0, "a block of global options is opened with \"{\""},
         {"a {\n (s) {\n }\n}\n", 1, 0, "a snippet cannot be defined inside a block"},
     };
     check_rows(rows, ARRAY_LEN(rows), NULL);

@@ -62,7 +62,10 @@ static void test_authority_good(void **state)
     good("example.com", "example.com", "");
     good("Example.COM:8080", "example.com", "8080");
     good("example.com:", "example.com", "");
-    good("a_b.example.", "a_b.example.", "");
+    good("a_b.example.", "a_b.example", "");
+    good("Example.com.:80", "example.com", "80");
+    good(".", ".", "");
+    good("[0:0::0:1]", "::1", "");
     good("127.0.0.1:1", "127.0.0.1", "1");
     good("[::1]", "::1", "");
     good("[2001:DB8::1]:65535", "2001:db8::1", "65535");
