@@ -59,13 +59,19 @@ static const struct handler *next_handler(struct chain *c, struct exchange *ex)
     return NULL;
 }
 
-static void remember_hook(struct chain *c, const struct handler *h)
+/* False: there are too many to remember, and leaving one out could open what it closes. */
+static bool remember_hook(struct chain *c, const struct handler *h)
 {
-    if (h->ops->on_response && c->hook_count < CHAIN_HOOKS_MAX) {
-        c->hooks[c->hook_count].ops = h->ops;
-        c->hooks[c->hook_count].instance = h->instance;
-        c->hook_count++;
+    if (!h->ops->on_response && !h->ops->on_response_early) {
+        return true;
     }
+    if (c->hook_count == CHAIN_HOOKS_MAX) {
+        return false;
+    }
+    c->hooks[c->hook_count].ops = h->ops;
+    c->hooks[c->hook_count].instance = h->instance;
+    c->hook_count++;
+    return true;
 }
 
 /* A handler was passed; false: the exchange is answered or waited for. */
@@ -73,8 +79,11 @@ static bool run_one(struct chain *c, struct exchange *ex, const struct handler *
 {
     switch (h->ops->on_request(h->instance, ex)) {
     case HANDLER_NEXT:
-        remember_hook(c, h);
-        return true;
+        if (remember_hook(c, h)) {
+            return true;
+        }
+        exchange_error_page(ex, 500, S("more than 64 header directives apply to this request"));
+        return false;
     case HANDLER_ENTER:
         if (push_route(c, c->enter)) {
             return true;
@@ -118,8 +127,15 @@ void chain_run(struct exchange *ex, const struct route *route)
 void chain_run_hooks(struct exchange *ex)
 {
     struct chain *c = chain_of(ex);
+    for (unsigned i = 0; c && i < c->hook_count; i++) {
+        if (c->hooks[i].ops->on_response_early) {
+            c->hooks[i].ops->on_response_early(c->hooks[i].instance, ex);
+        }
+    }
     while (c && c->hook_count > 0) {
         c->hook_count--;
-        c->hooks[c->hook_count].ops->on_response(c->hooks[c->hook_count].instance, ex);
+        if (c->hooks[c->hook_count].ops->on_response) {
+            c->hooks[c->hook_count].ops->on_response(c->hooks[c->hook_count].instance, ex);
+        }
     }
 }

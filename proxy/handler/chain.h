@@ -32,7 +32,7 @@ NODISCARD bool chain_new(struct exchange *ex, struct upstream *upstream);
 void chain_run(struct exchange *ex, const struct route *route);
 /* For a handler that returns HANDLER_ENTER. */
 void chain_enter(struct exchange *ex, const struct route *route);
-/* The response hooks, last passed first. */
+/* The response hooks: the early ones in order, then the others, last passed first. */
 void chain_run_hooks(struct exchange *ex);
 static inline struct chain *chain_of(struct exchange *ex)
 {

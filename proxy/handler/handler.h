@@ -3,8 +3,8 @@
  *
  * Preparing (control thread, cold): `parse` reads the directive's block and fills in a handler: an
  * instance that is const from then on and shared by all workers, and its operations. Running
- * (workers, hot): on_request of each handler in order until one answers; then on_response of those
- * that were passed, in reverse order; instances never change, what belongs to a request lives in
+ * (workers, hot): on_request of each handler in order until one answers; then the response hooks of
+ * those that were passed; instances never change, what belongs to a request lives in
  * the exchange's arena. */
 #ifndef HANDLER_HANDLER_H
 #define HANDLER_HANDLER_H
@@ -23,7 +23,9 @@ enum handler_result {
 struct handler_ops {
     const char *name;
     enum handler_result (*on_request)(const void *instance, struct exchange *ex);
-    /* ex->res is known and not yet sent: fields and status may be changed. Or NULL. */
+    /* ex->res is known and not yet sent: fields and status may be changed. First on_response_early
+     * of all handlers that were passed, in that order; then on_response, in reverse. Or NULL. */
+    void (*on_response_early)(const void *instance, struct exchange *ex);
     void (*on_response)(const void *instance, struct exchange *ex);
     /* Frees what is not in the configuration's arena. Or NULL. */
     void (*release)(void *instance);

@@ -234,11 +234,19 @@ bool matcher_from_token(struct arena *a, const struct matcher_scope *scope,
 
 static bool host_value_matches(struct slice pattern, struct slice host)
 {
-    if (slice_starts(pattern, S("*.")) ) {
-        size_t dot = slice_find(host, '.');
-        return dot != SLICE_NPOS && slice_eq(slice_from(host, dot), slice_from(pattern, 1));
+    struct slice want;
+    struct slice have;
+    if (slice_find(pattern, '*') == SLICE_NPOS) {
+        return slice_eq(pattern, host);
     }
-    return slice_eq(pattern, host);
+    do { /* label by label; "*" is any one */
+        (void)slice_cut(&pattern, '.', &want);
+        (void)slice_cut(&host, '.', &have);
+        if (!slice_eq(want, S("*")) && !slice_eq(want, have)) {
+            return false;
+        }
+    } while (pattern.p && host.p);
+    return !pattern.p && !host.p;
 }
 
 static bool one_matches(const struct matcher *m, struct exchange *ex)

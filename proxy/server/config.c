@@ -218,6 +218,11 @@ static bool place(struct building *b, const struct cf_token *t, const struct sit
         path_in_address(b, t, a.path);
         return false;
     }
+    size_t star = slice_rfind(a.host, '*');
+    if (star != SLICE_NPOS && star > 0) {
+        cf_error(b->diags, t, "\"*\" stands for the first label only, as in *.example.com");
+        return false;
+    }
     out->host = a.host;
     if (!place_port(b, t, &a, out)) {
         return false;
