@@ -226,6 +226,17 @@ bool body_take(struct body *b, struct body_slice *out)
     return true;
 }
 
+bool body_take_upto(struct body *b, size_t max, struct body_slice *out)
+{
+    if (b->count == 0 || slice_at(b, 0)->n <= max) {
+        return body_take(b, out);
+    }
+    const struct body_slice *first = slice_at(b, 0);
+    *out = (struct body_slice){chunk_ref(first->chunk), first->p, max};
+    body_consume(b, max);
+    return true;
+}
+
 void body_stop(struct body *b, enum end_reason reason)
 {
     bool unread = b->state == BODY_OPEN || (b->state == BODY_ENDED && b->count > 0);

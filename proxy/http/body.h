@@ -91,6 +91,8 @@ int body_peek(struct body *b, struct iovec *iov, int max);
 void body_consume(struct body *b, size_t n);
 /* Takes the first slice out (its reference moves to *out); false if there is none. */
 bool body_take(struct body *b, struct body_slice *out);
+/* The same, but at most max > 0 bytes of it; what remains stays first. */
+bool body_take_upto(struct body *b, size_t max, struct body_slice *out);
 void body_stop(struct body *b, enum end_reason reason);
 
 /* ---- both -------- */

@@ -1,0 +1,461 @@
+/* HTTP/2 towards clients: the life of a connection: reading, turns, writing, its timer, its ends.
+ * See h2_server.h for the contract and h2_priv.h for the discipline and who owns what.
+ *
+ * In: a stream. Out: exchanges begun on a service, many at a time; on_close at the end. */
+#include "proxy/h2/h2_priv.h"
+
+#include <stdlib.h>
+
+#define READ_BYTES ((size_t)32 * 1024)
+#define READS_MAX 8
+#define TICK_MIN_MS 25
+#define TICK_MAX_MS 5000
+
+/* Nothing is kept here between two calls: nghttp2 copies what it has to remember. */
+static _Thread_local unsigned char input[READ_BYTES];
+
+void h2_wake(struct h2_server *c)
+{
+    if (!c->closing) {
+        loop_post(c->loop, &c->turn_task);
+    }
+}
+
+void h2_charge(struct h2_server *c, int cost)
+{
+    if (!c->calm && h2_budget_spend(&c->budget, cost, loop_now_ms(c->loop))) {
+        c->calm = true;
+        (void)nghttp2_session_terminate_session(c->session, NGHTTP2_ENHANCE_YOUR_CALM);
+        h2_wake(c);
+    }
+}
+
+/* ---- ends -------- */
+
+static void end_streams(struct h2_server *c, enum end_reason reason)
+{
+    LIST_EACH_SAFE(node, &c->streams) {
+        struct h2_stream *s = LIST_ENTRY(node, struct h2_stream, node);
+        nghttp2_session_set_stream_user_data(c->session, s->id, NULL);
+        h2_stream_free(s, reason);
+    }
+    c->head = NULL;
+}
+
+static void on_close_task(struct task *t)
+{
+    struct h2_server *c = container_of(t, struct h2_server, close_task);
+    must(list_empty(&c->streams));
+    timer_fini(&c->timer);
+    task_cancel(&c->turn_task);
+    stream_close(c->stream, c->abort);
+    h2_out_fini(&c->out);
+    nghttp2_session_del(c->session);
+    c->owner.on_close(c->owner.ctx, c);
+    free(c);
+}
+
+/* Ends the connection: nothing happens any more but close_task, behind the exchanges' ends. */
+static void server_close(struct h2_server *c, enum end_reason reason, bool abort)
+{
+    if (c->closing) {
+        return;
+    }
+    end_streams(c, reason);
+    c->closing = true;
+    c->abort = abort;
+    timer_clear(&c->timer);
+    task_cancel(&c->turn_task);
+    stream_want(c->stream, 0);
+    loop_post(c->loop, &c->close_task);
+}
+
+/* The session has said all it had to say, and all of it is written: our side ends, and what still
+ * comes is dropped for a while. */
+static void server_linger(struct h2_server *c)
+{
+    if (c->eof) {
+        server_close(c, END_CLIENT_GONE, false);
+        return;
+    }
+    c->lingering = true;
+    c->over_since_ms = loop_now_ms(c->loop);
+    h2_out_relax(&c->out);
+    stream_shutdown_write(c->stream);
+}
+
+/* ---- writing -------- */
+
+/* Takes frames out of nghttp2 until there are enough; false: the session failed. */
+static bool gather(struct h2_server *c)
+{
+    while (!h2_out_full(&c->out)) {
+        const uint8_t *p;
+        ssize_t n = nghttp2_session_mem_send(c->session, &p);
+        if (n < 0) {
+            return false;
+        }
+        if (n == 0) {
+            break;
+        }
+        if (!h2_out_copy(&c->out, p, (size_t)n)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static void note_blocked(struct h2_server *c, bool blocked, uint64_t before)
+{
+    c->blocked = blocked;
+    if (!blocked) {
+        c->blocked_since_ms = 0;
+    } else if (c->written_bytes != before || !c->blocked_since_ms) {
+        c->blocked_since_ms = loop_now_ms(c->loop);
+    }
+}
+
+static void server_flush(struct h2_server *c)
+{
+    for (;;) {
+        if (h2_out_empty(&c->out) && !gather(c)) {
+            server_close(c, END_NO_MEMORY, true);
+            return;
+        }
+        if (h2_out_empty(&c->out)) {
+            /* TLS may still hold bytes of ours. */
+            note_blocked(c, c->stream->ops->unsent(c->stream) > 0, c->written_bytes);
+            return;
+        }
+        uint64_t before = c->written_bytes;
+        switch (h2_out_write(&c->out, c->stream, &c->written_bytes)) {
+        case H2_OUT_ERROR:
+            server_close(c, END_CLIENT_GONE, true);
+            return;
+        case H2_OUT_BLOCKED:
+            note_blocked(c, true, before);
+            return;
+        case H2_OUT_ALL:
+            break;
+        }
+    }
+}
+
+/* ---- the graceful end -------- */
+
+/* First a GOAWAY that refuses nothing, then, when everything that was on its way has arrived, the
+ * one that does (RFC 9113 section 6.8). */
+static void drain_step(struct h2_server *c)
+{
+    if (!c->draining || c->goaway_sent) {
+        return;
+    }
+    bool due = c->notice_ms && loop_now_ms(c->loop) - c->notice_ms >= H2_NOTICE_MS;
+    if (c->stream_count == 0 && (due || !c->notice_ms)) {
+        c->goaway_sent = true;
+        (void)nghttp2_session_terminate_session(c->session, NGHTTP2_NO_ERROR);
+    } else if (!c->notice_ms) {
+        c->notice_ms = loop_now_ms(c->loop);
+        (void)nghttp2_submit_shutdown_notice(c->session);
+        (void)nghttp2_submit_ping(c->session, NGHTTP2_FLAG_NONE, NULL);
+    } else if (due) {
+        c->goaway_sent = true;
+        (void)nghttp2_submit_goaway(c->session, NGHTTP2_FLAG_NONE,
+                                    nghttp2_session_get_last_proc_stream_id(c->session),
+                                    NGHTTP2_NO_ERROR, NULL, 0);
+    }
+}
+
+/* ---- the timer -------- */
+
+static int64_t sooner(int64_t a, int64_t b)
+{
+    return b > 0 && b < a ? b : a;
+}
+
+/* How often to look: a quarter of the shortest time limit that applies; 0: nothing to watch (tunnels
+ * only). */
+static int64_t tick_wanted(const struct h2_server *c)
+{
+    const struct h2_server_limits *l = c->limits;
+    int64_t least = INT64_MAX;
+    bool tunnels_only = c->stream_count > 0;
+    LIST_EACH(node, &c->streams) {
+        if (!LIST_ENTRY(node, struct h2_stream, node)->tunnel) {
+            tunnels_only = false;
+            break;
+        }
+    }
+    if (c->over_since_ms) {
+        return H2_LINGER_MS / 4;
+    }
+    if (c->head_since_ms || !c->has_settings) {
+        least = sooner(least, l->header_timeout_ms);
+    }
+    if (c->notice_ms && !c->goaway_sent) {
+        least = sooner(least, H2_NOTICE_MS);
+    }
+    if (c->stream_count == 0) {
+        least = sooner(least, l->idle_timeout_ms);
+    } else if (!tunnels_only) {
+        least = sooner(least, l->body_idle_ms);
+        least = sooner(least, l->body_min_rate ? H2_RATE_GRACE_MS : 0);
+        least = sooner(least, l->write_idle_ms);
+    }
+    if (c->blocked && (!tunnels_only || c->calm)) {
+        least = sooner(least, l->write_idle_ms);
+    }
+    if (least == INT64_MAX) {
+        return 0;
+    }
+    int64_t tick = least / 4;
+    return tick < TICK_MIN_MS ? TICK_MIN_MS : tick > TICK_MAX_MS ? TICK_MAX_MS : tick;
+}
+
+/* Interest, timer and memory by the state; comes last in every event and task. */
+static void settle(struct h2_server *c)
+{
+    if (c->closing) {
+        return;
+    }
+    int64_t tick = tick_wanted(c);
+    if (tick == 0) {
+        timer_clear(&c->timer);
+        c->tick_ms = 0;
+    } else if (c->tick_ms == 0 || tick < c->tick_ms) {
+        c->tick_ms = tick;
+        if (!timer_set(&c->timer, tick)) {
+            server_close(c, END_NO_MEMORY, true);
+            return;
+        }
+    }
+    if (c->stream_count == 0 && h2_out_empty(&c->out)) {
+        h2_out_relax(&c->out);
+    }
+    bool reads = !c->eof && (c->lingering ? c->lingered_bytes < H2_LINGER_BYTES : !c->over);
+    stream_want(c->stream, (reads ? STREAM_READ : 0u) | (c->blocked ? STREAM_WRITE : 0u));
+}
+
+/* The session has nothing more to say once it wants neither to read nor to write. */
+static void check_over(struct h2_server *c)
+{
+    if (c->closing || c->lingering) {
+        return;
+    }
+    if (!c->over && (c->calm || !nghttp2_session_want_read(c->session)) &&
+        !nghttp2_session_want_write(c->session)) {
+        c->over = true;
+        c->over_since_ms = loop_now_ms(c->loop);
+        end_streams(c, END_CLIENT_BAD);
+    }
+    if (c->over && h2_out_empty(&c->out) && !c->blocked) {
+        server_linger(c);
+    }
+}
+
+/* A request is begun only when all that came with it has been looked at and nothing of ours is
+ * stuck: not for a client that does not read its answers. */
+static void begin_fresh(struct h2_server *c)
+{
+    if (c->blocked || c->over || c->calm) {
+        return;
+    }
+    LIST_EACH_SAFE(node, &c->fresh) {
+        h2_stream_begin(LIST_ENTRY(node, struct h2_stream, fresh));
+    }
+}
+
+static void turn(struct h2_server *c)
+{
+    if (c->closing) {
+        return;
+    }
+    if (c->lingering) {
+        c->blocked = c->stream->ops->unsent(c->stream) > 0;
+        if (!c->blocked && c->eof) {
+            server_close(c, END_CLIENT_GONE, false);
+        }
+        settle(c);
+        return;
+    }
+    if (c->calm) {
+        end_streams(c, END_CLIENT_BAD);
+    }
+    drain_step(c);
+    server_flush(c);
+    if (!c->closing) {
+        begin_fresh(c);
+        check_over(c);
+    }
+    settle(c);
+}
+
+static void tick_streams(struct h2_server *c, int64_t now)
+{
+    LIST_EACH_SAFE(node, &c->streams) {
+        h2_stream_tick(LIST_ENTRY(node, struct h2_stream, node), now);
+    }
+}
+
+static bool passed(int64_t since, int64_t limit, int64_t now)
+{
+    return since && limit > 0 && now - since >= limit;
+}
+
+static void on_timer(struct timer *t)
+{
+    struct h2_server *c = container_of(t, struct h2_server, timer);
+    const struct h2_server_limits *l = c->limits;
+    int64_t now = loop_now_ms(c->loop);
+    c->tick_ms = 0;
+    if (c->over_since_ms) {
+        if (passed(c->over_since_ms, c->lingering ? H2_LINGER_MS : H2_FLUSH_MS, now)) {
+            server_close(c, END_CLIENT_SLOW, !c->lingering);
+        }
+    } else if (passed(c->blocked_since_ms, l->write_idle_ms, now)) {
+        server_close(c, END_CLIENT_SLOW, true);
+    } else if (passed(c->head_since_ms, l->header_timeout_ms, now) ||
+               (!c->has_settings && passed(c->idle_since_ms, l->header_timeout_ms, now))) {
+        (void)nghttp2_session_terminate_session(c->session, NGHTTP2_NO_ERROR);
+    } else if (c->stream_count == 0 && passed(c->idle_since_ms, l->idle_timeout_ms, now)) {
+        (void)nghttp2_session_terminate_session(c->session, NGHTTP2_NO_ERROR);
+    } else {
+        tick_streams(c, now);
+    }
+    turn(c);
+}
+
+/* ---- reading -------- */
+
+/* False: nothing more may be read now. */
+static bool take_input(struct h2_server *c, const unsigned char *p, size_t n)
+{
+    ssize_t used = nghttp2_session_mem_recv(c->session, p, n);
+    if (used < 0) {
+        /* What nghttp2 can answer with GOAWAY it has answered; this is worse: not HTTP/2 at all,
+         * a flood, memory. */
+        if (used == NGHTTP2_ERR_FLOODED || used == NGHTTP2_ERR_TOO_MANY_CONTINUATIONS) {
+            c->calm = true;
+        }
+        if (used == NGHTTP2_ERR_NOMEM || used == NGHTTP2_ERR_CALLBACK_FAILURE) {
+            server_close(c, END_NO_MEMORY, true);
+            return false;
+        }
+        (void)nghttp2_session_terminate_session(
+            c->session, c->calm ? NGHTTP2_ENHANCE_YOUR_CALM : NGHTTP2_PROTOCOL_ERROR);
+        c->calm = true;
+    }
+    return !c->calm;
+}
+
+static void read_ended(struct h2_server *c, ssize_t n)
+{
+    c->eof = true;
+    if (!(n == 0 && c->lingering && c->blocked)) {
+        server_close(c, END_CLIENT_GONE, n == STREAM_ERROR);
+    }
+}
+
+static void read_input(struct h2_server *c)
+{
+    for (unsigned i = 0; i < READS_MAX; i++) {
+        ssize_t n = stream_read(c->stream, input, sizeof(input));
+        if (n == STREAM_AGAIN) {
+            return;
+        }
+        if (n <= 0) {
+            read_ended(c, n);
+            return;
+        }
+        if (c->over || c->calm) {
+            c->lingered_bytes += (uint64_t)n;
+        } else if (!take_input(c, input, (size_t)n)) {
+            return;
+        }
+        if ((size_t)n < sizeof(input)) {
+            return;
+        }
+    }
+}
+
+static void on_event(struct stream *s, unsigned events)
+{
+    struct h2_server *c = s->owner;
+    if (c->closing) {
+        return;
+    }
+    if (events & STREAM_READ) {
+        read_input(c);
+    }
+    turn(c);
+}
+
+static void on_turn_task(struct task *t)
+{
+    turn(container_of(t, struct h2_server, turn_task));
+}
+
+/* ---- public -------- */
+
+struct h2_server *h2_server_new(struct stream *s, const struct h2_server_limits *limits,
+                                const struct http_service *service, struct slice scheme,
+                                const void *listener, struct slice received,
+                                const struct h2_server_owner *owner)
+{
+    struct h2_server *c = calloc(1, sizeof(*c));
+    if (!c) {
+        stream_close(s, true);
+        return NULL;
+    }
+    c->stream = s;
+    c->loop = s->loop;
+    c->limits = limits;
+    c->service = service;
+    c->scheme = scheme;
+    c->client = (struct client_info){s->peer, s->local, s->tls, listener};
+    c->owner = *owner;
+    list_init(&c->streams);
+    list_init(&c->fresh);
+    c->idle_since_ms = loop_now_ms(c->loop);
+    if (!h2_session_open(c)) {
+        nghttp2_session_del(c->session);
+        free(c);
+        stream_close(s, true);
+        return NULL;
+    }
+    task_init(&c->turn_task, on_turn_task);
+    task_init(&c->close_task, on_close_task);
+    timer_init(&c->timer, c->loop, on_timer);
+    s->owner = c;
+    s->on_event = on_event;
+    h2_wake(c);
+    if (received.n) {
+        (void)take_input(c, (const unsigned char *)received.p, received.n);
+    }
+    settle(c);
+    return c;
+}
+
+void h2_server_drain(struct h2_server *c)
+{
+    c->draining = true;
+    h2_wake(c);
+}
+
+void h2_server_abort(struct h2_server *c, enum end_reason reason)
+{
+    if (c->closing) {
+        return;
+    }
+    end_streams(c, reason);
+    (void)nghttp2_session_terminate_session(c->session, NGHTTP2_NO_ERROR);
+    if (!c->lingering && !c->over) {
+        server_flush(c); /* as much of the GOAWAY as the socket takes */
+    }
+    server_close(c, reason, c->blocked);
+}
+
+bool h2_server_idle(const struct h2_server *c)
+{
+    return !c->closing && c->stream_count == 0;
+}
