@@ -12,6 +12,7 @@ DIRECTIVE_PARSE(handle_parse);
 DIRECTIVE_PARSE(header_parse);
 DIRECTIVE_PARSE(log_parse);
 DIRECTIVE_PARSE(redir_parse);
+DIRECTIVE_PARSE(request_header_parse);
 DIRECTIVE_PARSE(respond_parse);
 DIRECTIVE_PARSE(reverse_proxy_parse);
 DIRECTIVE_PARSE(tls_parse);

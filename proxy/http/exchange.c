@@ -132,6 +132,7 @@ struct exchange *exchange_new(struct loop *l, struct run_queue *q,
     ex->codec = codec;
     ex->service = service;
     ex->client = *client;
+    ex->client_addr = client->peer;
     ex->res.content_length = LENGTH_UNKNOWN;
     body_init(&ex->req_body, q, 0);
     body_init(&ex->res_body, q, 0);

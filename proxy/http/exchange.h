@@ -102,6 +102,10 @@ struct exchange {
     struct slice clean_path[2]; /* the path as matchers see it, made on demand: slashes merged, kept */
     struct slice error_detail; /* for logs: what went wrong with the origin, if anything did */
     struct slice origin_text;  /* host:port of the origin used, for logs */
+    int origin_status;           /* what it answered, where a handler looks before it goes on */
+    struct fields origin_fields;
+    const struct addr *client_addr; /* the client behind trusted proxies; else client.peer */
+    bool peer_trusted;              /* the peer is such a proxy: what it says of its client holds */
 };
 
 /* Per-thread free list; NULL: memory. holds is 1 (the codec's). Bodies are OPEN and empty. */

@@ -26,6 +26,12 @@ enum part_kind {
     PART_REMOTE,
     PART_REMOTE_HOST,
     PART_REMOTE_PORT,
+    PART_CLIENT_IP,
+    PART_ORIGIN_HOSTPORT,
+    PART_ORIGIN_HOST,
+    PART_ORIGIN_PORT,
+    PART_ORIGIN_STATUS,
+    PART_ORIGIN_HEADER,
     PART_HEADER,
     PART_RESPONSE_HEADER,
     PART_COOKIE,
@@ -76,8 +82,21 @@ static const struct {
     {"http.request.remote", PART_REMOTE},
     {"remote_host", PART_REMOTE_HOST},
     {"http.request.remote.host", PART_REMOTE_HOST},
-    {"client_ip", PART_REMOTE_HOST},
-    {"http.vars.client_ip", PART_REMOTE_HOST},
+    {"client_ip", PART_CLIENT_IP},
+    {"http.vars.client_ip", PART_CLIENT_IP},
+    {"upstream_hostport", PART_ORIGIN_HOSTPORT},
+    {"rp.upstream.hostport", PART_ORIGIN_HOSTPORT},
+    {"http.reverse_proxy.upstream.hostport", PART_ORIGIN_HOSTPORT},
+    {"rp.upstream.address", PART_ORIGIN_HOSTPORT},
+    {"http.reverse_proxy.upstream.address", PART_ORIGIN_HOSTPORT},
+    {"rp.upstream.host", PART_ORIGIN_HOST},
+    {"http.reverse_proxy.upstream.host", PART_ORIGIN_HOST},
+    {"rp.upstream.port", PART_ORIGIN_PORT},
+    {"http.reverse_proxy.upstream.port", PART_ORIGIN_PORT},
+    {"rp.status_code", PART_ORIGIN_STATUS},
+    {"http.reverse_proxy.status_code", PART_ORIGIN_STATUS},
+    {"rp.header.", PART_ORIGIN_HEADER},
+    {"http.reverse_proxy.header.", PART_ORIGIN_HEADER},
     {"remote_port", PART_REMOTE_PORT},
     {"http.request.remote.port", PART_REMOTE_PORT},
     {"header.", PART_HEADER},
@@ -285,10 +304,32 @@ static struct slice connection_part(enum part_kind kind, struct exchange *ex)
         return arena_copy(&ex->arena, addr_host_text(ex->client.peer, buf));
     case PART_REMOTE_PORT:
         return arena_printf(&ex->arena, "%u", addr_port(ex->client.peer));
+    case PART_CLIENT_IP:
+        return arena_copy(&ex->arena, addr_host_text(ex->client_addr, buf));
     case PART_TLS_VERSION:
         return ex->client.tls ? ex->client.tls->version : S("");
     case PART_TLS_CIPHER:
         return ex->client.tls ? ex->client.tls->cipher : S("");
+    default:
+        return S("");
+    }
+}
+
+/* Of the origin this request was sent to last; empty before that. */
+static struct slice origin_part(enum part_kind kind, struct exchange *ex)
+{
+    struct slice text = ex->origin_text;
+    size_t colon = slice_starts(text, S("/")) ? SLICE_NPOS : slice_rfind(text, ':');
+    switch ((int)kind) {
+    case PART_ORIGIN_HOSTPORT:
+        return text;
+    case PART_ORIGIN_HOST:
+        text = slice_upto(text, colon);
+        return slice_starts(text, S("[")) ? slice_of(text.p + 1, text.n - 2) : text;
+    case PART_ORIGIN_PORT:
+        return colon == SLICE_NPOS ? S("") : slice_from(text, colon + 1);
+    case PART_ORIGIN_STATUS:
+        return ex->origin_status ? arena_printf(&ex->arena, "%d", ex->origin_status) : S("");
     default:
         return S("");
     }
@@ -334,6 +375,11 @@ static struct slice eval_part(const struct part *p, struct exchange *ex)
     case PART_PREFIXED_QUERY:
         return ex->req.query.n ? slice_of(ex->req.query.p - 1, ex->req.query.n + 1) : S("");
     case PART_PROTO: return http_version_text(ex->req.version);
+    case PART_ORIGIN_HOSTPORT:
+    case PART_ORIGIN_HOST:
+    case PART_ORIGIN_PORT:
+    case PART_ORIGIN_STATUS: return origin_part(p->kind, ex);
+    case PART_ORIGIN_HEADER: return field_value(&ex->origin_fields, p->text);
     case PART_HEADER: return field_value(&ex->req.fields, p->text);
     case PART_RESPONSE_HEADER: return field_value(&ex->res.fields, p->text);
     case PART_COOKIE: return cookie_value(ex, p->text);
@@ -342,6 +388,7 @@ static struct slice eval_part(const struct part *p, struct exchange *ex)
     case PART_REMOTE:
     case PART_REMOTE_HOST:
     case PART_REMOTE_PORT:
+    case PART_CLIENT_IP:
     case PART_TLS_VERSION:
     case PART_TLS_CIPHER: return connection_part(p->kind, ex);
     case PART_ENV:
@@ -371,4 +418,14 @@ struct slice template_eval(const struct template *t, struct exchange *ex)
 struct slice template_literal(const struct template *t)
 {
     return t->literal;
+}
+
+bool template_names_origin(const struct template *t)
+{
+    for (const struct part *p = t->parts; p; p = p->next) {
+        if (p->kind >= PART_ORIGIN_HOSTPORT && p->kind <= PART_ORIGIN_PORT) {
+            return true;
+        }
+    }
+    return false;
 }
