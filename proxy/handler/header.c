@@ -25,15 +25,16 @@ static void header_response(const void *instance, struct exchange *ex)
         ex->res.reason = http_reason(500);
         ex->res.fields.count = 0;
         ex->res.content_length = 0;
+        ex->res.tunnel = false;
         ex->error_detail = S("a regular expression of a header rule hit its limit");
     } /* out of memory: the response goes out with what was done */
 }
 
 /* Caddy's order: the directives as they stand in the route; then what is deferred (blocks with
- * "-", ">" or defer), the last directive first. */
+ * "-", "?", ">" or defer), the last directive first. */
 static const struct handler_ops header_ops = {
     .name = "header", .on_request = header_request, .on_response_early = header_response};
-static const struct handler_ops header_deferred_ops = {
+static const struct handler_ops deferred_header_ops = {
     .name = "header", .on_request = header_request, .on_response = header_response};
 
 /* The Host field is also the request's authority, which routing and reverse_proxy go by. */
@@ -94,27 +95,12 @@ static void parse_block(struct build *b, const struct cf_directive *first, struc
     }
 }
 
-static bool is_deferred(const struct cf_token *field, const struct cf_directive *first)
-{
-    if (field && field->text.n && strchr("->", field->text.p[0])) {
-        return true;
-    }
-    for (const struct cf_directive *d = first; d; d = d->next) {
-        if (is_defer(d) || (d->name.text.n && strchr("->", d->name.text.p[0]))) {
-            return true;
-        }
-    }
-    return false;
-}
-
 bool header_parse(struct build *b, const struct cf_directive *d, const struct cf_token *args,
                   size_t count, struct handler *out)
 {
     struct field_rules *rules = ARENA_NEW(b->arena, struct field_rules);
     must(rules);
     rules->side = RULES_RESPONSE;
-    out->ops = is_deferred(count ? &args[0] : NULL, d->children) ? &header_deferred_ops
-                                                                 : &header_ops;
     out->instance = rules;
     unsigned errors = b->diags->errors;
     out->ops = &header_ops;
@@ -134,7 +120,7 @@ bool header_parse(struct build *b, const struct cf_directive *d, const struct cf
     } else {
         parse_block(b, d->children, rules, "+-?>");
     }
-    out->ops = rules->deferred ? &deferred_header_ops : &header_ops;
+    out->ops = rules->deferred ? &header_deferred_ops : &header_ops;
     return b->diags->errors == errors;
 }
 
