@@ -120,7 +120,7 @@ bool header_parse(struct build *b, const struct cf_directive *d, const struct cf
     } else {
         parse_block(b, d->children, rules, "+-?>");
     }
-    out->ops = rules->deferred ? &header_deferred_ops : &header_ops;
+    out->ops = rules->deferred ? &deferred_header_ops : &header_ops;
     return b->diags->errors == errors;
 }
 
