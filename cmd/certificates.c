@@ -121,10 +121,11 @@ static void on_status(void *ctx, struct slice name, const struct acme_status *st
 {
     struct dstr text;
     dstr_init(&text, 4096);
-    dstr_append(&text, status->activity);
+    if (status->activity.n) {
+        dstr_printf(&text, "Now:  %.*s", SLICE_ARG(status->activity));
+    }
     if (status->last_error.n) {
-        dstr_printf(&text, "%sLast answer: %.*s", text.n ? "\n" : "",
-                    SLICE_ARG(status->last_error));
+        dstr_printf(&text, "%sLast: %.*s", text.n ? "\n" : "", SLICE_ARG(status->last_error));
     }
     certs_set_status(ctx, name, dstr_slice(&text));
     dstr_fini(&text);

@@ -155,8 +155,9 @@ int reload_command(const struct command *self, int argc, char **argv)
     struct arena a;
     arena_init(&a, ARENA_NO_MAX);
     int status = ask(self->name, arena_printf(&a, "reload %s", full));
-    (void)fprintf(stderr, status == 0 ? "reloaded %s\n"
-                                      : "caddis reload: %s was not taken over\n", full);
+    if (status == 0) {
+        (void)fprintf(stderr, "reloaded %s\n", full);
+    }
     arena_fini(&a);
     return status;
 }

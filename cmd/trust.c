@@ -33,15 +33,16 @@ static const struct arg table[] = {
 static const struct system_store {
     const char *folder;
     const char *file;
+    const char *link; /* Debian's, which its own update leaves behind; or NULL */
     const char *update[4];
 } systems[] = {
     {"/usr/local/share/ca-certificates", "/usr/local/share/ca-certificates/caddis-local-ca.crt",
-     {"update-ca-certificates", NULL}},
+     "/etc/ssl/certs/caddis-local-ca.pem", {"update-ca-certificates", NULL}},
     {"/etc/pki/ca-trust/source/anchors", "/etc/pki/ca-trust/source/anchors/caddis-local-ca.crt",
-     {"update-ca-trust", "extract", NULL}},
+     NULL, {"update-ca-trust", "extract", NULL}},
     {"/etc/ca-certificates/trust-source/anchors",
      "/etc/ca-certificates/trust-source/anchors/caddis-local-ca.crt",
-     {"trust", "extract-compat", NULL}},
+     NULL, {"trust", "extract-compat", NULL}},
 };
 
 static const struct system_store *find_system(void)
@@ -56,13 +57,13 @@ static const struct system_store *find_system(void)
     return NULL;
 }
 
-static bool run_update(const struct system_store *system)
+static bool run_update(const char *const *update)
 {
     pid_t child = fork();
     if (child == 0) {
         char *argv[4] = {NULL};
-        for (size_t i = 0; system->update[i]; i++) {
-            argv[i] = strdup(system->update[i]);
+        for (size_t i = 0; update[i]; i++) {
+            argv[i] = strdup(update[i]);
         }
         execvp(argv[0], argv);
         _exit(127);
@@ -70,7 +71,7 @@ static bool run_update(const struct system_store *system)
     int status = -1;
     if (child < 0 || waitpid(child, &status, 0) != child || status != 0) {
         (void)fprintf(stderr, "caddis: %s failed; is it installed, and are you root?\n",
-                      system->update[0]);
+                      update[0]);
         return false;
     }
     return true;
@@ -131,7 +132,7 @@ int trust_command(const struct command *self, int argc, char **argv)
     if (!ok) {
         (void)fprintf(stderr, "caddis trust: %s\n", err.text);
     }
-    ok = ok && write_root(system->file, dstr_slice(&root)) && run_update(system);
+    ok = ok && write_root(system->file, dstr_slice(&root)) && run_update(system->update);
     if (ok) {
         printf("The root of the local CA in %s is now trusted by this system (%s).\n"
                "Browsers with a store of their own (Firefox) need it imported there.\n"
@@ -155,7 +156,10 @@ int untrust_command(const struct command *self, int argc, char **argv)
         (void)fprintf(stderr, "caddis untrust: %s: %s\n", system->file, strerror(errno));
         return 1;
     }
-    if (!run_update(system)) {
+    if (system->link) {
+        (void)unlink(system->link);
+    }
+    if (!run_update(system->update)) {
         return 1;
     }
     printf("The root of the local CA is no longer trusted by this system.\n");

@@ -61,12 +61,38 @@ static void write_fields(struct dstr *out, const struct fields *f)
     dstr_byte(out, '}');
 }
 
+/* The registry's number, as Caddy logs it; the name where it is none of the usual ones. */
+static void write_cipher(struct dstr *out, struct slice name)
+{
+    static const struct {
+        struct slice name;
+        unsigned number;
+    } suites[] = {
+        {S_INIT("TLS_AES_128_GCM_SHA256"), 0x1301},
+        {S_INIT("TLS_AES_256_GCM_SHA384"), 0x1302},
+        {S_INIT("TLS_CHACHA20_POLY1305_SHA256"), 0x1303},
+        {S_INIT("TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256"), 0xc02b},
+        {S_INIT("TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384"), 0xc02c},
+        {S_INIT("TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256"), 0xc02f},
+        {S_INIT("TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384"), 0xc030},
+        {S_INIT("TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256"), 0xcca8},
+        {S_INIT("TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256"), 0xcca9},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(suites); i++) {
+        if (slice_eq(name, suites[i].name)) {
+            dstr_printf(out, "%u", suites[i].number);
+            return;
+        }
+    }
+    dstr_json(out, name);
+}
+
 static void write_tls(struct dstr *out, const struct stream_tls *tls)
 {
     dstr_printf(out, ",\"tls\":{\"resumed\":%s,\"version\":", tls->resumed ? "true" : "false");
     dstr_append(out, slice_eq(tls->version, S("tls1.3")) ? S("772") : S("771"));
     dstr_append(out, S(",\"cipher_suite\":"));
-    dstr_json(out, tls->cipher);
+    write_cipher(out, tls->cipher);
     dstr_append(out, S(",\"proto\":"));
     dstr_json(out, tls->alpn);
     dstr_append(out, S(",\"server_name\":"));

@@ -54,7 +54,7 @@ struct build {
     struct cf_diags *diags;
     const struct matcher_scope *scope; /* of the block being read */
     struct site_settings *site;        /* directives that are not handlers write here */
-    unsigned next_group;
+    unsigned log_count; /* logs without a name so far: log0, log1, ... as in Caddy */
     struct build_release *releases; /* handlers with a release, in reverse order of making */
 };
 

@@ -145,7 +145,7 @@ bool log_parse(struct build *b, const struct cf_directive *d, const struct cf_to
         cf_error(b->diags, draft.at, "the log cannot be opened: %s", err.text);
         return false;
     }
-    config->name = count ? args[0].text : S("log0");
+    config->name = count ? args[0].text : arena_printf(b->arena, "log%u", b->log_count++);
     config->format = draft.format_given ? draft.format
                      : isatty(STDERR_FILENO) ? LOG_CONSOLE
                                              : LOG_JSON;

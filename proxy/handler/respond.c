@@ -3,14 +3,18 @@
  *     close
  * }
  *
- * Answers with a fixed body (placeholders are filled in; default empty) and status (default 200; a
- * single argument of three digits is a status). close ends the connection afterwards. */
+ * Answers with a fixed body (placeholders are filled in; default empty; text/plain, or
+ * application/json where it is JSON) and status (default 200; a single argument of three digits is
+ * a status). close ends the connection afterwards. */
+#include <cjson/cJSON.h>
+
 #include "proxy/handler/chain.h"
 #include "proxy/handler/directives.h"
 
 struct respond {
     int status;
     struct template *body; /* NULL: empty */
+    bool json; /* the body, as it is written, is an object or array of JSON: its type says so */
     bool close;
 };
 
@@ -18,7 +22,9 @@ static enum handler_result respond_request(const void *instance, struct exchange
 {
     const struct respond *r = instance;
     struct slice body = r->body ? template_eval(r->body, ex) : S("");
-    struct slice type = body.n ? S("text/plain; charset=utf-8") : S("");
+    struct slice type = !body.n   ? S("")
+                        : r->json ? S("application/json")
+                                  : S("text/plain; charset=utf-8");
     if (!exchange_simple(ex, r->status, type, body) ||
         (r->close && !fields_add(&ex->res.fields, &ex->arena, S("Connection"), S("close")))) {
         exchange_error_page(ex, 503, S("out of memory"));
@@ -29,6 +35,17 @@ static enum handler_result respond_request(const void *instance, struct exchange
 }
 
 static const struct handler_ops respond_ops = {.name = "respond", .on_request = respond_request};
+
+static bool is_json(const struct template *body)
+{
+    struct slice text = body ? template_literal(body) : S("");
+    if (!text.p || !text.n || (text.p[0] != '{' && text.p[0] != '[')) {
+        return false;
+    }
+    cJSON *parsed = cJSON_ParseWithLengthOpts(text.p, text.n, NULL, false);
+    cJSON_Delete(parsed);
+    return parsed != NULL;
+}
 
 static bool looks_like_status(struct slice s)
 {
@@ -77,5 +94,7 @@ bool respond_parse(struct build *b, const struct cf_directive *d, const struct c
         r->body = template_compile(b->arena, &args[0], b->diags);
         ok = r->body && (count < 2 || parse_status(b, &args[1], 200, 599, &r->status));
     }
-    return parse_block(b, d->children, r) && ok;
+    ok = parse_block(b, d->children, r) && ok;
+    r->json = is_json(r->body);
+    return ok;
 }

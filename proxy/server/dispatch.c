@@ -164,8 +164,10 @@ static void waiting_page(struct exchange *ex, struct slice why)
 {
     struct slice text = arena_printf(
         &ex->arena,
-        "503 Service Unavailable\n\n%.*s has no certificate yet, so HTTPS is not ready.\n%.*s\n\n"
-        "This page goes away by itself when the certificate is there.\n",
+        "503 Service Unavailable\n\n%.*s has no certificate yet, so HTTPS is not ready.\n\n%.*s\n\n"
+        "caddis goes on trying, and this page goes away when the certificate is there. A public\n"
+        "certificate needs: the name's DNS record leads to this machine, port 80 is reachable from\n"
+        "the Internet, and this machine reaches the CA.\n",
         SLICE_ARG(ex->req.host), SLICE_ARG(why));
     if (!text.p || !exchange_simple(ex, 503, S("text/plain; charset=utf-8"), text) ||
         !fields_add(&ex->res.fields, &ex->arena, S("Retry-After"), S("10")) ||

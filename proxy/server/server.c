@@ -11,7 +11,7 @@
 
 struct server *server_new(const struct server_setup *setup, struct err *err)
 {
-    static const struct slice alpn[] = {S_INIT("http/1.1")};
+    static const struct slice alpn[] = {S_INIT("h2"), S_INIT("http/1.1")};
     struct server *s = mem_zalloc(sizeof(*s));
     s->setup = *setup;
     pthread_mutex_init(&s->lock, NULL);
@@ -19,7 +19,8 @@ struct server *server_new(const struct server_setup *setup, struct err *err)
     s->worker_count = setup->workers;
     s->workers = mem_zalloc(s->worker_count * sizeof(*s->workers));
     s->tls = tls_server_new(setup->certs, alpn, ARRAY_LEN(alpn), err);
-    bool ok = s->tls != NULL;
+    s->tls_h1 = s->tls ? tls_server_new(setup->certs, alpn + 1, 1, err) : NULL;
+    bool ok = s->tls_h1 != NULL;
     for (unsigned i = 0; ok && i < s->worker_count; i++) {
         ok = worker_init(&s->workers[i], s, i, err);
     }
@@ -53,6 +54,19 @@ static void close_sockets(const struct server *s, const struct config *c, struct
     }
 }
 
+static void hint_in_use(const struct binding *b, const char *why, struct cf_diag *diag)
+{
+    if (!diag) {
+        return;
+    }
+    if (slice_find_slice(slice_str(why), S("in use by caddis")) != SLICE_NPOS) {
+        diag->hint = S("caddis reload makes it take a changed Caddyfile, caddis stop ends it");
+    } else if (!b->at) {
+        diag->hint = S("this port is for redirects to HTTPS and for the CA's challenges; the global"
+                       " option http_port names another");
+    }
+}
+
 static bool open_binding(struct server *s, struct config *c, size_t i, struct sockets *k,
                          struct cf_diags *diags)
 {
@@ -65,7 +79,7 @@ static bool open_binding(struct server *s, struct config *c, size_t i, struct so
             return true;
         }
         if (fd < 0) {
-            cf_error(diags, b->at, "%s", err.text);
+            hint_in_use(b, err.text, cf_error(diags, b->at, "%s", err.text));
             return false;
         }
         k->fds[i * s->worker_count + w] = fd;
@@ -77,10 +91,14 @@ static bool open_sockets(struct server *s, struct config *c, struct sockets *k,
                          struct cf_diags *diags)
 {
     bool ok = true;
+    bool last = true;
     for (size_t i = 0; i < c->binding_count; i++) {
-        if (!has_binding(s->config, &c->bindings[i].addr)) {
-            ok = open_binding(s, c, i, k, diags) && ok;
+        const struct binding *b = &c->bindings[i];
+        if (b->optional && !last) {
+            continue; /* said once for the port, about 0.0.0.0 */
         }
+        last = has_binding(s->config, &b->addr) || open_binding(s, c, i, k, diags);
+        ok = ok && last;
     }
     return ok;
 }
@@ -185,6 +203,7 @@ void server_free(struct server *s)
         worker_fini(&s->workers[w]);
     }
     tls_server_unref(s->tls);
+    tls_server_unref(s->tls_h1);
     config_unref(s->config);
     pthread_mutex_destroy(&s->lock);
     pthread_cond_destroy(&s->changed);
