@@ -439,6 +439,44 @@ void config_unref(struct config *c)
     free(c);
 }
 
+/* ---- description ------------------------------------------------------------------------------------- */
+
+#define DESCRIBED_MAX 10
+
+static void describe_one(const struct port_table *t, struct slice host, unsigned *count,
+                         struct dstr *out)
+{
+    bool v6 = slice_find(host, ':') != SLICE_NPOS;
+    if ((*count)++ >= DESCRIBED_MAX) {
+        return;
+    }
+    dstr_printf(out, v6 ? "%s%s://[%.*s]" : "%s%s://%.*s", *count > 1 ? " " : "",
+                t->tls ? "https" : "http", SLICE_ARG(host));
+    if (t->port != (t->tls ? 443 : 80)) {
+        dstr_printf(out, ":%u", t->port);
+    }
+}
+
+void config_describe(const struct config *c, struct dstr *out)
+{
+    unsigned count = 0;
+    for (const struct port_table *t = c->ports; t; t = t->next) {
+        const struct map *maps[] = {&t->exact, &t->wildcard};
+        for (size_t i = 0; i < ARRAY_LEN(maps); i++) {
+            size_t cursor = 0;
+            for (struct map_entry *e; (e = map_next(maps[i], &cursor));) {
+                describe_one(t, e->key, &count, out);
+            }
+        }
+        if (t->any) {
+            describe_one(t, S(""), &count, out);
+        }
+    }
+    if (count > DESCRIBED_MAX) {
+        dstr_printf(out, " and %u more", count - DESCRIBED_MAX);
+    }
+}
+
 /* ---- look-ups ---------------------------------------------------------------------------------------- */
 
 #define HOST_MAX 256

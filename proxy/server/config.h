@@ -77,6 +77,8 @@ typedef bool config_name_is_local(struct slice name);
 /* Builds; takes the document whatever happens. NULL after errors in diags. */
 struct config *config_build(struct cf_document *document, config_name_is_local *is_local,
                             struct cf_diags *diags);
+/* What it serves, for a person: "https://example.com http://localhost:8080", the first few. */
+void config_describe(const struct config *c, struct dstr *out);
 struct config *config_ref(struct config *c);
 void config_unref(struct config *c);
 
