@@ -41,6 +41,7 @@ struct transport {
     int64_t dial_timeout_ms;
     int64_t keepalive_idle_ms;
     uint64_t keepalive_max;
+    unsigned proxy_version;
     struct slice tls_server_name;
     struct slice tls_ca_file;
     bool tls_insecure;
@@ -109,6 +110,7 @@ static void make_origin(struct build *b, struct reverse_proxy *p, const struct d
         .port = d->port,
         .unix_path = d->unix_path,
         .tls_client = tls ? tls_client : NULL,
+        .proxy_version = t->proxy_version,
         .dial_timeout_ms = t->dial_timeout_ms,
         .keepalive_idle_ms = t->keepalive_idle_ms,
         .keepalive_max = (unsigned)t->keepalive_max,
@@ -369,6 +371,19 @@ static void transport_max_response_header(struct transport_reading *r,
     r->t->limits.head.head_bytes_max = (size_t)v;
 }
 
+static void transport_proxy_protocol(struct transport_reading *r, const struct cf_directive *d)
+{
+    if (!expect_args(r->b, d, d->arg_count, 1, 1)) {
+        return;
+    }
+    r->t->proxy_version = slice_eq(d->args[0].text, S("v1"))   ? 1
+                          : slice_eq(d->args[0].text, S("v2")) ? 2
+                                                               : 0;
+    if (!r->t->proxy_version) {
+        cf_error(r->b->diags, &d->args[0], "proxy_protocol is v1 or v2");
+    }
+}
+
 static void transport_tls(struct transport_reading *r, const struct cf_directive *d)
 {
     if (expect_args(r->b, d, d->arg_count, 0, 0)) {
@@ -409,6 +424,7 @@ static const struct {
     {S_INIT("keepalive_idle_conns"), transport_keepalive_idle_conns},
     {S_INIT("keepalive_idle_conns_per_host"), transport_keepalive_idle_conns},
     {S_INIT("max_response_header"), transport_max_response_header},
+    {S_INIT("proxy_protocol"), transport_proxy_protocol},
     {S_INIT("tls"), transport_tls},
     {S_INIT("tls_insecure_skip_verify"), transport_tls_insecure},
     {S_INIT("tls_server_name"), transport_tls_server_name},

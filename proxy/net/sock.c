@@ -4,12 +4,14 @@
 
 #include <errno.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "proxy/net/sock_owner.h"
 
 #define BACKLOG 4096
+#define SKIP_MAX 4096
 #define DEFER_ACCEPT_S 5
 #define KEEPALIVE_IDLE_S 15
 #define KEEPALIVE_INTERVAL_S 15
@@ -186,6 +188,37 @@ int sock_connect(const struct addr *a, bool *pending)
     }
     *pending = true;
     return fd;
+}
+
+ssize_t sock_peek(int fd, void *buf, size_t n)
+{
+    ssize_t got;
+    do {
+        got = recv(fd, buf, n, MSG_PEEK);
+    } while (got < 0 && errno == EINTR);
+    return got;
+}
+
+bool sock_skip(int fd, size_t n)
+{
+    char unwanted[SKIP_MAX];
+    ssize_t got;
+    must(n <= sizeof(unwanted));
+    do {
+        got = recv(fd, unwanted, n, 0);
+    } while (got < 0 && errno == EINTR);
+    return got == (ssize_t)n;
+}
+
+void sock_low_water(int fd, size_t n)
+{
+    (void)set_int(fd, SOL_SOCKET, SO_RCVLOWAT, (int)n);
+}
+
+bool sock_peer_ended(int fd)
+{
+    struct pollfd p = {.fd = fd, .events = POLLRDHUP};
+    return poll(&p, 1, 0) > 0 && (p.revents & (POLLRDHUP | POLLHUP | POLLERR));
 }
 
 int sock_connect_result(int fd)

@@ -1,4 +1,5 @@
-/* Client connections: from accept over TLS to the codec, and back out of the worker's books. */
+/* Client connections: from accept over the PROXY header and TLS to the codec, and back out of the
+ * worker's books. */
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -12,8 +13,17 @@
 struct connection {
     struct list node; /* in worker->connections */
     struct slot *slot;
-    struct tls_accept *handshake; /* one of the two is set */
+    bool tls; /* as the port was when it was accepted */
+    struct fronted *fronted; /* one of these is set */
+    struct tls_accept *handshake;
     struct h1_server *h1;
+};
+
+/* While the PROXY header is waited for. */
+struct fronted {
+    struct proxy_accept *accept;
+    int fd; /* owned */
+    struct addr peer;
 };
 
 static void slot_leave(struct slot *slot)
@@ -95,12 +105,18 @@ static void on_handshake(void *ctx, struct stream *s, const char *why)
     serve(c, s);
 }
 
-static void start(struct connection *c, int fd, const struct addr *peer)
+/* told_local: where the connection went according to a PROXY header; or NULL, or len 0. */
+static void start(struct connection *c, int fd, const struct addr *peer,
+                  const struct addr *told_local)
 {
     struct worker *w = c->slot->worker;
     struct addr local;
-    sock_local(fd, &local);
-    if (c->slot->table && c->slot->table->tls) {
+    if (told_local && told_local->len) {
+        local = *told_local;
+    } else {
+        sock_local(fd, &local);
+    }
+    if (c->tls) {
         c->handshake = tls_accept_start(w->server->tls, w->loop, fd, peer, &local,
                                         HANDSHAKE_TIMEOUT_MS, on_handshake, c);
         if (!c->handshake) {
@@ -116,6 +132,49 @@ static void start(struct connection *c, int fd, const struct addr *peer)
     serve(c, s);
 }
 
+static void on_proxy_header(void *ctx, const struct addr *source, const struct addr *destination,
+                            const char *why)
+{
+    struct connection *c = ctx;
+    struct fronted f = *c->fronted;
+    free(c->fronted);
+    c->fronted = NULL;
+    if (why) {
+        char buf[ADDR_TEXT_BYTES];
+        log_event(LOG_DEBUG, "server", "connection refused", LOG_Z("reason", why),
+                  LOG_S("from", addr_text(&f.peer, buf)));
+        close(f.fd);
+        connection_end(c);
+        return;
+    }
+    start(c, f.fd, source->len ? source : &f.peer, destination);
+}
+
+/* Waits for the PROXY header, if the peer may bring one. False: memory. */
+static bool front(struct connection *c, int fd, const struct addr *peer)
+{
+    const struct proxy_policy *policy = c->slot->proxy;
+    enum proxy_trust trust = policy ? proxy_policy_trust(policy, peer) : PROXY_SKIP;
+    if (trust == PROXY_SKIP) {
+        start(c, fd, peer, NULL);
+        return true;
+    }
+    struct fronted *f = calloc(1, sizeof(*f));
+    if (!f) {
+        return false;
+    }
+    f->fd = fd;
+    f->peer = *peer;
+    f->accept = proxy_accept_start(c->slot->worker->loop, fd, trust, policy->timeout_ms,
+                                   on_proxy_header, c);
+    if (!f->accept) {
+        free(f);
+        return false;
+    }
+    c->fronted = f;
+    return true;
+}
+
 void connection_accept(void *ctx, int fd, const struct addr *peer)
 {
     struct slot *slot = ctx;
@@ -128,7 +187,11 @@ void connection_accept(void *ctx, int fd, const struct addr *peer)
     slot->connections++;
     list_push_back(&slot->worker->connections, &c->node);
     count(slot->worker, 1);
-    start(c, fd, peer);
+    c->tls = slot->table && slot->table->tls;
+    if (!front(c, fd, peer)) {
+        close(fd);
+        connection_end(c);
+    }
 }
 
 void connections_drain(struct worker *w, const struct slot *slot)
@@ -145,7 +208,12 @@ void connections_abort(struct worker *w)
 {
     LIST_EACH_SAFE(node, &w->connections) {
         struct connection *c = LIST_ENTRY(node, struct connection, node);
-        if (c->handshake) {
+        if (c->fronted) {
+            proxy_accept_cancel(c->fronted->accept);
+            close(c->fronted->fd);
+            free(c->fronted);
+            connection_end(c);
+        } else if (c->handshake) {
             tls_accept_cancel(c->handshake);
             connection_end(c);
         } else if (c->h1) {

@@ -3,6 +3,7 @@
 
 #include "proxy/handler/handler.h"
 #include "proxy/net/addr.h"
+#include "proxy/server/listener_wrappers.h"
 
 struct reading {
     struct arena *arena;
@@ -263,6 +264,8 @@ static void opt_servers(struct reading *r, const struct cf_directive *d)
             opt_timeouts(r, c);
         } else if (slice_eq(name, S("protocols"))) {
             opt_server_protocols(r, c);
+        } else if (slice_eq(name, S("listener_wrappers"))) {
+            r->o->proxy = listener_wrappers_read(r->arena, r->diags, c);
         } else if (slice_eq(name, S("max_header_size"))) {
             if (args_between(r, c, 1, 1) &&
                 (!cf_parse_size(c->args[0].text, &v) || v < 1024 || v > (512u << 10))) {
@@ -277,7 +280,7 @@ static void opt_servers(struct reading *r, const struct cf_directive *d)
             }
         } else {
             cf_error(r->diags, &c->name, "the servers option \"%.*s\" is not in caddis (yet); it has"
-                     " timeouts, protocols, max_header_size, max_connections", SLICE_ARG(name));
+                     " timeouts, protocols, listener_wrappers, max_header_size, max_connections", SLICE_ARG(name));
         }
     }
 }

@@ -4,6 +4,7 @@
 
 #include "proxy/caddyfile/caddyfile.h"
 #include "proxy/h1/h1_server.h"
+#include "proxy/net/proxy_accept.h"
 
 #define BIND_MAX 16
 
@@ -30,6 +31,7 @@ struct options {
     int64_t grace_period_ms;
     int64_t renew_interval_ms; /* 0: the default */
     struct h1_server_limits limits;
+    const struct proxy_policy *proxy; /* PROXY headers from clients; NULL: none are looked for */
     uint64_t max_connections; /* 0: as many as descriptors allow */
 };
 

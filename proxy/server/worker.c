@@ -71,6 +71,7 @@ static void remove_slot(struct slot *slot)
     listener_free(slot->listener);
     slot->listener = NULL;
     slot->table = NULL;
+    slot->proxy = NULL;
     close(slot->fd);
     slot->fd = -1;
     if (slot->connections == 0) {
@@ -109,6 +110,7 @@ static void apply_update(struct message *m)
         /* A request on a plain connection must not reach what is for TLS now. */
         bool switched = slot->table && slot->table->tls != l->table->tls;
         slot->table = l->table;
+        slot->proxy = u->config->options->proxy;
         slot->limits = u->config->options->limits;
         if (switched) {
             connections_drain(w, slot);

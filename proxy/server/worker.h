@@ -25,6 +25,7 @@ struct slot {
     int fd; /* owned; -1 once it is gone from the configuration */
     struct listener *listener;
     const struct port_table *table; /* of the current configuration; NULL once gone */
+    const struct proxy_policy *proxy; /* as table; NULL also where none is configured */
     struct h1_server_limits limits; /* copied, so that connections may point here */
     unsigned connections;
 };

@@ -22,6 +22,7 @@ struct origin *origin_new(const struct origin *like)
     o->port = like->port;
     o->unix_path = dup(like->unix_path);
     o->tls_client = like->tls_client ? tls_client_ref(like->tls_client) : NULL;
+    o->proxy_version = like->proxy_version;
     o->dial_timeout_ms = like->dial_timeout_ms;
     o->keepalive_idle_ms = like->keepalive_idle_ms;
     o->keepalive_max = like->keepalive_max;

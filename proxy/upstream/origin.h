@@ -17,6 +17,8 @@ struct origin {
     uint16_t port;
     struct slice unix_path;        /* empty for TCP */
     struct tls_client *tls_client; /* counted; NULL: plain */
+    unsigned proxy_version; /* of the PROXY header that begins each connection; 0: none. Such
+                               connections belong to one client: they are not kept. */
     int64_t dial_timeout_ms;
     int64_t keepalive_idle_ms; /* 0: connections are not kept */
     unsigned keepalive_max;    /* idle connections kept, for each worker */

@@ -7,6 +7,7 @@
 #include "proxy/base/log.h"
 #include "proxy/base/map.h"
 #include "proxy/base/mem.h"
+#include "proxy/net/proxy_header.h"
 
 /* The idle connections of one origin key. Lives while it has connections. */
 struct pool {
@@ -222,7 +223,7 @@ static void on_idle(void *ctx, struct h1_client *client)
     struct connection *c = ctx;
     struct pool *p = c->pool;
     count_active(c, false);
-    if (p->upstream->draining || p->idle_count >= c->origin->keepalive_max ||
+    if (p->upstream->draining || c->origin->proxy_version || p->idle_count >= c->origin->keepalive_max ||
         !timer_set(&c->idle_timer, c->origin->keepalive_idle_ms)) {
         h1_client_close(client);
         connection_free(c);
@@ -294,6 +295,16 @@ static void tls_done(void *ctx, struct stream *s, const char *why)
     use_stream(rq, s);
 }
 
+/* The first bytes of a fresh connection, which is empty: either it takes them all or it is broken. */
+static bool send_proxy_header(const struct upstream_request *rq, struct stream *s)
+{
+    char header[PROXY_HEADER_V1_MAX + 1];
+    size_t n = proxy_header_write(rq->origin->proxy_version, rq->ex->client.peer,
+                                  rq->ex->client.local, header);
+    struct iovec iov = {header, n};
+    return stream_writev(s, &iov, 1, true) == (ssize_t)n;
+}
+
 static void dialed(void *ctx, enum dial_result result, struct stream *s, struct slice detail)
 {
     struct upstream_request *rq = ctx;
@@ -302,6 +313,12 @@ static void dialed(void *ctx, enum dial_result result, struct stream *s, struct 
         int status = result == DIAL_TIMEOUT ? 504 : result == DIAL_LOCAL ? 503 : 502;
         struct upstream_failure f = {
             status, true, result == DIAL_TIMEOUT ? END_ORIGIN_SLOW : END_ORIGIN_GONE, detail};
+        report_failure(rq, &f);
+        return;
+    }
+    if (rq->origin->proxy_version && !send_proxy_header(rq, s)) {
+        stream_close(s, true);
+        struct upstream_failure f = {502, true, END_ORIGIN_GONE, S("reset before the request")};
         report_failure(rq, &f);
         return;
     }
@@ -318,7 +335,8 @@ static void dialed(void *ctx, enum dial_result result, struct stream *s, struct 
 
 static void start_attempt(struct upstream_request *rq)
 {
-    struct connection *c = rq->fresh_only ? NULL : take_idle(rq->upstream, rq->origin);
+    bool fresh = rq->fresh_only || rq->origin->proxy_version;
+    struct connection *c = fresh ? NULL : take_idle(rq->upstream, rq->origin);
     if (c) {
         send_on(rq, c, true);
         return;

@@ -1,0 +1,245 @@
+"""Where connections come from and go to: the PROXY protocol on both sides, names that change."""
+
+import socket
+import struct
+
+import pytest
+from lib import raw as rawlib
+from lib.origin import Response
+
+SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
+LINE = b"PROXY TCP4 192.0.2.7 198.51.100.2 40000 443\r\n"
+
+
+def version_2(source="192.0.2.7", destination="198.51.100.2", command=1, tlvs=b""):
+    family = socket.AF_INET6 if ":" in source else socket.AF_INET
+    body = socket.inet_pton(family, source) + socket.inet_pton(family, destination)
+    body += struct.pack("!HH", 40000, 443) + tlvs
+    head = bytes([0x20 | command, 0x21 if ":" in source else 0x11])
+    return SIGNATURE + head + struct.pack("!H", len(body)) + body
+
+
+def fronted(*options):
+    return ("servers {\nlistener_wrappers {\nproxy_protocol {\n" + "\n".join(options)
+            + "\n}\ntls\n}\n}")
+
+
+def tell(request):
+    return Response(body=f"{request.get('X-Forwarded-For')} {request.get('X-Forwarded-Proto')}")
+
+
+SITE = "http://localhost {\n\treverse_proxy %s\n\tlog {\n\t\toutput file access.log\n\t}\n}"
+GET = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
+
+
+# ---- PROXY headers from clients ----
+
+
+@pytest.mark.parametrize("header, client", [
+    (LINE, b"192.0.2.7"),
+    (b"PROXY TCP6 2001:db8::7 2001:db8::1 1 2\r\n", b"2001:db8::7"),
+    (b"PROXY UNKNOWN\r\n", b"127.0.0.1"),
+    (version_2(), b"192.0.2.7"),
+    (version_2("2001:db8::7", "::1"), b"2001:db8::7"),
+    (version_2(tlvs=b"\x02\x00\x0bexample.com" + b"\xe0\x04\x00" + b"x" * 1024), b"192.0.2.7"),
+    (version_2(command=0), b"127.0.0.1"),
+    (b"", b"127.0.0.1"),
+], ids=["v1-4", "v1-6", "v1-unknown", "v2-4", "v2-6", "v2-tlvs", "v2-local", "none"])
+def test_header_names_the_client(caddis, origin, eventually, header, client):
+    o = origin(tell)
+    c = caddis(SITE % o.address, globals=fronted("allow 127.0.0.0/8"))
+    with c.connect() as connection:
+        connection.send(header + GET)
+        assert connection.read_response().body == client + b" http"
+        assert connection.get("/again").body == client + b" http"  # all of the connection's requests
+    log = c.folder / "access.log"
+    eventually(lambda: f'"remote_ip":"{client.decode()}"' in log.read_text())
+
+
+def test_header_in_pieces(caddis, origin):
+    o = origin(tell)
+    c = caddis(SITE % o.address, globals=fronted("allow 127.0.0.1"))
+    for header in (LINE, version_2()):
+        with c.connect() as connection:
+            connection.send_slowly(header + GET)
+            assert connection.read_response().body == b"192.0.2.7 http"
+
+
+def test_header_in_front_of_tls(caddis, origin):
+    o = origin(tell)
+    c = caddis("localhost {\n\treverse_proxy %s\n}" % o.address,
+               globals=fronted("allow 127.0.0.1"))
+    c.wait_certificate()  # without a header: the peer's own connection
+    for header in (LINE, version_2()):
+        connection = rawlib.connect(c.https)
+        connection.send(header)
+        connection.sock = rawlib.tls_context().wrap_socket(connection.sock,
+                                                           server_hostname="localhost")
+        assert connection.get().body == b"192.0.2.7 https"
+        connection.close()
+
+
+@pytest.mark.parametrize("options, with_header, without", [
+    (["fallback_policy ignore"], b"127.0.0.1 http", b"127.0.0.1 http"),
+    ([], b"127.0.0.1 http", b"127.0.0.1 http"),
+    (["fallback_policy use"], b"192.0.2.7 http", b"127.0.0.1 http"),
+    (["fallback_policy reject"], None, b"127.0.0.1 http"),
+    (["fallback_policy require"], b"192.0.2.7 http", None),
+    (["fallback_policy skip"], 400, b"127.0.0.1 http"),
+    (["allow 0.0.0.0/0", "deny 127.0.0.0/8"], None, b"127.0.0.1 http"),
+    (["allow 10.0.0.0/8 192.168.0.0/16"], b"127.0.0.1 http", b"127.0.0.1 http"),
+], ids=["ignore", "default", "use", "reject", "require", "skip", "deny", "not-allowed"])
+def test_policies(caddis, origin, options, with_header, without):
+    o = origin(tell)
+    c = caddis(SITE % o.address, globals=fronted(*options))
+    for header, wanted in ((LINE, with_header), (b"", without)):
+        with c.connect() as connection:
+            connection.send(header + GET)
+            if wanted is None:
+                assert connection.closed()
+            elif isinstance(wanted, int):
+                assert connection.read_response().status == wanted
+            else:
+                assert connection.read_response().body == wanted
+
+
+@pytest.mark.parametrize("bytes_", [
+    b"PROXY TCP4 1.2.3.4 1.2.3.4 70000 1\r\n", b"PROXY TCP4 " + b"1" * 120,
+    SIGNATURE + b"\x21\x11\xff\xff", SIGNATURE + b"\x31\x11\x00\x00",
+    SIGNATURE + b"\x21\x11\x00\x03abc",
+], ids=["port", "long", "v2-long", "v2-version", "v2-short"])
+def test_malformed_header_closes(caddis, origin, bytes_):
+    o = origin(tell)
+    c = caddis(SITE % o.address, globals=fronted("allow 127.0.0.1"))
+    with c.connect() as connection:
+        connection.send(bytes_)
+        assert connection.closed()
+    assert not o.requests
+    assert c.get().status == 200
+
+
+def test_header_must_come_in_time(caddis, origin):
+    o = origin(tell)
+    c = caddis(SITE % o.address, globals=fronted("allow 127.0.0.1", "timeout 300ms"))
+    with c.connect() as slow, c.connect() as silent:
+        slow.send(LINE[:20])
+        assert slow.closed()
+        silent.expect_nothing(0.6)
+        silent.send(GET)  # nothing came: it is the peer's own connection
+        assert silent.read_response().body == b"127.0.0.1 http"
+
+
+def test_reload_brings_and_takes_it(caddis, origin):
+    o = origin(tell)
+    c = caddis(SITE % o.address)
+    with c.connect() as kept:
+        kept.get()
+        c.globals = fronted("fallback_policy require")
+        c.reload(SITE % o.address)
+        assert kept.get("/kept").status == 200  # begun before
+        with c.connect() as connection:
+            connection.send(GET)
+            assert connection.closed()
+        with c.connect() as connection:
+            connection.send(LINE + GET)
+            assert connection.read_response().body == b"192.0.2.7 http"
+
+
+# ---- PROXY headers to origins ----
+
+
+def read_proxy_header(raw):
+    first = raw.recv_exactly(12)
+    if first != SIGNATURE:
+        line = first + raw.recv_until(b"\r\n")
+        assert line.startswith(b"PROXY ")
+        return line[6:-2].decode().split(" ")
+    command, family, length = struct.unpack("!BBH", raw.recv_exactly(4))
+    body = raw.recv_exactly(length)
+    assert command == 0x21
+    if family == 0x11:
+        ports = struct.unpack("!HH", body[8:12])
+        return ["TCP4", socket.inet_ntoa(body[:4]), socket.inet_ntoa(body[4:8]), *map(str, ports)]
+    assert family == 0x21
+    ports = struct.unpack("!HH", body[32:36])
+    ips = [socket.inet_ntop(socket.AF_INET6, body[i:i + 16]) for i in (0, 16)]
+    return ["TCP6", *ips, *map(str, ports)]
+
+
+PROXY_SITE = ("http://localhost {\n\treverse_proxy %s {\n\t\ttransport http {\n"
+              "\t\t\tproxy_protocol %s\n\t\t}\n\t}\n}")
+
+
+@pytest.mark.parametrize("version", ["v1", "v2"])
+def test_origin_gets_the_client(caddis, scripted, version):
+    seen = []
+
+    def script(raw):
+        seen.append(read_proxy_header(raw))
+        while True:
+            try:
+                request = raw.read_request()
+            except rawlib.Closed:
+                return
+            Response(body=request.target).send(raw, request.method)
+
+    o = scripted(script)
+    c = caddis(PROXY_SITE % (o.address, version))
+    for _ in range(2):
+        with c.connect() as connection:
+            assert connection.get("/a").body == b"/a"
+            assert connection.get("/b").body == b"/b"
+            port = connection.sock.getsockname()[1]
+        wanted = ["TCP4", "127.0.0.1", "127.0.0.1", str(port), str(c.http)]
+        assert seen[-1] == wanted and seen[-2] == wanted
+    assert o.connections == 4  # never shared
+
+
+def test_proxy_header_goes_in_front_of_tls_to_the_origin(caddis, scripted, authority):
+    cert, key = authority.issue("localhost")
+    from lib.origin import server_context
+
+    def script(raw):
+        header = raw.sock.recv(28, socket.MSG_WAITALL)  # and nothing of the handshake
+        assert header.startswith(SIGNATURE + b"\x21\x11\x00\x0c\x7f\x00\x00\x01")
+        raw.sock = server_context(cert, key).wrap_socket(raw.sock, server_side=True)
+        request = raw.read_request()
+        Response(body="secret " + request.target, close=True).send(raw, request.method)
+
+    o = scripted(script)
+    c = caddis("http://localhost {\n\treverse_proxy https://%s {\n\t\ttransport http {\n"
+               "\t\t\tproxy_protocol v2\n\t\t\ttls_insecure_skip_verify\n\t\t}\n\t}\n}" % o.address)
+    assert c.get("/x").body == b"secret /x"
+
+
+def test_client_of_a_proxy_in_front_reaches_the_origin(caddis, scripted):
+    def script(raw):
+        assert read_proxy_header(raw) == ["TCP4", "192.0.2.7", "198.51.100.2", "40000", "443"]
+        request = raw.read_request()
+        Response(body=request.get("X-Forwarded-For"), close=True).send(raw, request.method)
+
+    o = scripted(script)
+    c = caddis(PROXY_SITE % (o.address, "v1"), globals=fronted("allow 127.0.0.1"))
+    with c.connect() as connection:
+        connection.send(LINE + GET)
+        assert connection.read_response().body == b"192.0.2.7"
+
+
+@pytest.mark.parametrize("caddyfile, message", [
+    ("{\nservers {\nlistener_wrappers {\ntls\nproxy_protocol\n}\n}\n}\nhttp://a {\n}",
+     "stands in front of tls"),
+    ("{\nservers {\nlistener_wrappers {\nproxy_protocol {\nallow 10.0.0.0/40\n}\n}\n}\n}\nhttp://a {\n}",
+     "is no IP range"),
+    ("{\nservers {\nlistener_wrappers {\nproxy_protocol {\nfallback_policy maybe\n}\n}\n}\n}\nhttp://a {\n}",
+     "fallback_policy is ignore, use, reject, require or skip"),
+    ("http://a {\nreverse_proxy b {\ntransport http {\nproxy_protocol v3\n}\n}\n}",
+     "proxy_protocol is v1 or v2"),
+], ids=["order", "range", "policy", "version"])
+def test_mistakes(folder, caddyfile, message):
+    from lib.caddis import command
+
+    file = folder / "Caddyfile"
+    file.write_text(caddyfile)
+    done = command("validate", "--config", file, folder=folder)
+    assert done.returncode != 0
+    assert message in done.stderr
