@@ -17,6 +17,7 @@ struct bound {
     struct addr addr;
     unsigned worker;
     int fd;
+    bool asked; /* since binder_begin */
 };
 
 struct binder {
@@ -51,34 +52,18 @@ static struct bound *find(struct binder *b, const struct addr *a, unsigned worke
     return NULL;
 }
 
-/* Is someone answering at this Unix socket? Otherwise its file is a dead owner's and removed. */
-static bool clear_dead_socket(const struct addr *a, struct err *err)
-{
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    bool alive = fd >= 0 && connect(fd, &a->u.sa, a->len) == 0;
-    if (fd >= 0) {
-        close(fd);
-    }
-    if (alive) {
-        errno = EADDRINUSE;
-        return err_set(err, "%s answers already: another caddis is running", a->u.un.sun_path);
-    }
-    struct stat st;
-    if (lstat(a->u.un.sun_path, &st) == 0 && S_ISSOCK(st.st_mode)) {
-        unlink(a->u.un.sun_path);
-    }
-    return true;
-}
-
+/* sock_listen replaces the file of a dead owner, never one that answers. */
 static int listen_unix(struct binder *b, const struct addr *a, struct err *err)
 {
-    if (!clear_dead_socket(a, err)) {
-        return -1;
-    }
     mode_t old = umask(0177); /* 0600 from the moment it exists */
     int fd = sock_listen(a, false, err);
     int error = errno;
     umask(old);
+    struct stat st;
+    if (fd < 0 && error == EADDRINUSE && lstat(a->u.un.sun_path, &st) == 0 &&
+        S_ISSOCK(st.st_mode)) {
+        err_set(err, "%s answers already: another caddis is running", a->u.un.sun_path);
+    }
     if (fd >= 0 && b->has_owner &&
         lchown(a->u.un.sun_path, (uid_t)b->uid, (gid_t)b->gid) != 0) {
         error = errno;
@@ -115,6 +100,7 @@ int binder_listen(struct binder *b, const struct addr *a, unsigned worker, struc
         x->fd = fd;
         list_push_back(&b->bound, &x->node);
     }
+    x->asked = true;
     int copy = fcntl(x->fd, F_DUPFD_CLOEXEC, 0);
     if (copy < 0) {
         int error = errno;
@@ -124,14 +110,19 @@ int binder_listen(struct binder *b, const struct addr *a, unsigned worker, struc
     return copy;
 }
 
+static void forget(struct bound *x)
+{
+    close(x->fd);
+    list_remove(&x->node);
+    free(x);
+}
+
 static void drop(struct bound *x)
 {
     if (addr_is_unix(&x->addr)) {
         unlink(x->addr.u.un.sun_path);
     }
-    close(x->fd);
-    list_remove(&x->node);
-    free(x);
+    forget(x);
 }
 
 void binder_unlisten(struct binder *b, const struct addr *a)
@@ -140,6 +131,31 @@ void binder_unlisten(struct binder *b, const struct addr *a)
     while ((x = find(b, a, 0, true))) {
         drop(x);
     }
+}
+
+void binder_begin(struct binder *b)
+{
+    LIST_EACH(node, &b->bound) {
+        LIST_ENTRY(node, struct bound, node)->asked = false;
+    }
+}
+
+void binder_end(struct binder *b)
+{
+    LIST_EACH_SAFE(node, &b->bound) {
+        struct bound *x = LIST_ENTRY(node, struct bound, node);
+        if (!x->asked) {
+            drop(x);
+        }
+    }
+}
+
+void binder_leave(struct binder *b)
+{
+    LIST_EACH_SAFE(node, &b->bound) {
+        forget(LIST_ENTRY(node, struct bound, node));
+    }
+    free(b);
 }
 
 void binder_free(struct binder *b)

@@ -17,6 +17,12 @@ void binder_set_owner(struct binder *b, unsigned uid, unsigned gid);
 int binder_listen(struct binder *b, const struct addr *a, unsigned worker, struct err *err);
 /* Closes the sockets of the address (and removes a Unix socket's file). */
 void binder_unlisten(struct binder *b, const struct addr *a);
+/* Between these two, what a new server process does not ask for again is left over from the one
+ * before it, and goes: nobody would accept there. */
+void binder_begin(struct binder *b);
+void binder_end(struct binder *b);
+/* In a child process: closes its copies and frees, and leaves the files of Unix sockets alone. */
+void binder_leave(struct binder *b);
 /* Closes everything. */
 void binder_free(struct binder *b);
 

@@ -8,13 +8,15 @@
 #include <sys/time.h>
 #include <unistd.h>
 
+#include "proxy/base/clock.h"
 #include "proxy/base/mem.h"
 #include "proxy/net/sock.h"
 
 #define LINE_MAX_BYTES ((size_t)8192)
 #define ANSWER_MAX_BYTES ((size_t)1 << 20)
-/* How long a client may take to send its line and to read its answer. */
-#define CLIENT_TIMEOUT_S 5
+/* How long a client may take to send its line, and to read its answer: the control thread waits. */
+#define CLIENT_TIMEOUT_MS 3000
+#define PIECE_BYTES ((size_t)16384)
 
 struct control {
     struct watch watch;
@@ -30,10 +32,12 @@ static void set_timeout(int fd, int64_t ms)
     (void)setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &t, sizeof(t));
 }
 
-static void send_all(int fd, struct slice s)
+/* Sends until deadline_ms (of the monotonic clock) is past; no single call takes longer than the
+ * socket's own timeout. */
+static void send_all(int fd, struct slice s, int64_t deadline_ms)
 {
-    while (s.n) {
-        ssize_t n = send(fd, s.p, s.n, MSG_NOSIGNAL);
+    while (s.n && clock_mono_ms() < deadline_ms) {
+        ssize_t n = send(fd, s.p, s.n < PIECE_BYTES ? s.n : PIECE_BYTES, MSG_NOSIGNAL);
         if (n < 0 && errno == EINTR) {
             continue;
         }
@@ -45,9 +49,9 @@ static void send_all(int fd, struct slice s)
 }
 
 /* Up to a newline (cut off) or the end. */
-static bool receive_line(int fd, struct dstr *out)
+static bool receive_line(int fd, struct dstr *out, int64_t deadline_ms)
 {
-    for (;;) {
+    while (clock_mono_ms() < deadline_ms) {
         char *at = dstr_reserve(out, 1024);
         ssize_t n = at ? recv(fd, at, 1024, 0) : -1;
         if (n < 0 && at && errno == EINTR) {
@@ -66,6 +70,7 @@ static bool receive_line(int fd, struct dstr *out)
             return out->n > 0;
         }
     }
+    return false;
 }
 
 static void serve_client(struct control *c, int fd)
@@ -74,10 +79,11 @@ static void serve_client(struct control *c, int fd)
     struct dstr answer;
     dstr_init(&line, LINE_MAX_BYTES);
     dstr_init(&answer, ANSWER_MAX_BYTES);
-    if (receive_line(fd, &line)) {
+    if (receive_line(fd, &line, clock_mono_ms() + CLIENT_TIMEOUT_MS)) {
         bool ok = c->events.handle(c->events.ctx, dstr_slice(&line), &answer);
-        send_all(fd, ok ? S("ok\n") : S("error\n"));
-        send_all(fd, dstr_slice(&answer));
+        int64_t deadline_ms = clock_mono_ms() + CLIENT_TIMEOUT_MS;
+        send_all(fd, ok ? S("ok\n") : S("error\n"), deadline_ms);
+        send_all(fd, dstr_slice(&answer), deadline_ms);
     }
     dstr_fini(&line);
     dstr_fini(&answer);
@@ -91,7 +97,7 @@ static void on_client(struct watch *w, unsigned events)
     if (fd < 0) {
         return;
     }
-    set_timeout(fd, CLIENT_TIMEOUT_S * 1000);
+    set_timeout(fd, CLIENT_TIMEOUT_MS);
     serve_client(c, fd);
     if (!c->events.after(c->events.ctx) || c->last_client >= 0) {
         close(fd);
@@ -173,8 +179,8 @@ bool control_ask(const char *path, struct slice line, int64_t timeout_ms, struct
         return false;
     }
     set_timeout(fd, timeout_ms);
-    send_all(fd, line);
-    send_all(fd, S("\n"));
+    send_all(fd, line, clock_mono_ms() + timeout_ms);
+    send_all(fd, S("\n"), clock_mono_ms() + timeout_ms);
     struct dstr all;
     dstr_init(&all, ANSWER_MAX_BYTES);
     bool got = receive_all(fd, &all);

@@ -22,7 +22,11 @@ static bool read_file(const char *path, struct dstr *out, struct err *err)
         n = at ? fread(at, 1, 4096, f) : 0;
         out->n += n;
     }
+    int error = ferror(f) ? errno : 0;
     (void)fclose(f);
+    if (error) {
+        return err_errno(err, error, "the environment file %s cannot be read", path);
+    }
     return !out->failed || err_set(err, "the environment file %s is larger than 1 MiB", path);
 }
 

@@ -13,17 +13,21 @@ enum link_type {
     LINK_READY,    /* server: configuration is running */
     LINK_RELOADING,
     LINK_STOPPING,
+    LINK_CONFIG,   /* server: text is the Caddyfile that runs from now on */
     LINK_ANSWER,   /* parent: to LISTEN; error 0 and a descriptor, or errno and text */
     LINK_STOP,     /* parent: drain and end */
     LINK_RELOAD,   /* parent: read the configuration again */
 };
+
+/* A path fits. */
+#define LINK_TEXT_BYTES 4096
 
 struct link_packet {
     enum link_type type;
     int error;
     unsigned worker;
     struct addr addr;
-    char text[512];
+    char text[LINK_TEXT_BYTES];
 };
 
 /* fd < 0: none travels. False: the other side is gone. */

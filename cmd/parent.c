@@ -23,6 +23,7 @@
 #include "cmd/paths.h"
 #include "proxy/base/clock.h"
 #include "proxy/base/log.h"
+#include "proxy/base/mem.h"
 
 #define RESTART_FIRST_MS 100
 #define RESTART_MAX_MS 5000
@@ -38,8 +39,13 @@ struct parent {
     pid_t server;
     bool was_ready; /* some server process has been ready */
     bool stopping;
+    bool reload_sent; /* and the server has not begun it yet: one more would do nothing more */
+    bool has_pidfile; /* ours, to be removed */
+    bool failed;      /* stopping because something could not be done: the exit status says so */
+    char *config;     /* what a reload put in the place of the setup's; owned */
     int64_t started_ms;
-    int64_t restart_ms;
+    int64_t restart_ms;    /* the delay */
+    int64_t restart_at_ms; /* on the monotonic clock */
 };
 
 /* ---- starting the server --------------------------------------------------------------------------- */
@@ -71,22 +77,32 @@ static bool become(const struct passwd *user)
                       strerror(errno));
         return false;
     }
+    /* Nor by way of a program that has more rights than its user. */
+    (void)prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
     return true;
 }
 
 NORETURN static void run_server(struct parent *p, int link)
 {
     close(p->signal_fd);
+    /* A socket that the parent lets go of later must be gone then. */
+    binder_leave(p->binder);
     if (p->user && !become(p->user)) {
         exit(1);
     }
     /* A dead parent also shows as the end of the link; this is for when the control thread is
      * busy. After the change of user, which clears it. */
     prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (p->setup->ready_fd >= 0) {
+        close(p->setup->ready_fd);
+    }
     struct serve_setup serve = p->setup->serve;
     serve.link = link;
     serve.binder = NULL;
     serve.store_path = p->user ? PATHS_USER_STORE : NULL;
+    /* Whoever started this as root looks for it there. */
+    serve.control_path = p->user ? PATHS_ROOT_CONTROL : NULL;
+    serve.config_path = p->config ? p->config : serve.config_path;
     exit(serve_main(&serve));
 }
 
@@ -98,6 +114,8 @@ static bool start_server(struct parent *p)
         return false;
     }
     p->started_ms = clock_mono_ms();
+    p->reload_sent = false;
+    binder_begin(p->binder);
     p->server = fork();
     if (p->server < 0) {
         (void)fprintf(stderr, "caddis: fork: %s\n", strerror(errno));
@@ -132,9 +150,45 @@ static void answer_listen(struct parent *p, const struct link_packet *ask)
     }
 }
 
+static bool write_pidfile(const char *path)
+{
+    char text[32];
+    int n = snprintf(text, sizeof(text), "%d\n", (int)getpid());
+    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0644);
+    bool ok = fd >= 0 && write(fd, text, (size_t)n) == n;
+    if (!ok) {
+        (void)fprintf(stderr, "caddis: the pid file %s cannot be written: %s\n", path,
+                      strerror(errno));
+    }
+    if (fd >= 0) {
+        close(fd);
+    }
+    return ok;
+}
+
+static void order(struct parent *p, enum link_type type)
+{
+    struct link_packet packet = {.type = type};
+    if (p->link >= 0) {
+        (void)link_send(p->link, &packet, -1);
+    }
+}
+
+/* After a start and after each reload. */
 static void server_is_ready(struct parent *p)
 {
+    if (!p->was_ready && p->setup->pidfile) {
+        /* Not before: a start that fails must not touch the file of the one that runs. */
+        p->has_pidfile = write_pidfile(p->setup->pidfile);
+        p->failed = !p->has_pidfile;
+    }
     p->was_ready = true;
+    if (p->failed) {
+        p->stopping = true;
+        order(p, LINK_STOP);
+        return;
+    }
+    binder_end(p->binder);
     notify_send("READY=1");
     if (p->setup->ready_fd >= 0) {
         (void)!write(p->setup->ready_fd, "r", 1);
@@ -162,7 +216,11 @@ static void on_request(struct parent *p)
     } else if (ask.type == LINK_READY) {
         server_is_ready(p);
     } else if (ask.type == LINK_RELOADING) {
+        p->reload_sent = false;
         notify_reloading();
+    } else if (ask.type == LINK_CONFIG) {
+        free(p->config);
+        p->config = mem_dup(slice_str(ask.text));
     } else if (ask.type == LINK_STOPPING) {
         p->stopping = true;
         notify_send("STOPPING=1");
@@ -171,11 +229,12 @@ static void on_request(struct parent *p)
 
 /* ---- signals ---------------------------------------------------------------------------------------- */
 
-static void order(struct parent *p, enum link_type type)
+/* A storm of signals is one order at a time, so that sending never waits for a busy server. */
+static void order_reload(struct parent *p)
 {
-    struct link_packet packet = {.type = type};
-    if (p->link >= 0) {
-        (void)link_send(p->link, &packet, -1);
+    if (!p->reload_sent) {
+        p->reload_sent = p->link >= 0;
+        order(p, LINK_RELOAD);
     }
 }
 
@@ -208,13 +267,14 @@ static bool on_child(struct parent *p, int *status)
         p->link = -1;
     }
     if (p->stopping || !p->was_ready) {
-        *status = WIFEXITED(how) ? WEXITSTATUS(how) : 1;
+        *status = p->failed || !WIFEXITED(how) ? 1 : WEXITSTATUS(how);
         return true;
     }
     bool healthy = clock_mono_ms() - p->started_ms > RESTART_HEALTHY_MS;
     p->restart_ms = healthy || p->restart_ms == 0 ? RESTART_FIRST_MS
                     : p->restart_ms * 2 > RESTART_MAX_MS ? RESTART_MAX_MS
                                                          : p->restart_ms * 2;
+    p->restart_at_ms = clock_mono_ms() + p->restart_ms;
     log_event(LOG_ERROR, "caddis", "the server process died; starting it again",
               LOG_I("signal", WIFSIGNALED(how) ? WTERMSIG(how) : 0),
               LOG_I("status", WIFEXITED(how) ? WEXITSTATUS(how) : 0),
@@ -234,7 +294,7 @@ static bool on_signal(struct parent *p, int *status)
         return on_child(p, status);
     case SIGHUP:
     case SIGUSR1:
-        order(p, LINK_RELOAD);
+        order_reload(p);
         return false;
     default:
         return on_stop_signal(p, status);
@@ -247,10 +307,10 @@ static int watch(struct parent *p)
     for (;;) {
         struct pollfd fds[2] = {{.fd = p->signal_fd, .events = POLLIN},
                                 {.fd = p->link, .events = POLLIN}};
-        int timeout = p->server > 0 ? -1 : (int)p->restart_ms;
-        int n = poll(fds, p->link >= 0 ? 2 : 1, timeout);
-        if (n == 0 && p->server <= 0 && !start_server(p)) {
-            p->restart_ms = RESTART_MAX_MS; /* fork failed: later */
+        int64_t left = p->restart_at_ms - clock_mono_ms();
+        int n = poll(fds, p->link >= 0 ? 2 : 1, p->server > 0 ? -1 : left > 0 ? (int)left : 0);
+        if (p->server <= 0 && clock_mono_ms() >= p->restart_at_ms && !start_server(p)) {
+            p->restart_at_ms = clock_mono_ms() + RESTART_MAX_MS; /* fork failed: later */
         }
         if (n > 0 && p->link >= 0 && fds[1].revents) {
             on_request(p);
@@ -262,22 +322,6 @@ static int watch(struct parent *p)
 }
 
 /* ---- the whole ---------------------------------------------------------------------------------------- */
-
-static bool write_pidfile(const char *path)
-{
-    char text[32];
-    int n = snprintf(text, sizeof(text), "%d\n", (int)getpid());
-    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0644);
-    bool ok = fd >= 0 && write(fd, text, (size_t)n) == n;
-    if (!ok) {
-        (void)fprintf(stderr, "caddis: the pid file %s cannot be written: %s\n", path,
-                      strerror(errno));
-    }
-    if (fd >= 0) {
-        close(fd);
-    }
-    return ok;
-}
 
 static bool find_user(struct parent *p)
 {
@@ -330,14 +374,14 @@ int parent_main(struct parent_setup *setup)
     }
     log_set_format(isatty(STDERR_FILENO) ? LOG_CONSOLE : LOG_JSON);
     p.signal_fd = open_signals();
-    if (p.signal_fd >= 0 && find_user(&p) && (!setup->pidfile || write_pidfile(setup->pidfile)) &&
-        start_server(&p)) {
+    if (p.signal_fd >= 0 && find_user(&p) && start_server(&p)) {
         status = watch(&p);
     }
-    if (setup->pidfile) {
+    if (p.has_pidfile) {
         unlink(setup->pidfile);
     }
     binder_free(p.binder);
+    free(p.config);
     if (p.signal_fd >= 0) {
         close(p.signal_fd);
     }

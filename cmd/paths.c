@@ -31,7 +31,7 @@ const char *paths_control(struct arena *a, const char *store)
 {
     const char *runtime = getenv("XDG_RUNTIME_DIR");
     if (geteuid() == 0) {
-        return "/run/caddis.sock";
+        return PATHS_ROOT_CONTROL;
     }
     if (runtime && runtime[0] == '/') {
         return arena_printf(a, "%s/caddis.sock", runtime).p;

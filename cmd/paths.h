@@ -11,6 +11,8 @@ const char *paths_caddy_store(struct arena *a);
 /* /run/caddis.sock as root, else $XDG_RUNTIME_DIR/caddis.sock, else in the store's folder. In a. */
 const char *paths_control(struct arena *a, const char *store);
 
+/* The control socket of a caddis that root started, also when it serves as another user. */
+#define PATHS_ROOT_CONTROL "/run/caddis.sock"
 #define PATHS_CADDYFILE "Caddyfile"
 /* The store of --user. */
 #define PATHS_USER_STORE "/var/lib/caddis"

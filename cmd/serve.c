@@ -3,12 +3,14 @@
 #include "cmd/serve.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "cmd/certificates.h"
@@ -50,8 +52,8 @@ struct serving {
     struct acme *acme;
     struct config *config;
     struct cert_plan plan;
-    enum link_type orders[8]; /* came while an answer was awaited */
-    size_t order_count;
+    bool stop_ordered; /* these came while an answer was awaited */
+    bool reload_ordered;
     struct task order_task;
     bool stopping;
 };
@@ -87,10 +89,9 @@ static bool await_answer(struct serving *s, struct link_packet *answer, int *fd)
         if (answer->type == LINK_ANSWER) {
             return answer->error == 0;
         }
-        if (s->order_count < ARRAY_LEN(s->orders)) {
-            s->orders[s->order_count++] = answer->type;
-            loop_post(s->loop, &s->order_task);
-        }
+        s->stop_ordered = s->stop_ordered || answer->type == LINK_STOP;
+        s->reload_ordered = s->reload_ordered || answer->type == LINK_RELOAD;
+        loop_post(s->loop, &s->order_task);
     }
 }
 
@@ -178,15 +179,53 @@ static bool apply(struct serving *s, struct config *config, struct cf_diags *dia
     return true;
 }
 
+/* An editor or a full disk may leave an empty file: that is no wish to serve nothing. */
+static void check_sites(const struct serving *s, const struct config *c, const char *path,
+                        struct cf_diags *diags)
+{
+    if (c->binding_count == 0 && s->config->binding_count > 0) {
+        cf_error(diags, NULL, "%s has no site; caddis stop ends what runs", path);
+    }
+}
+
+/* Standard input and pipes are at their end after the start; a pipe would even be waited for. */
+static bool can_be_read_again(const char *path, struct cf_diags *diags)
+{
+    struct stat st;
+    if (slice_eq(slice_str(path), S("-")) || (stat(path, &st) == 0 && !S_ISREG(st.st_mode))) {
+        cf_error(diags, NULL, "%s is no regular file, so that it cannot be read again; name a file "
+                 "with caddis reload --config FILE", path);
+        return false;
+    }
+    return true;
+}
+
+/* The next server process, should this one die, begins with what runs now. */
+static void remember_config(struct serving *s, const char *path)
+{
+    struct link_packet p = {.type = LINK_CONFIG};
+    size_t n = strlen(path);
+    if (path == s->config_path) {
+        return;
+    }
+    free(s->config_path);
+    s->config_path = mem_dup(slice_str(path));
+    if (s->setup->link >= 0 && n < sizeof(p.text)) {
+        memcpy(p.text, path, n + 1);
+        (void)link_send(s->setup->link, &p, -1);
+    }
+}
+
 /* Reads path and runs it. What there is to say goes to text. */
 static bool reload(struct serving *s, const char *path, struct dstr *text)
 {
     struct cf_diags diags;
     cf_diags_init(&diags);
     tell_parent(s, LINK_RELOADING);
-    struct config *config = load_config(path, &diags);
+    struct config *config = can_be_read_again(path, &diags) ? load_config(path, &diags) : NULL;
     bool ok = config != NULL;
     if (ok) {
+        check_sites(s, config, path, &diags);
         check_store(s, config, &diags);
         ok = diags.errors == 0 && apply(s, config, &diags);
     }
@@ -194,9 +233,8 @@ static bool reload(struct serving *s, const char *path, struct dstr *text)
     log_sinks_reopen();
     cf_diags_print(&diags, text);
     cf_diags_fini(&diags);
-    if (ok && path != s->config_path) {
-        free(s->config_path);
-        s->config_path = mem_dup(slice_str(path));
+    if (ok) {
+        remember_config(s, path);
     }
     tell_parent(s, LINK_READY);
     log_event(ok ? LOG_INFO : LOG_ERROR, "caddis",
@@ -239,11 +277,13 @@ static void obey(struct serving *s, enum link_type order)
 static void run_orders(struct task *t)
 {
     struct serving *s = container_of(t, struct serving, order_task);
-    while (s->order_count > 0) {
-        enum link_type order = s->orders[0];
-        s->order_count--;
-        memmove(s->orders, s->orders + 1, s->order_count * sizeof(s->orders[0]));
-        obey(s, order);
+    if (s->stop_ordered) {
+        s->stop_ordered = false;
+        obey(s, LINK_STOP);
+    }
+    if (s->reload_ordered) {
+        s->reload_ordered = false;
+        obey(s, LINK_RELOAD);
     }
 }
 
@@ -294,6 +334,14 @@ static bool handle_control(void *ctx, struct slice line, struct dstr *answer)
         free(path);
         return ok;
     }
+    if (slice_eq(word, S("root"))) {
+        struct err err;
+        bool ok = acme_local_root(s->store, answer, &err);
+        if (!ok) {
+            dstr_printf(answer, "%s\n", err.text);
+        }
+        return ok;
+    }
     if (slice_eq(word, S("ping"))) {
         dstr_printf(answer, "caddis %s, process %d\n", CADDIS_VERSION, (int)getpid());
         return true;
@@ -314,12 +362,19 @@ static bool after_control(void *ctx)
 static void open_control(struct serving *s)
 {
     const struct options *o = s->config->options;
-    const char *path = o->admin_path.n ? o->admin_path.p : paths_control(&s->arena, s->store_path);
+    const char *path = o->admin_path.n          ? o->admin_path.p
+                       : s->setup->control_path ? s->setup->control_path
+                                                : paths_control(&s->arena, s->store_path);
     struct err err;
-    if (o->admin_off || !addr_unix(slice_str(path), &s->control_addr)) {
+    if (o->admin_off) {
         return;
     }
-    int fd = listen_for(s, &s->control_addr, 0, &err);
+    int fd = -1;
+    if (!addr_unix(slice_str(path), &s->control_addr)) {
+        err_set(&err, "the path %s is too long for a Unix socket", path);
+    } else {
+        fd = listen_for(s, &s->control_addr, 0, &err);
+    }
     if (fd < 0) {
         log_event(LOG_WARN, "caddis", "no control socket: caddis reload and stop will not reach this"
                   " process (set `admin unix//path` to give it one of its own)",
@@ -457,6 +512,7 @@ static void watch_orders(struct serving *s)
     }
     sigaddset(&set, SIGINT);
     sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGQUIT);
     sigaddset(&set, SIGHUP);
     sigaddset(&set, SIGUSR1);
     s->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
@@ -465,10 +521,34 @@ static void watch_orders(struct serving *s)
     watch_set(&s->signal_watch, WATCH_READ);
 }
 
+static void end_at_once(int signal)
+{
+    (void)signal;
+    _exit(2);
+}
+
+/* --single: nobody reads signals any more while connections are drained. */
+static void mind_second_signal(void)
+{
+    sigset_t set;
+    struct sigaction action = {.sa_handler = end_at_once};
+    sigemptyset(&set);
+    sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGQUIT);
+    (void)sigaction(SIGINT, &action, NULL);
+    (void)sigaction(SIGTERM, &action, NULL);
+    (void)sigaction(SIGQUIT, &action, NULL);
+    (void)pthread_sigmask(SIG_UNBLOCK, &set, NULL);
+}
+
 static void stop(struct serving *s)
 {
     int64_t grace_ms = s->config->options->grace_period_ms;
     tell_parent(s, LINK_STOPPING);
+    if (s->setup->link < 0) {
+        mind_second_signal();
+    }
     log_event(LOG_INFO, "caddis", "stopping", LOG_I("grace_period_ms", grace_ms),
               LOG_I("connections", server_connections(s->server)));
     if (s->control_addr.len) {
@@ -506,6 +586,17 @@ static void tear_down(struct serving *s)
     arena_fini(&s->arena);
 }
 
+static void log_serving(const struct serving *s)
+{
+    struct dstr sites;
+    dstr_init(&sites, 8192);
+    config_describe(s->config, &sites);
+    log_event(LOG_INFO, "caddis", "serving", LOG_S("sites", dstr_slice(&sites)),
+              LOG_Z("config", s->config_path), LOG_Z("store", s->store_path),
+              LOG_Z("version", CADDIS_VERSION));
+    dstr_fini(&sites);
+}
+
 int serve_main(const struct serve_setup *setup)
 {
     struct serving s = {.setup = setup, .signal_fd = -1};
@@ -535,9 +626,7 @@ int serve_main(const struct serve_setup *setup)
     open_control(&s);
     watch_orders(&s);
     tell_parent(&s, LINK_READY);
-    log_event(LOG_INFO, "caddis", "serving", LOG_Z("version", CADDIS_VERSION),
-              LOG_Z("config", s.config_path), LOG_Z("store", s.store_path),
-              LOG_I("sites", s.config->managed_count + s.config->own_count));
+    log_serving(&s);
     if (!s.stopping) {
         loop_run(s.loop);
     }

@@ -8,6 +8,7 @@
 struct serve_setup {
     const char *config_path; /* "-": standard input */
     const char *store_path;  /* default when the Caddyfile names none; NULL: paths.h's */
+    const char *control_path; /* default when the Caddyfile names none; NULL: paths.h's */
     unsigned workers;        /* 0: one for each core */
     bool environ;            /* print the environment first */
     int link;                /* to the parent; -1: --single, then binder is used directly */
