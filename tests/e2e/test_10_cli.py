@@ -211,3 +211,148 @@ def test_envfile_and_environment_in_the_file(caddis, folder):
     c = caddis('http://localhost {\n\trespond "{$CADDIS_WORD} {$CADDIS_OTHER:by default}"\n}',
                args=["--envfile", str(folder / "env")])
     assert c.get().body == b"from the file by default"
+
+
+# Each mistake: the file, then for every diagnostic its place and what it must say.
+MISTAKES = {
+    "space before the brace": ("a.test{\n\trespond x\n}\n", ["1:1: error: a space is missing"]),
+    "space behind the brace": ("a.test {respond x }\n", ['1:8: error: a space is missing behind']),
+    "space before the closer": ("a.test { respond x}\n", ["1:18: error: a space is missing"]),
+    "semicolon in a word": ("a.test { reverse_proxy localhost:1; }\n",
+                            ["1:24: warning", "1:24: error", "space in front of"]),
+    "nginx": ("server {\n\tlisten 80;\n\tlocation / {\n\t\tproxy_pass http://x;\n\t}\n}\n",
+              ["2:2: error", "site's address", "3:2: error", "handle"]),
+    "proxy": ("a.test {\n\tproxy localhost:1\n}\n", ["2:2: error", "reverse_proxy"]),
+    "not yet": ("a.test {\n\tphp_fastcgi x\n}\n", ["2:2: error", "not yet in caddis"]),
+    "no braces, one line": ("a.test reverse_proxy localhost:1\n", ["1:8: error", '"{"']),
+    "directive first": ("reverse_proxy localhost:1\n", ["1:1: error", "put it into a site"]),
+    "other closer": ("a.test {\n\trespond x\n>\n", ["3:1: error", 'closed with "}"']),
+    "other closer, one line": ("a.test { respond x >\n", ["1:8: error", 'not with ">"']),
+    "closer of the other kind": ("a.test < respond x }\n", ["1:20: error", '">"']),
+    "scheme and port": ("http://a.test:443 {\n\trespond x\n}\n",
+                        ["1:1: error", "contradict", "https://a.test"]),
+    "path in an address": ("a.test/x {\n\trespond x\n}\n", ["1:1: error", "handle /x* {"]),
+    "websocket site": ("wss://a.test {\n\trespond x\n}\n", ["1:1: error", "WebSockets need nothing"]),
+    "star inside": ("a.*.test {\n\trespond x\n}\n", ["1:1: error", "first label"]),
+    "port range": ("a.test:70000 {\n\trespond x\n}\n", ["1:1: error", "1 to 65535"]),
+    "both on a port": (":81 {\n\trespond x\n}\nhttps://a.test:81 {\n\trespond x\n}\n",
+                       ["4:1: error", "both HTTP and HTTPS"]),
+    "same twice": ("a.test {\n\trespond x\n}\nA.test. {\n\trespond x\n}\n", ["4:1: error", '"a.test"']),
+    "no origin": ("a.test { reverse_proxy }\n", ["1:10: error", "reverse_proxy localhost:8000"]),
+    "only a port": ("a.test { reverse_proxy 8000 }\n", ["1:24: error", "localhost:8000"]),
+    "comma": ("a.test { reverse_proxy b:1, c:1 }\n", ["1:24: error", "separated by spaces"]),
+    "origin with a path": ("a.test { reverse_proxy http://b:1/x }\n", ["1:24: error", "write http://b:1"]),
+    "origin over ws": ("a.test { reverse_proxy ws://b:1 }\n", ["1:24: error", "http://"]),
+    "bare IPv6": ("a.test { reverse_proxy ::1:8000 }\n", ["1:24: error", "brackets"]),
+    "unix socket": ("a.test { reverse_proxy unix:/run/x }\n", ["1:24: error", "unix//run/x"]),
+    "matcher, no target": ("a.test {\n\tredir /x\n}\n", ["2:2: error", "redir * /x"]),
+    "matcher, only a status": ("a.test {\n\tredir /x 301\n}\n", ["2:11: error", "is missing"]),
+    "unnamed matcher": ("a.test {\n\t@api path /x\n\trespond @ap x\n}\n", ["3:10: error", '"@api"']),
+    "option": ("{\n\temial a@b.c\n}\na.test {\n\trespond x\n}\n", ["2:2: error", '"email"']),
+    "no address": ("{\n\trespond x\n}\n", ["2:2: error", "address missing"]),
+    "log": ("a.test {\n\tlog {\n\t\toutput flie /x\n\t}\n\trespond x\n}\n", ["3:10: error", '"file"']),
+    "quote": ('a.test {\n\trespond "x\n}\n', ["2:10: error", "never closed"]),
+    "mark": ("\ufeffa.test {\r\n\tbogus\r\n}\r\n", ["2:2: error"]),
+}
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_mistakes_are_explained(tmp_path, name):
+    text, says = MISTAKES[name]
+    (tmp_path / "Caddyfile").write_text(text, newline="")
+    done = command("validate", cwd=tmp_path)
+    assert done.returncode == 1, done.stdout + done.stderr
+    for word in says:
+        place = re.match(r"\d+:\d+: ", word)
+        assert (f"Caddyfile:{word}" if place else word) in done.stderr, done.stderr
+    # One diagnostic for each place that was named: nothing doubled, nothing that only follows.
+    told = re.findall(r"^Caddyfile:(\d+:\d+: \w+)", done.stderr, re.M)
+    named = [re.match(r"\d+:\d+: \w+", w).group(0) for w in says if re.match(r"\d+:\d+: ", w)]
+    assert sorted(told) == sorted(named), done.stderr
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfea\x00.\x00b\x00", b"a\x00.\x00b\x00 \x00{\x00",
+                                     b"\x7fELF\x02\x01\x01\x00\x00\xfe { }"])
+def test_what_is_no_text_is_said_once(tmp_path, content):
+    (tmp_path / "Caddyfile").write_bytes(content)
+    done = command("validate", cwd=tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.count("error: ") == 1 and "UTF-8" in done.stderr, done.stderr
+
+
+def test_a_folder_is_no_caddyfile(tmp_path):
+    done = command("run", "--config", tmp_path)
+    assert done.returncode == 1
+    assert "Is a directory" in done.stderr
+
+
+@pytest.mark.parametrize("text", ["", "# nothing\n\n  # here\n"])
+def test_a_file_without_sites_is_warned_about(tmp_path, text):
+    (tmp_path / "Caddyfile").write_text(text)
+    done = command("validate", cwd=tmp_path)
+    assert done.returncode == 0
+    assert "no site" in done.stderr
+
+
+def test_a_site_without_directives_is_warned_about(tmp_path):
+    (tmp_path / "Caddyfile").write_text("localhost:8000\n")
+    done = command("validate", cwd=tmp_path)
+    assert done.returncode == 0
+    assert "example.com { reverse_proxy localhost:8000 }" in done.stderr
+
+
+def test_a_bad_snippet_is_one_mistake(tmp_path):
+    (tmp_path / "Caddyfile").write_text(
+        "(s) {\n\tbogus\n}\na.test {\n\timport s\n}\nb.test {\n\timport s\n}\n")
+    done = command("validate", cwd=tmp_path)
+    assert done.stderr.count("unknown directive") == 1, done.stderr
+    assert done.stderr.endswith("\n1 error\n")
+
+
+@pytest.mark.parametrize("word,says", [
+    ("fmt", "not yet in caddis"), ("adapt", "not yet in caddis"), ("vlaidate", "validate")])
+def test_commands_that_are_not_there(word, says):
+    done = command(word)
+    assert done.returncode == 1
+    assert says in done.stderr
+
+
+def test_a_file_in_a_commands_place(tmp_path):
+    (tmp_path / "Caddyfile").write_text(GOOD)
+    done = command("Caddyfile", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "caddis run --config Caddyfile" in done.stderr
+
+
+def test_help_of_a_command_names_its_values():
+    done = command("run", "--help")
+    assert done.returncode == 0
+    assert "--config FILE" in done.stdout and "--workers N" in done.stdout
+
+
+def test_validate_takes_an_envfile(tmp_path):
+    (tmp_path / "Caddyfile").write_text("{$CADDIS_SITE} {\n\trespond x\n}\n")
+    (tmp_path / "env").write_text("CADDIS_SITE=a.test\n")
+    done = command("validate", "--envfile", "env", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+
+
+def test_no_caddyfile_in_the_folder(tmp_path):
+    done = command("run", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "--config FILE" in done.stderr and "reverse_proxy localhost:8000" in done.stderr
+
+
+def test_nothing_to_stop(tmp_path):
+    done = command("stop", "--address", tmp_path / "none.sock")
+    assert done.returncode == 1
+    assert "no caddis is running" in done.stderr
+
+
+def test_a_port_in_use_is_said_once_for_both_families(tmp_path, caddis):
+    first = caddis("http://localhost {\n\trespond first\n}")
+    second = caddis("http://localhost {\n\trespond second\n}", http=first.http, start=False)
+    second.start(wait=False)
+    assert second.wait() == 1
+    assert second.log().count("error: cannot listen") == 1, second.log()
+    assert "caddis reload" in second.log()
