@@ -50,9 +50,9 @@ void h1_client_set_owner(struct h1_client *c, const struct h1_client_owner *owne
 /* Sends `out` (method_text, target, fields: final, hop-by-hop removed; out->upgrade and the
  * Upgrade value in `upgrade` to ask for a tunnel) with ex's req_body as its body. The head is
  * written in this call together with what is queued of the body. Takes a hold on ex until the
- * response body is ended, the tunnel is over, or FAILED was reported. out is needed during this call
- * only, limits is copied, the bytes of upgrade must live as long as ex. A response body that is
- * stopped by its consumer closes the connection by itself; while no head has come yet, give up
+ * response body is ended, the tunnel is over, or FAILED was reported. out is needed during this
+ * call only, limits is copied, the bytes of upgrade must live as long as ex. A response body that
+ * is stopped by its consumer closes the connection by itself; while no head has come yet, give up
  * with h1_client_cancel (ex->cancel is there for it). */
 void h1_client_send(struct h1_client *c, struct exchange *ex, const struct request *out,
                     struct slice upgrade, const struct h1_client_limits *limits);

@@ -76,7 +76,8 @@ static enum h1_result read_interim(struct h1_client *c, struct h1_bad *bad)
 static bool switched_as_asked(const struct h1_client *c)
 {
     const struct field *f = fields_find_id(&c->ex->res.fields, FIELD_UPGRADE);
-    return c->ex->res.status == 101 && c->upgrade.n > 0 && f && f->value.n > 0 && slice_list_has(c->upgrade, f->value);
+    return c->ex->res.status == 101 && c->upgrade.n > 0 && f && f->value.n > 0 &&
+           slice_list_has(c->upgrade, f->value);
 }
 
 static void start_body(struct h1_client *c)

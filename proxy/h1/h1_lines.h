@@ -1,4 +1,4 @@
-/* One field line of an HTTP/1 head or trailer section (RFC 9112 section 5). Internal to proxy/h1. */
+/* One field line of an HTTP/1 head or trailer section (RFC 9112 section 5). Inside proxy/h1. */
 #ifndef H1_LINES_H
 #define H1_LINES_H
 

@@ -50,9 +50,9 @@ enum h1_result h1_parse_request(struct slice in, struct h1_scan *scan,
 
 /* Parses a response head to a request of that method. 1xx heads are given as they are (framing
  * H1_NO_BODY; 101 gives H1_TUNNEL). An empty reason and a missing space before it are allowed.
- * Content-Length: 0 gives H1_NO_BODY with content_length 0, in requests too. Bad as above: both lengths, differing or malformed ones, odd
- * transfer codings, control bytes, a status that is not three digits. Identical repeated
- * Content-Length is bad too. */
+ * Content-Length: 0 gives H1_NO_BODY with content_length 0, in requests too. Bad as above: both
+ * lengths, differing or malformed ones, odd transfer codings, control bytes, a status that is not
+ * three digits. Identical repeated Content-Length is bad too. */
 enum h1_result h1_parse_response(struct slice in, struct h1_scan *scan,
                                  const struct h1_limits *limits, enum http_method method,
                                  struct arena *a, struct response *res, struct h1_head *head,

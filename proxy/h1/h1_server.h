@@ -28,8 +28,9 @@ struct h1_server_owner {
 };
 
 /* Takes the stream. The client_info of its exchanges stays valid until service->end has returned;
- * the stream is closed, and on_close called, from a task after that. limits, service, owner's ctx and client.listener must outlive the connection
- * (service may be changed with h1_server_set_service). NULL: memory (the stream is closed). */
+ * the stream is closed, and on_close called, from a task after that. limits, service, owner's ctx
+ * and client.listener must outlive the connection (service may be changed with
+ * h1_server_set_service). NULL: memory (the stream is closed). */
 struct h1_server *h1_server_new(struct stream *s, const struct h1_server_limits *limits,
                                 const struct http_service *service, struct slice scheme,
                                 const void *listener, const struct h1_server_owner *owner);

@@ -67,26 +67,11 @@ static bool body_too_slow(const struct h1_server *c)
     return c->ex->req_body.pushed_bytes / seconds < c->limits->body_min_rate;
 }
 
-/* A trailer is no way past what is done to fields on the way to an origin: names with "_" look
- * like others to many apps, and Connection speaks for trailers too (RFC 9110 section 7.6.1). */
-static void strip_trailers(const struct request *req, struct fields *trailers)
-{
-    unsigned kept = 0;
-    for (unsigned i = 0; i < trailers->count; i++) {
-        const struct field *f = &trailers->items[i];
-        if (slice_find(f->name, '_') == SLICE_NPOS &&
-            !fields_have_token(&req->fields, FIELD_CONNECTION, f->name)) {
-            trailers->items[kept++] = *f;
-        }
-    }
-    trailers->count = kept;
-}
-
 static void body_complete(struct h1_server *c)
 {
     c->body_done = true;
     if (c->ex) {
-        strip_trailers(&c->ex->req, &c->body_in.trailers);
+        fields_strip_request_trailers(&c->body_in.trailers, &c->ex->req.fields);
         c->ex->received_bytes = c->ex->req_body.pushed_bytes;
         body_end(&c->ex->req_body, &c->body_in.trailers);
         body_set_producer(&c->ex->req_body, NULL);

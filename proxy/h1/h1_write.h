@@ -12,14 +12,14 @@
 enum h1_persist { H1_CLOSE = 0, H1_KEEP = 1, H1_KEEP_AND_SAY_SO = 2 };
 
 /* Writes "METHOD target HTTP/1.1\r\n", the fields as they are (framing and connection fields in
- * them are skipped), then the framing (H1_NO_BODY, with "Content-Length: 0" for POST, PUT and PATCH;
- * H1_LENGTH with content_length; H1_CHUNKED), "Connection: Upgrade" and "Upgrade: <protocol>" if
- * upgrade.n, else "Connection: close" unless keep_alive, and the empty line. A chunk of just the right size class; NULL: memory, or the head
- * is invalid or larger than 512 KiB. */
+ * them are skipped), then the framing (H1_NO_BODY, with "Content-Length: 0" for POST, PUT and
+ * PATCH; H1_LENGTH with content_length; H1_CHUNKED), "Connection: Upgrade" and "Upgrade:
+ * <protocol>" if upgrade.n, else "Connection: close" unless keep_alive, and the empty line. A chunk
+ * of just the right size class; NULL: memory, or the head is invalid or larger than 512 KiB. */
 struct chunk *h1_write_request(const struct request *req, enum h1_framing framing, bool keep_alive,
                                struct slice upgrade);
-/* The same for a response ("HTTP/1.1 200 OK"; 1.1 also to 1.0 clients, RFC 9110 section 6.2). date is
- * added when the fields have none (slice of 29 bytes; empty: not added, for 1xx). With H1_LENGTH
+/* The same for a response ("HTTP/1.1 200 OK"; 1.1 also to 1.0 clients, RFC 9110 section 6.2). date
+ * is added when the fields have none (slice of 29 bytes; empty: not added, for 1xx). With H1_LENGTH
  * and H1_NO_BODY Content-Length is written if content_length is known and the status may have it
  * (so HEAD, 304 and an empty 200 are right; set content_length 0 for the latter). 1xx heads but 101
  * say nothing about the connection. */

@@ -305,3 +305,17 @@ void fields_strip_trailers(struct fields *f)
     }
     f->count = kept;
 }
+
+void fields_strip_request_trailers(struct fields *trailers, const struct fields *request)
+{
+    fields_strip_trailers(trailers);
+    unsigned kept = 0;
+    for (unsigned i = 0; i < trailers->count; i++) {
+        const struct field *f = &trailers->items[i];
+        if (slice_find(f->name, '_') == SLICE_NPOS &&
+            !fields_have_token(request, FIELD_CONNECTION, f->name)) {
+            trailers->items[kept++] = *f;
+        }
+    }
+    trailers->count = kept;
+}

@@ -95,6 +95,10 @@ bool fields_have_token(const struct fields *f, enum field_id id, struct slice to
 void fields_strip_hop_by_hop(struct fields *f);
 /* Removes what may not be in a trailer section. */
 void fields_strip_trailers(struct fields *f);
+/* The same for a client's trailers, which are no way past what is done to its fields: also names
+ * with "_" (to many apps they look like others) and those that a Connection field of the request
+ * names. */
+void fields_strip_request_trailers(struct fields *trailers, const struct fields *request);
 /* A token (RFC 9110 section 5.6.2)? */
 bool field_name_valid(struct slice name);
 /* No control bytes but tab, no CR, LF, NUL (section 5.5). */

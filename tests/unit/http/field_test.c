@@ -210,6 +210,24 @@ static void test_strip_trailers(void **state)
     arena_fini(&a);
 }
 
+static void test_strip_request_trailers(void **state)
+{
+    (void)state;
+    struct arena a;
+    struct fields request = {0};
+    struct fields f = {0};
+    arena_init(&a, 1 << 20);
+    add(&request, &a, "Connection", "x-hop, close");
+    add(&f, &a, "X_Forwarded_For", "1.2.3.4");
+    add(&f, &a, "X-Sum", "7");
+    add(&f, &a, "X-Hop", "x");
+    add(&f, &a, "Content-Length", "5");
+    fields_strip_request_trailers(&f, &request);
+    assert_int_equal(f.count, 1);
+    assert_slice(f.items[0].name, "X-Sum");
+    arena_fini(&a);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -217,6 +235,7 @@ int main(void)
         cmocka_unit_test(test_value_bytes),      cmocka_unit_test(test_list),
         cmocka_unit_test(test_limits),           cmocka_unit_test(test_tokens),
         cmocka_unit_test(test_strip_hop_by_hop), cmocka_unit_test(test_strip_trailers),
+        cmocka_unit_test(test_strip_request_trailers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
