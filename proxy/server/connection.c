@@ -6,6 +6,7 @@
 #include "proxy/base/log.h"
 #include "proxy/net/sock.h"
 #include "proxy/net/tcp.h"
+#include "proxy/server/sniff.h"
 #include "proxy/server/worker.h"
 
 #define HANDSHAKE_TIMEOUT_MS (10 * 1000)
@@ -16,7 +17,17 @@ struct connection {
     bool tls; /* as the port was when it was accepted */
     struct fronted *fronted; /* one of these is set */
     struct tls_accept *handshake;
+    struct plain *plain;
     struct h1_server *h1;
+    struct h2_server *h2;
+};
+
+/* While it is not known yet whether a plain connection speaks HTTP/2. */
+struct plain {
+    struct sniff *sniff;
+    int fd; /* owned */
+    struct addr peer;
+    struct addr local;
 };
 
 /* While the PROXY header is waited for. */
@@ -78,18 +89,39 @@ static void on_h1_close(void *ctx, struct h1_server *h1)
     connection_end(ctx);
 }
 
-static void serve(struct connection *c, struct stream *s)
+static void on_h2_close(void *ctx, struct h2_server *h2)
 {
-    struct h1_server_owner owner = {on_h1_close, c};
+    (void)h2;
+    connection_end(ctx);
+}
+
+static void drain(struct connection *c)
+{
+    if (c->h1) {
+        h1_server_drain(c->h1);
+    } else if (c->h2) {
+        h2_server_drain(c->h2);
+    }
+}
+
+static void serve(struct connection *c, struct stream *s, bool http2)
+{
     struct slot *slot = c->slot;
-    c->h1 = h1_server_new(s, &slot->limits, &dispatch_service, s->tls ? S("https") : S("http"),
-                          slot, &owner);
-    if (!c->h1) {
+    struct slice scheme = s->tls ? S("https") : S("http");
+    bool tls = s->tls != NULL;
+    if (http2) {
+        struct h2_server_owner owner = {on_h2_close, c};
+        c->h2 = h2_server_new(s, &slot->h2_limits, &dispatch_service, scheme, slot, S(""), &owner);
+    } else {
+        struct h1_server_owner owner = {on_h1_close, c};
+        c->h1 = h1_server_new(s, &slot->limits, &dispatch_service, scheme, slot, &owner);
+    }
+    if (!c->h1 && !c->h2) {
         connection_end(c);
         return;
     }
-    if (slot->worker->draining || !slot->table || slot->table->tls != (s->tls != NULL)) {
-        h1_server_drain(c->h1);
+    if (slot->worker->draining || !slot->table || slot->table->tls != tls) {
+        drain(c);
     }
 }
 
@@ -102,7 +134,45 @@ static void on_handshake(void *ctx, struct stream *s, const char *why)
         connection_end(c);
         return;
     }
-    serve(c, s);
+    serve(c, s, slice_eq(s->tls->alpn, S("h2")));
+}
+
+static void start_plain(struct connection *c, int fd, const struct addr *peer,
+                        const struct addr *local, bool http2)
+{
+    struct stream *s = tcp_stream_new(c->slot->worker->loop, fd, peer, local);
+    if (!s) {
+        connection_end(c);
+        return;
+    }
+    serve(c, s, http2);
+}
+
+static void on_sniffed(void *ctx, bool http2)
+{
+    struct connection *c = ctx;
+    struct plain p = *c->plain;
+    free(c->plain);
+    c->plain = NULL;
+    start_plain(c, p.fd, &p.peer, &p.local, http2);
+}
+
+/* False: memory. */
+static bool sniff(struct connection *c, int fd, const struct addr *peer, const struct addr *local)
+{
+    struct plain *p = calloc(1, sizeof(*p));
+    if (!p) {
+        return false;
+    }
+    *p = (struct plain){.fd = fd, .peer = *peer, .local = *local};
+    p->sniff = sniff_start(c->slot->worker->loop, fd, c->slot->limits.header_timeout_ms,
+                           on_sniffed, c);
+    if (!p->sniff) {
+        free(p);
+        return false;
+    }
+    c->plain = p;
+    return true;
 }
 
 /* told_local: where the connection went according to a PROXY header; or NULL, or len 0. */
@@ -117,19 +187,21 @@ static void start(struct connection *c, int fd, const struct addr *peer,
         sock_local(fd, &local);
     }
     if (c->tls) {
-        c->handshake = tls_accept_start(w->server->tls, w->loop, fd, peer, &local,
+        struct tls_server *tls =
+            c->slot->protocols & PROTOCOL_H2 ? w->server->tls : w->server->tls_h1;
+        c->handshake = tls_accept_start(tls, w->loop, fd, peer, &local,
                                         HANDSHAKE_TIMEOUT_MS, on_handshake, c);
         if (!c->handshake) {
             connection_end(c);
         }
         return;
     }
-    struct stream *s = tcp_stream_new(w->loop, fd, peer, &local);
-    if (!s) {
+    if (!(c->slot->protocols & PROTOCOL_H2C)) {
+        start_plain(c, fd, peer, &local, false);
+    } else if (!sniff(c, fd, peer, &local)) {
+        close(fd);
         connection_end(c);
-        return;
     }
-    serve(c, s);
 }
 
 static void on_proxy_header(void *ctx, const struct addr *source, const struct addr *destination,
@@ -198,8 +270,8 @@ void connections_drain(struct worker *w, const struct slot *slot)
 {
     LIST_EACH_SAFE(node, &w->connections) {
         struct connection *c = LIST_ENTRY(node, struct connection, node);
-        if (c->h1 && (!slot || c->slot == slot)) {
-            h1_server_drain(c->h1);
+        if (!slot || c->slot == slot) {
+            drain(c);
         }
     }
 }
@@ -216,8 +288,15 @@ void connections_abort(struct worker *w)
         } else if (c->handshake) {
             tls_accept_cancel(c->handshake);
             connection_end(c);
+        } else if (c->plain) {
+            sniff_cancel(c->plain->sniff);
+            close(c->plain->fd);
+            free(c->plain);
+            connection_end(c);
         } else if (c->h1) {
             h1_server_abort(c->h1, END_SHUTDOWN);
+        } else if (c->h2) {
+            h2_server_abort(c->h2, END_SHUTDOWN);
         }
     }
 }

@@ -243,12 +243,79 @@ static void opt_timeouts(struct reading *r, const struct cf_directive *d)
 
 static void opt_server_protocols(struct reading *r, const struct cf_directive *d)
 {
+    bool h1 = false;
+    r->o->protocols = 0;
     for (size_t i = 0; i < d->arg_count; i++) {
-        if (!slice_eq(d->args[i].text, S("h1"))) {
-            cf_warning(r->diags, &d->args[i], "caddis speaks h1 only so far; %.*s is left out",
-                       SLICE_ARG(d->args[i].text));
+        struct slice v = d->args[i].text;
+        if (slice_eq(v, S("h1"))) {
+            h1 = true;
+        } else if (slice_eq(v, S("h2"))) {
+            r->o->protocols |= PROTOCOL_H2;
+        } else if (slice_eq(v, S("h2c"))) {
+            r->o->protocols |= PROTOCOL_H2C;
+        } else if (slice_eq(v, S("h3"))) {
+            cf_warning(r->diags, &d->args[i], "caddis has no HTTP/3 yet; h3 is left out");
+        } else {
+            cf_error(r->diags, &d->args[i], "protocols are h1, h2, h2c and h3, not \"%.*s\"",
+                     SLICE_ARG(v));
         }
     }
+    if (!d->arg_count) {
+        cf_error(r->diags, &d->name, "protocols needs at least one of h1, h2 and h2c");
+    } else if (!h1) {
+        cf_error(r->diags, &d->name, "caddis always speaks h1: name it among the protocols");
+    }
+}
+
+static void opt_trusted_proxies(struct reading *r, const struct cf_directive *d)
+{
+    if (!args_between(r, d, 2, IP_RANGES_MAX)) {
+        return;
+    }
+    if (!slice_eq(d->args[0].text, S("static"))) {
+        cf_error(r->diags, &d->args[0], "trusted_proxies takes static and ranges; the source"
+                 " \"%.*s\" is not in caddis", SLICE_ARG(d->args[0].text));
+        return;
+    }
+    for (size_t i = 1; i < d->arg_count; i++) {
+        (void)ip_ranges_add(r->arena, &r->o->client_ip.trusted, &d->args[i], r->diags);
+    }
+}
+
+static void opt_client_ip_headers(struct reading *r, const struct cf_directive *d)
+{
+    struct client_ip_policy *p = &r->o->client_ip;
+    if (!args_between(r, d, 1, 16)) {
+        return;
+    }
+    p->field_names = ARENA_ARRAY(r->arena, struct slice, d->arg_count);
+    must(p->field_names);
+    p->field_count = d->arg_count;
+    for (size_t i = 0; i < d->arg_count; i++) {
+        p->field_names[i] = d->args[i].text;
+        if (!field_name_valid(d->args[i].text)) {
+            cf_error(r->diags, &d->args[i], "\"%.*s\" is no field name",
+                     SLICE_ARG(d->args[i].text));
+        }
+    }
+}
+
+/* Those of `servers` that say who the client is; false: d is another option. */
+static bool opt_client_ip(struct reading *r, const struct cf_directive *d)
+{
+    struct slice name = d->name.text;
+    if (slice_eq(name, S("trusted_proxies"))) {
+        opt_trusted_proxies(r, d);
+    } else if (slice_eq(name, S("trusted_proxies_strict"))) {
+        r->o->client_ip.strict = args_between(r, d, 0, 0);
+    } else if (slice_eq(name, S("trusted_proxies_unix"))) {
+        r->o->client_ip.trust_unix = args_between(r, d, 0, 0);
+    } else if (slice_eq(name, S("client_ip_headers"))) {
+        opt_client_ip_headers(r, d);
+    } else {
+        return false;
+    }
+    return true;
 }
 
 static void opt_servers(struct reading *r, const struct cf_directive *d)
@@ -260,6 +327,9 @@ static void opt_servers(struct reading *r, const struct cf_directive *d)
     for (const struct cf_directive *c = d->children; c; c = c->next) {
         uint64_t v = 0;
         struct slice name = c->name.text;
+        if (opt_client_ip(r, c)) {
+            continue;
+        }
         if (slice_eq(name, S("timeouts"))) {
             opt_timeouts(r, c);
         } else if (slice_eq(name, S("protocols"))) {
@@ -280,7 +350,8 @@ static void opt_servers(struct reading *r, const struct cf_directive *d)
             }
         } else {
             cf_error(r->diags, &c->name, "the servers option \"%.*s\" is not in caddis (yet); it has"
-                     " timeouts, protocols, listener_wrappers, max_header_size, max_connections", SLICE_ARG(name));
+                     " timeouts, protocols, listener_wrappers, max_header_size, max_connections, trusted_proxies,"
+                     " trusted_proxies_strict, trusted_proxies_unix, client_ip_headers", SLICE_ARG(name));
         }
     }
 }
@@ -364,15 +435,35 @@ static void read_one(struct reading *r, const struct cf_directive *d)
     }
 }
 
+#define H2_STREAMS_MAX 128u
+
+struct h2_server_limits options_h2_limits(const struct options *o)
+{
+    const struct h1_server_limits *l = &o->limits;
+    return (struct h2_server_limits){
+        .head_bytes_max = l->head.head_bytes_max,
+        .fields_max = l->head.fields_max,
+        .streams_max = H2_STREAMS_MAX,
+        .header_timeout_ms = l->header_timeout_ms,
+        .idle_timeout_ms = l->idle_timeout_ms,
+        .body_idle_ms = l->body_idle_ms,
+        .write_idle_ms = l->write_idle_ms,
+        .body_min_rate = l->body_min_rate,
+    };
+}
+
 struct options *options_read(struct arena *a, const struct cf_directive *first,
                              struct cf_diags *diags)
 {
+    static struct slice forwarded_for[] = {S_INIT("X-Forwarded-For")};
     struct options *o = ARENA_NEW(a, struct options);
     must(o);
     *o = (struct options){
         .http_port = 80,
         .https_port = 443,
         .grace_period_ms = 10 * 1000,
+        .client_ip = {.field_names = forwarded_for, .field_count = 1},
+        .protocols = PROTOCOL_H2,
         .limits = {.head = {.head_bytes_max = 64 * 1024, .fields_max = FIELDS_FROM_PEER_MAX},
                    .header_timeout_ms = 30 * 1000,
                    .idle_timeout_ms = 5 * 60 * 1000,

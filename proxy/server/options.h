@@ -4,11 +4,16 @@
 
 #include "proxy/caddyfile/caddyfile.h"
 #include "proxy/h1/h1_server.h"
+#include "proxy/route/ip_ranges.h"
+#include "proxy/h2/h2_server.h"
 #include "proxy/net/proxy_accept.h"
 
 #define BIND_MAX 16
 
 enum auto_https { AUTO_HTTPS_ON, AUTO_HTTPS_OFF, AUTO_HTTPS_NO_REDIRECTS };
+
+/* What clients may speak; HTTP/1 is always there. */
+enum protocols { PROTOCOL_H2 = 1, PROTOCOL_H2C = 2 };
 
 struct options {
     bool debug;
@@ -31,12 +36,17 @@ struct options {
     int64_t grace_period_ms;
     int64_t renew_interval_ms; /* 0: the default */
     struct h1_server_limits limits;
+    unsigned protocols; /* enum protocols */
     const struct proxy_policy *proxy; /* PROXY headers from clients; NULL: none are looked for */
+    struct client_ip_policy client_ip; /* trusted_proxies, client_ip_headers */
     uint64_t max_connections; /* 0: as many as descriptors allow */
 };
 
 /* The options and their defaults, in a's memory. Errors go to diags. */
 struct options *options_read(struct arena *a, const struct cf_directive *first,
                              struct cf_diags *diags);
+
+/* The same limits as an HTTP/2 connection has them. */
+struct h2_server_limits options_h2_limits(const struct options *o);
 
 #endif

@@ -96,6 +96,28 @@ static void remove_unlisted(struct worker *w, const struct worker_update *u)
     }
 }
 
+/* ---- what runs without requests -------------------------------------------------------------------- */
+
+static void stop_backgrounds(struct worker *w)
+{
+    for (struct background *b = w->running; b; b = b->next) {
+        b->stop(b);
+    }
+    w->running = NULL;
+}
+
+static void start_backgrounds(struct worker *w, struct background *first)
+{
+    stop_backgrounds(w);
+    if (w->index != 0 || w->draining) {
+        return;
+    }
+    w->running = first;
+    for (struct background *b = first; b; b = b->next) {
+        b->start(b, w->upstream);
+    }
+}
+
 static void apply_update(struct message *m)
 {
     struct worker_update *u = container_of(m, struct worker_update, message);
@@ -112,10 +134,13 @@ static void apply_update(struct message *m)
         slot->table = l->table;
         slot->proxy = u->config->options->proxy;
         slot->limits = u->config->options->limits;
+        slot->h2_limits = options_h2_limits(u->config->options);
+        slot->protocols = u->config->options->protocols;
         if (switched) {
             connections_drain(w, slot);
         }
     }
+    start_backgrounds(w, u->config->backgrounds);
     remove_unlisted(w, u);
     connections_check_limit(w);
     if (old) {
@@ -156,6 +181,7 @@ static void apply_drain(struct message *m)
     struct drain *d = container_of(m, struct drain, message);
     struct worker *w = d->worker;
     w->draining = true;
+    stop_backgrounds(w);
     LIST_EACH_SAFE(node, &w->slots) {
         struct slot *slot = LIST_ENTRY(node, struct slot, node);
         if (slot->listener) {
@@ -187,6 +213,7 @@ static void *worker_main(void *arg)
 {
     struct worker *w = arg;
     loop_run(w->loop);
+    stop_backgrounds(w);
     connections_abort(w);
     run_queue_run(loop_queue(w->loop)); /* what the aborts have posted */
     upstream_drain(w->upstream);

@@ -27,6 +27,8 @@ struct slot {
     const struct port_table *table; /* of the current configuration; NULL once gone */
     const struct proxy_policy *proxy; /* as table; NULL also where none is configured */
     struct h1_server_limits limits; /* copied, so that connections may point here */
+    struct h2_server_limits h2_limits;
+    unsigned protocols; /* enum protocols, for new connections */
     unsigned connections;
 };
 
@@ -41,6 +43,7 @@ struct worker {
     struct list connections;
     unsigned connection_count;
     unsigned connection_max;
+    struct background *running; /* of the current configuration; the first worker's only */
     bool paused;   /* at connection_max */
     bool draining; /* no new connections; the loop ends with the last one */
     struct timer deadline;
@@ -66,7 +69,8 @@ struct worker_update {
 
 struct server {
     struct server_setup setup;
-    struct tls_server *tls;
+    struct tls_server *tls;    /* offers h2 and http/1.1 */
+    struct tls_server *tls_h1; /* only http/1.1 */
     struct worker *workers;
     unsigned worker_count;
     struct config *config; /* the one that was applied last; counted */
