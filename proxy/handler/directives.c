@@ -108,6 +108,16 @@ void directive_unknown(struct cf_diags *diags, const struct cf_token *name)
     }
 }
 
+/* "handle /x < ... >" inside braces. */
+static void hint_angle(const struct cf_directive *d, struct cf_diag *diag)
+{
+    for (size_t i = 0; diag && i < d->arg_count; i++) {
+        if (d->args[i].quote == CF_BARE && slice_eq(d->args[i].text, S("<"))) {
+            diag->hint = S("inside \"{\" and \"}\" blocks are opened with \"{\", too");
+        }
+    }
+}
+
 bool expect_args(struct build *b, const struct cf_directive *d, size_t count, size_t min,
                  size_t max)
 {
@@ -125,10 +135,11 @@ bool expect_args(struct build *b, const struct cf_directive *d, size_t count, si
                                       SLICE_ARG(d->name.text), SLICE_ARG(d->args[0].text));
         }
     } else if (max == 0) {
-        cf_error(b->diags, at, "\"%.*s\" takes no arguments", SLICE_ARG(d->name.text));
+        hint_angle(d, cf_error(b->diags, at, "\"%.*s\" takes no arguments",
+                               SLICE_ARG(d->name.text)));
     } else {
-        cf_error(b->diags, at, "\"%.*s\" takes at most %zu argument%s", SLICE_ARG(d->name.text),
-                 max, max == 1 ? "" : "s");
+        hint_angle(d, cf_error(b->diags, at, "\"%.*s\" takes at most %zu argument%s",
+                               SLICE_ARG(d->name.text), max, max == 1 ? "" : "s"));
     }
     return false;
 }

@@ -5,7 +5,7 @@ import signal
 import socket
 
 import pytest
-from lib.caddis import command
+from lib.caddis import ROOT, command
 from lib.ports import free_port
 
 GOOD = "localhost { reverse_proxy localhost:8000 }\n"
@@ -229,28 +229,35 @@ MISTAKES = {
     "other closer": ("a.test {\n\trespond x\n>\n", ["3:1: error", 'closed with "}"']),
     "other closer, one line": ("a.test { respond x >\n", ["1:8: error", 'not with ">"']),
     "closer of the other kind": ("a.test < respond x }\n", ["1:20: error", '">"']),
+    "angles in braces": ("a.test {\n\thandle /x < respond x >\n}\n",
+                         ["2:12: error", 'are opened with "{"']),
     "scheme and port": ("http://a.test:443 {\n\trespond x\n}\n",
                         ["1:1: error", "contradict", "https://a.test"]),
     "path in an address": ("a.test/x {\n\trespond x\n}\n", ["1:1: error", "handle /x* {"]),
-    "websocket site": ("wss://a.test {\n\trespond x\n}\n", ["1:1: error", "WebSockets need nothing"]),
+    "websocket site": ("wss://a.test {\n\trespond x\n}\n",
+                       ["1:1: error", "WebSockets need nothing"]),
     "star inside": ("a.*.test {\n\trespond x\n}\n", ["1:1: error", "first label"]),
     "port range": ("a.test:70000 {\n\trespond x\n}\n", ["1:1: error", "1 to 65535"]),
     "both on a port": (":81 {\n\trespond x\n}\nhttps://a.test:81 {\n\trespond x\n}\n",
                        ["4:1: error", "both HTTP and HTTPS"]),
-    "same twice": ("a.test {\n\trespond x\n}\nA.test. {\n\trespond x\n}\n", ["4:1: error", '"a.test"']),
+    "same twice": ("a.test {\n\trespond x\n}\nA.test. {\n\trespond x\n}\n",
+                   ["4:1: error", '"a.test"']),
     "no origin": ("a.test { reverse_proxy }\n", ["1:10: error", "reverse_proxy localhost:8000"]),
     "only a port": ("a.test { reverse_proxy 8000 }\n", ["1:24: error", "localhost:8000"]),
     "comma": ("a.test { reverse_proxy b:1, c:1 }\n", ["1:24: error", "separated by spaces"]),
-    "origin with a path": ("a.test { reverse_proxy http://b:1/x }\n", ["1:24: error", "write http://b:1"]),
+    "origin with a path": ("a.test { reverse_proxy http://b:1/x }\n",
+                           ["1:24: error", "write http://b:1"]),
     "origin over ws": ("a.test { reverse_proxy ws://b:1 }\n", ["1:24: error", "http://"]),
     "bare IPv6": ("a.test { reverse_proxy ::1:8000 }\n", ["1:24: error", "brackets"]),
     "unix socket": ("a.test { reverse_proxy unix:/run/x }\n", ["1:24: error", "unix//run/x"]),
     "matcher, no target": ("a.test {\n\tredir /x\n}\n", ["2:2: error", "redir * /x"]),
     "matcher, only a status": ("a.test {\n\tredir /x 301\n}\n", ["2:11: error", "is missing"]),
-    "unnamed matcher": ("a.test {\n\t@api path /x\n\trespond @ap x\n}\n", ["3:10: error", '"@api"']),
+    "unnamed matcher": ("a.test {\n\t@api path /x\n\trespond @ap x\n}\n",
+                        ["3:10: error", '"@api"']),
     "option": ("{\n\temial a@b.c\n}\na.test {\n\trespond x\n}\n", ["2:2: error", '"email"']),
     "no address": ("{\n\trespond x\n}\n", ["2:2: error", "address missing"]),
-    "log": ("a.test {\n\tlog {\n\t\toutput flie /x\n\t}\n\trespond x\n}\n", ["3:10: error", '"file"']),
+    "log": ("a.test {\n\tlog {\n\t\toutput flie /x\n\t}\n\trespond x\n}\n",
+            ["3:10: error", '"file"']),
     "quote": ('a.test {\n\trespond "x\n}\n', ["2:10: error", "never closed"]),
     "mark": ("\ufeffa.test {\r\n\tbogus\r\n}\r\n", ["2:2: error"]),
 }
@@ -356,3 +363,14 @@ def test_a_port_in_use_is_said_once_for_both_families(tmp_path, caddis):
     assert second.wait() == 1
     assert second.log().count("error: cannot listen") == 1, second.log()
     assert "caddis reload" in second.log()
+
+
+def test_the_readme_names_every_directive_and_option():
+    readme = (ROOT / "README.md").read_text()
+    missing = []
+    for file in ("proxy/handler/directives.c", "proxy/server/options.c"):
+        for name, rest in re.findall(r'^    \{S_INIT\("(\w+)"\), (?!NULL)(\w+)',
+                                     (ROOT / file).read_text(), re.M):
+            if rest != "S_INIT" and not re.search(rf"\b{name}\b", readme):
+                missing.append(name)
+    assert not missing

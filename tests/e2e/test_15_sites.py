@@ -217,7 +217,8 @@ ANSWERS = [
     ("localhost", "/abc/D", "deeper"), ("localhost", "/q/end", "end"),
     ("localhost", "/q/midx", "mid"), ("localhost", "/x/y/z", "glob"),
     ("localhost", "/x/y/w/z", "notn"), ("localhost", "/n1", "rest"), ("localhost", "/%61", "exact"),
-    ("localhost", "/a/../abc", "longest"), ("localhost", "//a", "exact"), ("localhost", "/a/", "star"),
+    ("localhost", "/a/../abc", "longest"), ("localhost", "//a", "exact"),
+    ("localhost", "/a/", "star"),
     ("localhost", "/h/a", "ha"), ("localhost", "/H/b", "hrest"), ("localhost", "/h", "notn"),
     ("LOCALHOST", "/a", "exact"), ("localhost.", "/a", "exact"), ("localhost:99", "/a", "exact"),
     ("a.w.test", "/", "A"), ("b.w.test", "/", "b w test ."), ("w.test", "/", "all w.test"),
@@ -282,7 +283,8 @@ def test_headers_in_the_order_of_the_file(caddis, origin):
 
 def test_respond_types(caddis):
     c = caddis('http://localhost {\n\trespond /json `{"ok": true}`\n\trespond /css "a { b: c }"\n'
-               "\trespond /none 204\n\trespond /ph \"{header.X-T} {cookie.c} {unk nown} \\{host\\}\"\n}")
+               "\trespond /none 204\n"
+               "\trespond /ph \"{header.X-T} {cookie.c} {unk nown} \\{host\\}\"\n}")
     assert c.get("/json").get("Content-Type") == "application/json"
     assert c.get("/css").get("Content-Type") == "text/plain; charset=utf-8"
     assert c.get("/css").body == b"a { b: c }"
