@@ -294,6 +294,10 @@ static void test_bad_requests(void **state)
         {"GET https://example.com/ HTTP/1.1\r\nHost: example.com:80\r\n\r\n", 400},
         {"CONNECT example.com HTTP/1.1\r\n" HOST "\r\n", 400},
         {"CONNECT / HTTP/1.1\r\n" HOST "\r\n", 400},
+        /* more than 64 options in Connection */
+#define OPTIONS_13 "a,b,c,d,e,f,g,h,i,j,k,l,m,"
+        {"GET / HTTP/1.1\r\n" HOST "Connection: " OPTIONS_13 OPTIONS_13 OPTIONS_13 OPTIONS_13
+         OPTIONS_13 "\r\n\r\n", 400},
         /* Host */
         {"GET / HTTP/1.1\r\n\r\n", 400},
         {"GET / HTTP/1.1\r\n" HOST HOST "\r\n", 400},
