@@ -34,6 +34,8 @@
 #define H2_LINGER_MS 2000
 /* Between the first and the second GOAWAY of a graceful end, if no PING is answered. */
 #define H2_NOTICE_MS 1000
+/* So many of the streams that we have reset are remembered: frames for them were on their way. */
+#define H2_RESETS_KEPT 64u
 /* A client that takes nothing of the last words gets so long. */
 #define H2_FLUSH_MS 5000
 
@@ -87,6 +89,11 @@ struct h2_server {
     uint64_t uncredited_bytes; /* of the connection's window: received, not yet consumed */
     struct h2_out out;
     struct h2_budget budget;
+    int32_t resets[H2_RESETS_KEPT]; /* streams that we have reset; a ring */
+    unsigned reset_count;
+    int32_t last_id;    /* the newest stream the client has opened */
+    int32_t skipped_id; /* numbers above this and below the newest were passed over; 0: none */
+    int32_t skipped_to;
 
     struct task turn_task;
     struct task close_task;

@@ -17,6 +17,15 @@ static struct h2_stream *stream_of(nghttp2_session *session, int32_t id)
 
 /* ---- field sections -------- */
 
+static void note_opened(struct h2_server *c, int32_t id)
+{
+    if (id > c->last_id + 2) {
+        c->skipped_id = c->last_id;
+        c->skipped_to = id;
+    }
+    c->last_id = id;
+}
+
 static int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame, void *user)
 {
     struct h2_server *c = user;
@@ -33,6 +42,7 @@ static int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame
         }
         return 0;
     }
+    note_opened(c, frame->hd.stream_id);
     c->head = h2_stream_new(c, frame->hd.stream_id);
     if (!c->head) {
         return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
@@ -72,13 +82,41 @@ static int on_invalid_header(nghttp2_session *session, const nghttp2_frame *fram
 
 /* ---- frames -------- */
 
+static bool reset_by_us(const struct h2_server *c, int32_t id)
+{
+    if (c->reset_count > H2_RESETS_KEPT) {
+        return true; /* perhaps: so many are not all remembered */
+    }
+    for (unsigned i = 0; i < c->reset_count; i++) {
+        if (c->resets[i] == id) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* nghttp2 lets frames for closed streams pass in silence. That is right where we have closed them;
+ * a client that has done so itself breaks the protocol (RFC 9113 section 5.1), and so does one that
+ * opens a stream below the newest (5.1.1). */
+static void check_closed(nghttp2_session *session, struct h2_server *c, const nghttp2_frame_hd *hd)
+{
+    int32_t id = hd->stream_id;
+    if (id > c->last_id || id % 2 == 0 || nghttp2_session_find_stream(session, id) ||
+        reset_by_us(c, id)) {
+        return;
+    }
+    bool never = id > c->skipped_id && id < c->skipped_to;
+    (void)nghttp2_session_terminate_session(session, never ? NGHTTP2_PROTOCOL_ERROR
+                                                           : NGHTTP2_STREAM_CLOSED);
+}
+
 /* Of a frame's header: floods are counted before anything is done for them. */
 static int on_begin_frame(nghttp2_session *session, const nghttp2_frame_hd *hd, void *user)
 {
-    (void)session;
     struct h2_server *c = user;
     switch (hd->type) {
     case NGHTTP2_DATA:
+        check_closed(session, c, hd);
         if (hd->length == 0 && !(hd->flags & NGHTTP2_FLAG_END_STREAM)) {
             h2_charge(c, H2_COST_EMPTY);
         }
@@ -90,6 +128,14 @@ static int on_begin_frame(nghttp2_session *session, const nghttp2_frame_hd *hd, 
         h2_charge(c, hd->flags & NGHTTP2_FLAG_ACK ? H2_COST_CONTROL : H2_COST_SETTINGS);
         break;
     case NGHTTP2_HEADERS:
+        check_closed(session, c, hd);
+        break;
+    case NGHTTP2_PRIORITY:
+        if (hd->stream_id == 0) { /* nghttp2 looks at none of these any more */
+            (void)nghttp2_session_terminate_session(session, NGHTTP2_PROTOCOL_ERROR);
+        }
+        h2_charge(c, H2_COST_CONTROL);
+        break;
     case NGHTTP2_RST_STREAM:
     case NGHTTP2_WINDOW_UPDATE:
         break;
@@ -133,8 +179,12 @@ static int on_frame_recv(nghttp2_session *session, const nghttp2_frame *frame, v
         headers_received(c, s, frame);
         break;
     case NGHTTP2_DATA:
-        if (s && (frame->hd.flags & NGHTTP2_FLAG_END_STREAM)) {
-            h2_stream_ended(s);
+        if (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) {
+            if (s) {
+                h2_stream_ended(s);
+            }
+        } else if (frame->hd.length > 0 && frame->data.padlen >= frame->hd.length) {
+            h2_charge(c, H2_COST_EMPTY); /* nothing but padding */
         }
         break;
     case NGHTTP2_RST_STREAM:
@@ -184,13 +234,28 @@ static int on_invalid_frame(nghttp2_session *session, const nghttp2_frame *frame
 
 /* ---- what goes out -------- */
 
+static void note_reset(struct h2_server *c, const nghttp2_frame *frame)
+{
+    c->resets[c->reset_count % H2_RESETS_KEPT] = frame->hd.stream_id;
+    if (c->reset_count <= H2_RESETS_KEPT) {
+        c->reset_count++;
+    }
+    switch (frame->rst_stream.error_code) {
+    case NGHTTP2_NO_ERROR:
+    case NGHTTP2_CANCEL:
+    case NGHTTP2_INTERNAL_ERROR:
+        break;
+    default:
+        h2_charge(c, H2_COST_BAD); /* whatever it was, the client made us do it */
+        break;
+    }
+}
+
 static int on_frame_send(nghttp2_session *session, const nghttp2_frame *frame, void *user)
 {
     struct h2_server *c = user;
-    if (frame->hd.type == NGHTTP2_RST_STREAM && frame->rst_stream.error_code != NGHTTP2_NO_ERROR &&
-        frame->rst_stream.error_code != NGHTTP2_CANCEL &&
-        frame->rst_stream.error_code != NGHTTP2_INTERNAL_ERROR) {
-        h2_charge(c, H2_COST_BAD); /* whatever it was, the client made us do it */
+    if (frame->hd.type == NGHTTP2_RST_STREAM) {
+        note_reset(c, frame);
         return 0;
     }
     if ((frame->hd.type == NGHTTP2_DATA || frame->hd.type == NGHTTP2_HEADERS) &&
