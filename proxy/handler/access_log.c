@@ -107,7 +107,7 @@ static void write_request(struct dstr *out, const struct exchange *ex)
     dstr_append(out, S(",\"request\":{\"remote_ip\":"));
     dstr_json(out, peer);
     dstr_printf(out, ",\"remote_port\":\"%u\",\"client_ip\":", addr_port(ex->client.peer));
-    dstr_json(out, peer);
+    dstr_json(out, addr_host_text(ex->client_addr, buf));
     dstr_append(out, S(",\"proto\":"));
     dstr_json(out, http_version_text(ex->req.version));
     dstr_append(out, S(",\"method\":"));

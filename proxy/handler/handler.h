@@ -48,6 +48,17 @@ struct log_config;
 struct site_settings;
 struct tls_client;
 
+struct upstream;
+
+/* What a configuration does by itself, without a request (active health checks): started on one
+ * worker's loop when it begins to run, stopped there when it is replaced or the worker ends. Lives
+ * as long as the configuration. */
+struct background {
+    struct background *next;
+    void (*start)(struct background *self, struct upstream *upstream);
+    void (*stop)(struct background *self);
+};
+
 /* While a configuration is built. */
 struct build {
     struct arena *arena; /* the configuration's */
@@ -55,6 +66,7 @@ struct build {
     const struct matcher_scope *scope; /* of the block being read */
     struct site_settings *site;        /* directives that are not handlers write here */
     unsigned log_count; /* logs without a name so far: log0, log1, ... as in Caddy */
+    struct background *backgrounds;
     struct build_release *releases; /* handlers with a release, in reverse order of making */
 };
 

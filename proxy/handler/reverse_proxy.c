@@ -1,6 +1,19 @@
 /* reverse_proxy [matcher] [<origin>...] {
  *     to <origin>...
- *     lb_policy random|round_robin|first|least_conn
+ *     header_up [+|-]<field> [<value>|<regexp> <replacement>]     (field_rules.h; to the origin)
+ *     header_down [+|-]<field> [<value>|<regexp> <replacement>]   (to the client)
+ *     trusted_proxies private_ranges|<range>...
+ *     lb_policy random|random_choose <n>|first|round_robin|weighted_round_robin <weight>...|
+ *               least_conn|ip_hash|client_ip_hash|uri_hash|query <key>|header <field>|
+ *               cookie [<name> [<secret>]] [{ fallback <policy>; max_age <duration> }]
+ *     lb_retries <n>; lb_try_duration <duration>; lb_try_interval 250ms
+ *     lb_retry_match <matcher> | { <matchers> }
+ *     fail_duration <duration>; max_fails 1; unhealthy_status <status>...
+ *     unhealthy_latency <duration>; unhealthy_request_count <n>
+ *     health_uri <path>; health_port <port>; health_upstream <host:port>; health_method GET
+ *     health_headers { <field> <value> }; health_request_body <text>; health_body <regexp>
+ *     health_follow_redirects; health_interval 30s; health_timeout 5s; health_passes 1
+ *     health_fails 1; health_status 2xx
  *     transport http {
  *         dial_timeout 3s
  *         response_header_timeout <duration>       (none)
@@ -17,239 +30,268 @@
  * the origin accepts (a WebSocket) becomes a tunnel. Connections to origins are kept and used again.
  *
  * To the origin: hop-by-hop fields and names with "_" are removed; X-Forwarded-For, -Proto and
- * -Host say what we saw, whatever the client claimed; Via is added; Host stays the client's (for an
- * https origin it is the origin's, as in Caddy). An Upgrade to h2c is not passed on: it would be a
- * way past the routes. When a connection cannot be made, the other
- * origins are tried once each. */
+ * -Host say what we saw, whatever the client claimed (behind a trusted proxy they are kept, and the
+ * peer is added); Via is added; Host stays the client's (for an https origin it is the origin's, as
+ * in Caddy).
+ *
+ * Attempts: an origin is chosen among those that are usable (health.h). When nothing of the request
+ * reached it, the other usable ones are tried at once, each once. When none is left, or an answer
+ * failed after the request was sent (GET without a body, or what lb_retry_match says), there is
+ * another round: as long as lb_try_duration lasts and lb_retries allow, lb_try_interval apart. No
+ * usable origin at all: 503. */
 #include "proxy/base/log.h"
-#include "proxy/base/rand.h"
 #include "proxy/handler/chain.h"
 #include "proxy/handler/directives.h"
-#include "proxy/handler/reverse_proxy_config.h"
-#include "proxy/loop/loop.h"
-#include "proxy/upstream/upstream.h"
+#include "proxy/handler/reverse_proxy_forward.h"
 
-/* One request being forwarded; in the exchange's arena. */
-struct forward {
-    const struct reverse_proxy *proxy;
-    struct exchange *ex;
-    struct request out;
-    struct slice upgrade;
-    struct slice client_host; /* Host as the client sent it */
-    struct upstream_request *request; /* NULL: none under way */
-    struct task cancel;
-    uint64_t tried; /* bit i: origin i */
-    const struct origin *origin;
-};
+static void try_origin(struct forward *f);
 
-/* ---- choosing ------------------------------------------------------------------------------- */
+/* ---- answers of our own -------------------------------------------------------------------------- */
 
-static bool was_tried(const struct forward *f, size_t i)
+static void fail(struct forward *f, int status, struct slice detail)
 {
-    return (f->tried >> i) & 1;
-}
-
-static size_t nth_untried(const struct forward *f, size_t n)
-{
-    for (size_t i = 0;; i++) {
-        if (!was_tried(f, i) && n-- == 0) {
-            return i;
-        }
-    }
-}
-
-static size_t least_busy(const struct forward *f)
-{
-    const struct reverse_proxy *p = f->proxy;
-    size_t best = SIZE_MAX;
-    unsigned best_active = 0;
-    unsigned ties = 0;
-    for (size_t i = 0; i < p->origin_count; i++) {
-        unsigned active = atomic_load_explicit(&p->origins[i]->active, memory_order_relaxed);
-        if (was_tried(f, i) || (best != SIZE_MAX && active > best_active)) {
-            continue;
-        }
-        ties = best == SIZE_MAX || active < best_active ? 1 : ties + 1;
-        if (rand_below(ties) == 0) {
-            best = i;
-        }
-        best_active = active;
-    }
-    return best;
-}
-
-/* An origin that was not tried yet; there must be one. */
-static size_t pick(struct forward *f)
-{
-    const struct reverse_proxy *p = f->proxy;
-    size_t left = p->origin_count - (size_t)__builtin_popcountll(f->tried);
-    switch (p->policy) {
-    case POLICY_FIRST:
-        return nth_untried(f, 0);
-    case POLICY_ROUND_ROBIN:
-        return nth_untried(f, atomic_fetch_add_explicit(&p->counters->next, 1,
-                                                        memory_order_relaxed) % left);
-    case POLICY_LEAST_CONN:
-        return least_busy(f);
-    case POLICY_RANDOM:
-        break;
-    }
-    return nth_untried(f, left == 1 ? 0 : (size_t)rand_below(left));
-}
-
-/* ---- the request that goes out --------------------------------------------------------------- */
-
-static bool dropped_from_request(const struct field *f)
-{
-    switch ((int)f->id) {
-    case FIELD_HOST:
-    case FIELD_EXPECT:
-    case FIELD_CONTENT_LENGTH:
-    case FIELD_X_FORWARDED_FOR:
-    case FIELD_X_FORWARDED_PROTO:
-    case FIELD_X_FORWARDED_HOST:
-        return true; /* written anew */
-    default:
-        return (field_flags(f->id) & FIELD_HOP) != 0 ||
-               (f->id == FIELD_OTHER && (slice_find(f->name, '_') != SLICE_NPOS ||
-                                         slice_eq_case(f->name, S("http2-settings"))));
-    }
-}
-
-/* Does a Connection field name this field (RFC 9110 section 7.6.1)? */
-static bool named_by_connection(const struct request *req, const struct field *f)
-{
-    return fields_have_token(&req->fields, FIELD_CONNECTION, f->name);
-}
-
-static bool copy_fields(struct forward *fw, const struct request *req)
-{
-    bool has_connection = fields_find_id(&req->fields, FIELD_CONNECTION) != NULL;
-    for (unsigned i = 0; i < req->fields.count; i++) {
-        const struct field *f = &req->fields.items[i];
-        if (dropped_from_request(f) || (has_connection && named_by_connection(req, f))) {
-            continue;
-        }
-        if (!fields_add_id(&fw->out.fields, &fw->ex->arena, f->id, f->name, f->value)) {
-            return false;
-        }
-    }
-    return true;
-}
-
-static bool add_forwarded(struct forward *fw)
-{
-    struct exchange *ex = fw->ex;
-    struct fields *out = &fw->out.fields;
-    char buf[ADDR_TEXT_BYTES];
-    if (addr_is_unix(ex->client.peer)) {
-        return true;
-    }
-    struct slice host = arena_copy(&ex->arena, addr_host_text(ex->client.peer, buf));
-    return host.p &&
-           fields_add_id(out, &ex->arena, FIELD_X_FORWARDED_FOR, S("X-Forwarded-For"), host) &&
-           fields_add_id(out, &ex->arena, FIELD_X_FORWARDED_PROTO, S("X-Forwarded-Proto"),
-                         ex->req.scheme) &&
-           fields_add_id(out, &ex->arena, FIELD_X_FORWARDED_HOST, S("X-Forwarded-Host"),
-                         ex->req.authority);
-}
-
-/* The protocol to ask the origin for. Not HTTP/2: behind such a switch (RFC 7540 section 3.2, gone
- * from RFC 9113) a client could ask the origin for anything, past every matcher of ours. */
-static struct slice wanted_upgrade(const struct request *req)
-{
-    const struct field *f = req->upgrade ? fields_find_id(&req->fields, FIELD_UPGRADE) : NULL;
-    if (!f || fields_have_token(&req->fields, FIELD_UPGRADE, S("h2c")) ||
-        fields_have_token(&req->fields, FIELD_UPGRADE, S("h2"))) {
-        return S("");
-    }
-    return f->value;
-}
-
-static bool build_request(struct forward *fw)
-{
-    struct exchange *ex = fw->ex;
-    const struct request *req = &ex->req;
-    fw->out = *req;
-    fw->out.fields = (struct fields){0};
-    fw->upgrade = wanted_upgrade(req);
-    bool trailers = fields_have_token(&req->fields, FIELD_TE, S("trailers"));
-    return fields_add_id(&fw->out.fields, &ex->arena, FIELD_HOST, S("Host"), req->authority) &&
-           copy_fields(fw, req) && add_forwarded(fw) &&
-           (!trailers || fields_add_id(&fw->out.fields, &ex->arena, FIELD_TE, S("TE"),
-                                       S("trailers"))) &&
-           fields_add_id(&fw->out.fields, &ex->arena, FIELD_VIA, S("Via"), S("1.1 caddis"));
-}
-
-/* ---- attempts ---------------------------------------------------------------------------------- */
-
-static void on_head(void *ctx)
-{
-    struct forward *f = ctx;
-    struct exchange *ex = f->ex;
-    struct fields *fields = &ex->res.fields;
-    f->request = NULL;
-    ex->cancel = NULL;
-    const struct field *upgrade = ex->res.tunnel ? fields_find_id(fields, FIELD_UPGRADE) : NULL;
-    struct slice protocol = upgrade ? upgrade->value : S("");
-    fields_strip_hop_by_hop(fields);
-    if (!fields_add_id(fields, &ex->arena, FIELD_VIA, S("Via"), S("1.1 caddis")) ||
-        (protocol.n &&
-         !fields_add_id(fields, &ex->arena, FIELD_UPGRADE, S("Upgrade"), protocol))) {
-        body_stop(&ex->res_body, END_NO_MEMORY);
-        exchange_reset(ex, END_NO_MEMORY);
-        return;
-    }
-    exchange_respond(ex);
+    f->ex->cancel = NULL;
+    f->ex->error_detail = detail;
+    exchange_error_page(f->ex, status, detail);
 }
 
 static void answer_failure(struct forward *f, const struct upstream_failure *failure)
 {
     struct exchange *ex = f->ex;
-    ex->cancel = NULL;
     struct slice detail = arena_printf(
         &ex->arena, "The origin %.*s %s%.*s.", SLICE_ARG(f->origin->text),
         failure->unsent ? "could not be reached: " : "", SLICE_ARG(failure->detail));
-    ex->error_detail = detail;
     log_event(LOG_WARN, "http.reverse_proxy", "no answer from the origin",
               LOG_S("origin", f->origin->text), LOG_S("reason", failure->detail),
               LOG_S("method", ex->req.method_text), LOG_S("host", ex->req.host),
               LOG_S("uri", ex->req.target), LOG_I("status", failure->status));
-    exchange_error_page(ex, failure->status, detail);
+    fail(f, failure->status, detail);
 }
+
+/* ---- the answer ----------------------------------------------------------------------------------- */
+
+/* The origin's answer is not for the client: whoever produces it stops. */
+static void drop_response(struct exchange *ex)
+{
+    ex->res.fields.count = 0;
+    ex->res.content_length = 0;
+    ex->res.tunnel = false;
+}
+
+static bool finish_fields(struct forward *f, enum rules_result *rules)
+{
+    struct exchange *ex = f->ex;
+    struct fields *fields = &ex->res.fields;
+    const struct field *upgrade = ex->res.tunnel ? fields_find_id(fields, FIELD_UPGRADE) : NULL;
+    struct slice protocol = upgrade ? upgrade->value : S("");
+    fields_strip_hop_by_hop(fields);
+    if (!fields_add_id(fields, &ex->arena, FIELD_VIA, S("Via"), S("1.1 caddis")) ||
+        (f->set_cookie.n &&
+         !fields_add_id(fields, &ex->arena, FIELD_SET_COOKIE, S("Set-Cookie"), f->set_cookie))) {
+        return false;
+    }
+    *rules = field_rules_apply(&f->proxy->header_down, fields, ex);
+    return !protocol.n ||
+           fields_add_id(fields, &ex->arena, FIELD_UPGRADE, S("Upgrade"), protocol);
+}
+
+static void judge_answer(struct forward *f)
+{
+    const struct health_policy *p = &f->origin->health.policy;
+    int64_t now = loop_now_ms(f->ex->loop);
+    if (status_set_has(&p->unhealthy_status, f->ex->res.status) ||
+        (p->unhealthy_latency_ms && now - f->attempt_ms >= p->unhealthy_latency_ms)) {
+        health_count_failure(&f->origin->health, now);
+    }
+}
+
+static void on_head(void *ctx)
+{
+    struct forward *f = ctx;
+    struct exchange *ex = f->ex;
+    enum rules_result rules = RULES_DONE;
+    f->request = NULL;
+    ex->cancel = NULL;
+    if (ex->finished) {
+        return; /* and the configuration may be gone */
+    }
+    judge_answer(f);
+    if (!finish_fields(f, &rules) || rules == RULES_NO_MEMORY) {
+        body_stop(&ex->res_body, END_NO_MEMORY);
+        exchange_reset(ex, END_NO_MEMORY);
+        return;
+    }
+    if (rules == RULES_LIMIT) {
+        drop_response(ex);
+        ex->res.status = 500;
+        ex->res.reason = http_reason(500);
+        ex->error_detail = S("a regular expression of header_down hit its limit");
+    }
+    exchange_respond(ex);
+}
+
+/* ---- attempts ------------------------------------------------------------------------------------- */
 
 static void on_failed(void *ctx, const struct upstream_failure *failure);
 
 static const struct upstream_events events = {on_head, on_failed};
 
+static void end_wait(struct forward *f)
+{
+    if (f->waiting) {
+        f->waiting = false;
+        timer_fini(&f->wait);
+        exchange_release(f->ex);
+    }
+}
+
+static void wait_over(struct timer *t)
+{
+    struct forward *f = container_of(t, struct forward, wait);
+    struct exchange *ex = f->ex;
+    exchange_hold(ex);
+    end_wait(f);
+    if (!ex->finished) {
+        f->tried = 0;
+        try_origin(f);
+    }
+    exchange_release(ex);
+}
+
+/* Is there to be another round? Then it has been begun, or is waited for. */
+static bool another_round(struct forward *f)
+{
+    const struct retry_policy *p = &f->proxy->retry;
+    int64_t now = loop_now_ms(f->ex->loop);
+    if ((!p->try_duration_ms && !p->retries) ||
+        (p->try_duration_ms && now - f->started_ms >= p->try_duration_ms) ||
+        (p->retries && f->retries >= p->retries)) {
+        return false;
+    }
+    f->retries++;
+    /* Without an interval too it is a later turn: nothing is called back inside a call. */
+    timer_init(&f->wait, f->ex->loop, wait_over);
+    if (!timer_set(&f->wait, p->try_interval_ms > 0 ? p->try_interval_ms : 1)) {
+        timer_fini(&f->wait);
+        return false;
+    }
+    f->waiting = true;
+    exchange_hold(f->ex);
+    return true;
+}
+
+/* Bit i: origin i may be taken for this attempt. */
+static uint64_t usable_origins(const struct forward *f)
+{
+    const struct reverse_proxy *p = f->proxy;
+    int64_t now = loop_now_ms(f->ex->loop);
+    uint64_t usable = 0;
+    for (size_t i = 0; i < p->origin_count; i++) {
+        unsigned active = atomic_load_explicit(&p->origins[i]->active, memory_order_relaxed);
+        if (!((f->tried >> i) & 1) && health_usable(&p->origins[i]->health, active, now)) {
+            usable |= (uint64_t)1 << i;
+        }
+    }
+    return usable;
+}
+
+/* The cookie that brings this client back to the same origin (Caddy's attributes). */
+static void set_cookie(struct forward *f, size_t i)
+{
+    const struct balance *b = &f->proxy->balance;
+    struct exchange *ex = f->ex;
+    bool secure = ex->client.tls != NULL;
+    const struct field *proto = fields_find_id(&ex->req.fields, FIELD_X_FORWARDED_PROTO);
+    secure = secure || (ex->peer_trusted && proto && slice_eq_case(proto->value, S("https")));
+    f->set_cookie = arena_printf(&ex->arena, "%.*s=%.*s; Path=/", SLICE_ARG(b->name),
+                                 SLICE_ARG(b->cookies[i]));
+    if (b->cookie_max_age_s) {
+        f->set_cookie = arena_printf(&ex->arena, "%.*s; Max-Age=%lld", SLICE_ARG(f->set_cookie),
+                                     (long long)b->cookie_max_age_s);
+    }
+    if (secure) {
+        f->set_cookie = arena_printf(&ex->arena, "%.*s; Secure; SameSite=None",
+                                     SLICE_ARG(f->set_cookie));
+    }
+}
+
+/* False: no origin is usable. */
+static bool choose(struct forward *f, uint64_t usable)
+{
+    const struct reverse_proxy *p = f->proxy;
+    bool new_cookie = false;
+    size_t i = balance_choose(&p->balance, p->origins, p->origin_count, usable, f->ex,
+                              &new_cookie);
+    if (i == BALANCE_NONE) {
+        return false;
+    }
+    f->set_cookie = S("");
+    if (new_cookie) {
+        set_cookie(f, i);
+    }
+    f->tried |= (uint64_t)1 << i;
+    f->origin = p->origins[i];
+    f->ex->origin_text = f->origin->text;
+    return true;
+}
+
 static void try_origin(struct forward *f)
 {
-    size_t i = pick(f);
     struct exchange *ex = f->ex;
-    f->tried |= (uint64_t)1 << i;
-    f->origin = f->proxy->origins[i];
-    ex->origin_text = f->origin->text;
-    if (f->origin->tls_client) {
-        struct field *host = fields_find_id(&f->out.fields, FIELD_HOST);
-        host->value = f->origin->text;
-    } else {
-        fields_find_id(&f->out.fields, FIELD_HOST)->value = f->client_host;
+    if (!choose(f, usable_origins(f))) {
+        if (!another_round(f)) {
+            fail(f, 503, S("no origin is available"));
+        }
+        return;
     }
-    f->request = upstream_start(chain_of(ex)->upstream, f->proxy->origins[i], ex, &f->out,
-                                f->upgrade, &events, f);
+    enum rules_result rules = forward_prepare(f);
+    if (rules != RULES_DONE) {
+        bool limit = rules == RULES_LIMIT;
+        fail(f, limit ? 500 : 503,
+             limit ? S("a regular expression of header_up hit its limit") : S("out of memory"));
+        return;
+    }
+    f->attempt_ms = loop_now_ms(ex->loop);
+    f->request = upstream_start(chain_of(ex)->upstream, f->origin, ex, &f->out, f->upgrade,
+                                &events, f);
     if (!f->request) {
-        ex->cancel = NULL;
-        exchange_error_page(ex, 503, S("out of memory"));
+        fail(f, 503, S("out of memory"));
     }
+}
+
+/* May the request go out again although the origin may have acted upon it? */
+static bool may_repeat(const struct forward *f)
+{
+    const struct retry_policy *p = &f->proxy->retry;
+    struct exchange *ex = f->ex;
+    if (ex->req_body.consumed_bytes > 0 || ex->req_body.state == BODY_STOPPED ||
+        ex->req_body.state == BODY_ABORTED || f->upgrade.n) {
+        return false;
+    }
+    return p->has_match ? matcher_matches(p->match, ex) : ex->req.method == METHOD_GET;
 }
 
 static void on_failed(void *ctx, const struct upstream_failure *failure)
 {
     struct forward *f = ctx;
     f->request = NULL;
-    bool more = (size_t)__builtin_popcountll(f->tried) < f->proxy->origin_count;
-    if (failure->unsent && failure->reason != END_NO_MEMORY && more && !f->ex->gone) {
-        try_origin(f);
+    if (f->ex->finished) {
+        return; /* and the configuration may be gone */
+    }
+    bool ours = failure->reason == END_NO_MEMORY || failure->status == 503;
+    if (!ours && failure->reason != END_CLIENT_GONE && failure->reason != END_CLIENT_BAD &&
+        failure->reason != END_CLIENT_SLOW) {
+        health_count_failure(&f->origin->health, loop_now_ms(f->ex->loop));
+    }
+    if (failure->unsent && failure->reason != END_NO_MEMORY) {
+        if (usable_origins(f)) {
+            try_origin(f);
+            return;
+        }
+        if (another_round(f)) {
+            return;
+        }
+    } else if (!ours && may_repeat(f) && another_round(f)) {
         return;
     }
     answer_failure(f, failure);
@@ -263,6 +305,7 @@ static void client_gone(struct task *t)
         upstream_cancel(f->request);
         f->request = NULL;
     }
+    end_wait(f);
 }
 
 static enum handler_result proxy_request(const void *instance, struct exchange *ex)
@@ -274,9 +317,9 @@ static enum handler_result proxy_request(const void *instance, struct exchange *
     }
     f->proxy = instance;
     f->ex = ex;
-    f->client_host = ex->req.authority;
+    f->started_ms = loop_now_ms(ex->loop);
     task_init(&f->cancel, client_gone);
-    if (!build_request(f)) {
+    if (forward_build(f) != RULES_DONE) {
         exchange_error_page(ex, 431, S("too many header fields"));
         return HANDLER_DONE;
     }
@@ -289,6 +332,7 @@ static void proxy_release(void *instance)
 {
     struct reverse_proxy *p = instance;
     for (size_t i = 0; i < p->origin_count; i++) {
+        health_checker_free(p->checkers[i]);
         origin_unref(p->origins[i]);
     }
 }

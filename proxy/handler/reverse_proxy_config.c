@@ -8,31 +8,12 @@
 #define KEEPALIVE_MAX 128
 #define RESPONSE_HEAD_MAX ((size_t)64 * 1024)
 
-static const struct {
-    struct slice name;
-    enum lb_policy policy;
-} policies[] = {
-    {S_INIT("random"), POLICY_RANDOM},
-    {S_INIT("round_robin"), POLICY_ROUND_ROBIN},
-    {S_INIT("first"), POLICY_FIRST},
-    {S_INIT("least_conn"), POLICY_LEAST_CONN},
-};
-
 /* Caddy's subdirectives that are not here yet. */
 static const struct slice elsewhere[] = {
-    S_INIT("dynamic"),           S_INIT("lb_retries"),       S_INIT("lb_try_duration"),
-    S_INIT("lb_try_interval"),   S_INIT("lb_retry_match"),   S_INIT("health_uri"),
-    S_INIT("health_port"),       S_INIT("health_path"),      S_INIT("health_upstream"),
-    S_INIT("health_method"),     S_INIT("health_headers"),   S_INIT("health_request_body"),
-    S_INIT("health_body"),       S_INIT("health_interval"),  S_INIT("health_timeout"),
-    S_INIT("health_passes"),     S_INIT("health_fails"),     S_INIT("health_status"),
-    S_INIT("health_follow_redirects"), S_INIT("fail_duration"), S_INIT("max_fails"),
-    S_INIT("unhealthy_status"),  S_INIT("unhealthy_latency"), S_INIT("unhealthy_request_count"),
-    S_INIT("flush_interval"),    S_INIT("request_buffers"),  S_INIT("response_buffers"),
-    S_INIT("stream_timeout"),    S_INIT("stream_close_delay"), S_INIT("trusted_proxies"),
-    S_INIT("header_up"),         S_INIT("header_down"),      S_INIT("method"),
-    S_INIT("rewrite"),           S_INIT("replace_status"),
-    S_INIT("handle_response"),   S_INIT("verbose_logs"),     S_INIT("copy_response"),
+    S_INIT("dynamic"),         S_INIT("flush_interval"), S_INIT("request_buffers"),
+    S_INIT("response_buffers"), S_INIT("stream_timeout"), S_INIT("stream_close_delay"),
+    S_INIT("stream_buffer_size"), S_INIT("method"),     S_INIT("rewrite"),
+    S_INIT("replace_status"),  S_INIT("handle_response"), S_INIT("verbose_logs"),
 };
 
 /* What `transport http` says; the same for all origins of the directive. */
@@ -91,9 +72,11 @@ static bool add_draft(struct build *b, struct drafts *drafts, const struct draft
     return true;
 }
 
-static void make_origin(struct build *b, struct reverse_proxy *p, const struct draft *d,
+static void make_origin(const struct proxy_reading *r, const struct draft *d,
                         const struct transport *t, struct tls_client *tls_client)
 {
+    struct build *b = r->b;
+    struct reverse_proxy *p = r->p;
     bool tls = d->tls || (t->tls && !d->unix_path.n);
     bool v6 = slice_find(d->host, ':') != SLICE_NPOS;
     struct slice text = d->unix_path.n ? d->unix_path
@@ -115,13 +98,15 @@ static void make_origin(struct build *b, struct reverse_proxy *p, const struct d
         .keepalive_idle_ms = t->keepalive_idle_ms,
         .keepalive_max = (unsigned)t->keepalive_max,
         .limits = t->limits,
+        .health = {.policy = r->passive},
     };
     p->origins[p->origin_count++] = origin_new(&like);
 }
 
-static void make_origins(struct build *b, struct reverse_proxy *p, const struct drafts *drafts,
+static void make_origins(const struct proxy_reading *r, const struct drafts *drafts,
                          const struct transport *t)
 {
+    struct build *b = r->b;
     struct tls_client *tls_client = NULL;
     for (size_t i = 0; i < drafts->count; i++) {
         const struct draft *d = &drafts->items[i];
@@ -131,7 +116,7 @@ static void make_origins(struct build *b, struct reverse_proxy *p, const struct 
                 return;
             }
         }
-        make_origin(b, p, d, t, tls_client);
+        make_origin(r, d, t, tls_client);
     }
     tls_client_unref(tls_client);
 }
@@ -261,48 +246,6 @@ static bool parse_origin(struct build *b, struct drafts *drafts, const struct cf
         }
     }
     return true;
-}
-
-static bool is_caddys_policy(struct slice name)
-{
-    static const struct slice names[] = {
-        S_INIT("random_choose"), S_INIT("weighted_round_robin"), S_INIT("ip_hash"),
-        S_INIT("client_ip_hash"), S_INIT("uri_hash"), S_INIT("query"), S_INIT("header"),
-        S_INIT("cookie"),
-    };
-    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
-        if (slice_eq(names[i], name)) {
-            return true;
-        }
-    }
-    return false;
-}
-
-static bool parse_policy(struct build *b, struct reverse_proxy *p, const struct cf_directive *d)
-{
-    struct slice names[ARRAY_LEN(policies)];
-    if (!expect_args(b, d, d->arg_count, 1, 1) || !expect_no_block(b, d)) {
-        return false;
-    }
-    for (size_t i = 0; i < ARRAY_LEN(policies); i++) {
-        if (slice_eq(d->args[0].text, policies[i].name)) {
-            p->policy = policies[i].policy;
-            return true;
-        }
-        names[i] = policies[i].name;
-    }
-    if (is_caddys_policy(d->args[0].text)) {
-        cf_error(b->diags, &d->args[0], "the policy \"%.*s\" is Caddy's and not yet in caddis (random,"
-                 " round_robin, first, least_conn)", SLICE_ARG(d->args[0].text));
-        return false;
-    }
-    struct cf_diag *diag = cf_error(b->diags, &d->args[0], "unknown load-balancing policy \"%.*s\""
-                                    " (random, round_robin, first, least_conn)",
-                                    SLICE_ARG(d->args[0].text));
-    if (diag) {
-        cf_did_you_mean(b->diags, diag, d->args[0].text, names, ARRAY_LEN(names));
-    }
-    return false;
 }
 
 /* ---- transport http { ... } -------------------------------------------------------------------- */
@@ -467,9 +410,12 @@ static void parse_transport(struct build *b, struct transport *t, const struct c
 
 /* ---- the directive ---------------------------------------------------------------------------- */
 
+#define OPTION_NAMES_MAX 64
+
 static void unknown_option(struct build *b, const struct cf_directive *d)
 {
-    static const struct slice ours[] = {S_INIT("to"), S_INIT("lb_policy"), S_INIT("transport")};
+    struct slice names[OPTION_NAMES_MAX] = {S("to"), S("transport")};
+    size_t count = 2 + reverse_proxy_option_names(names + 2, OPTION_NAMES_MAX - 2);
     for (size_t i = 0; i < ARRAY_LEN(elsewhere); i++) {
         if (slice_eq(elsewhere[i], d->name.text)) {
             cf_error(b->diags, &d->name, "reverse_proxy's \"%.*s\" is Caddy's and not yet in caddis",
@@ -480,25 +426,23 @@ static void unknown_option(struct build *b, const struct cf_directive *d)
     struct cf_diag *diag = cf_error(b->diags, &d->name, "\"reverse_proxy\" has no option \"%.*s\"",
                                     SLICE_ARG(d->name.text));
     if (diag) {
-        cf_did_you_mean(b->diags, diag, d->name.text, ours, ARRAY_LEN(ours));
+        cf_did_you_mean(b->diags, diag, d->name.text, names, count);
     }
 }
 
-static void parse_option(struct build *b, struct reverse_proxy *p, struct drafts *drafts,
-                         struct transport *t, const struct cf_directive *d)
+static void parse_option(struct proxy_reading *r, struct drafts *drafts, struct transport *t,
+                         const struct cf_directive *d)
 {
     if (slice_eq(d->name.text, S("to"))) {
-        if (expect_args(b, d, d->arg_count, 1, ORIGINS_MAX)) {
+        if (expect_args(r->b, d, d->arg_count, 1, ORIGINS_MAX)) {
             for (size_t i = 0; i < d->arg_count; i++) {
-                (void)parse_origin(b, drafts, &d->args[i]);
+                (void)parse_origin(r->b, drafts, &d->args[i]);
             }
         }
-    } else if (slice_eq(d->name.text, S("lb_policy"))) {
-        (void)parse_policy(b, p, d);
     } else if (slice_eq(d->name.text, S("transport"))) {
-        parse_transport(b, t, d);
-    } else {
-        unknown_option(b, d);
+        parse_transport(r->b, t, d);
+    } else if (!reverse_proxy_read_option(r, d)) {
+        unknown_option(r->b, d);
     }
 }
 
@@ -516,21 +460,22 @@ bool reverse_proxy_parse(struct build *b, const struct cf_directive *d, const st
     };
     struct reverse_proxy *p = ARENA_NEW(b->arena, struct reverse_proxy);
     must(p);
-    p->counters = ARENA_NEW(b->arena, struct reverse_proxy_counters);
-    must(p->counters);
+    struct proxy_reading r;
+    reverse_proxy_reading_init(&r, b, p);
     out->ops = &reverse_proxy_ops;
     out->instance = p;
     for (size_t i = 0; i < count; i++) {
         (void)parse_origin(b, &drafts, &args[i]);
     }
     for (const struct cf_directive *o = d->children; o; o = o->next) {
-        parse_option(b, p, &drafts, &t, o);
+        parse_option(&r, &drafts, &t, o);
     }
     if (drafts.count == 0 && b->diags->errors == errors) {
         cf_error(b->diags, &d->name,
                  "\"reverse_proxy\" needs an origin: reverse_proxy localhost:8000");
     }
-    make_origins(b, p, &drafts, &t);
+    make_origins(&r, &drafts, &t);
+    reverse_proxy_reading_end(&r, d);
     if (b->diags->errors != errors) {
         reverse_proxy_ops.release(p);
         return false;

@@ -1,26 +1,79 @@
-/* reverse_proxy's instance, shared by its reading (reverse_proxy_config.c) and its running
- * (reverse_proxy.c). */
+/* reverse_proxy's instance, shared by its reading (reverse_proxy_config.c: origins and transport;
+ * reverse_proxy_options.c: everything else) and its running (reverse_proxy.c: attempts;
+ * reverse_proxy_request.c: the request that goes out). Const once read, but for the counter. */
 #ifndef HANDLER_REVERSE_PROXY_CONFIG_H
 #define HANDLER_REVERSE_PROXY_CONFIG_H
 
+#include "proxy/handler/field_rules.h"
 #include "proxy/handler/handler.h"
-#include "proxy/upstream/origin.h"
+#include "proxy/route/ip_ranges.h"
+#include "proxy/upstream/balance.h"
+#include "proxy/upstream/health.h"
 
-#define ORIGINS_MAX 64
+/* When a request is tried again; see reverse_proxy.c. */
+struct retry_policy {
+    int64_t try_duration_ms; /* 0: off */
+    int64_t try_interval_ms;
+    unsigned retries;        /* 0: no limit of its own */
+    struct matcher *match;   /* with has_match: requests that may be sent again after an answer failed */
+    bool has_match;
+};
 
-enum lb_policy { POLICY_RANDOM, POLICY_ROUND_ROBIN, POLICY_FIRST, POLICY_LEAST_CONN };
-
-struct reverse_proxy_counters {
-    _Atomic unsigned next; /* round_robin; shared by the workers */
+/* handle_response and replace_status, in the order they are written; the first that fits. */
+struct response_rule {
+    struct response_rule *next;
+    const struct response_matcher *matcher; /* NULL: every response */
+    struct template *status;                /* replace_status; else route */
+    struct route route;
 };
 
 struct reverse_proxy {
     struct origin *origins[ORIGINS_MAX]; /* counted */
     size_t origin_count;
-    enum lb_policy policy;
-    struct reverse_proxy_counters *counters;
+    struct balance balance;
+    struct retry_policy retry;
+    struct field_rules header_up;
+    struct field_rules header_down;
+    struct ip_ranges trusted; /* peers whose X-Forwarded-* are passed on */
+    struct health_check check;
+    struct health_checker *checkers[ORIGINS_MAX]; /* owned; one for each origin, or none */
+    struct background background;
+    struct slice method;      /* of the request that goes out; empty: the client's */
+    struct template *rewrite; /* its target; NULL: the client's */
+    uint64_t request_buffer_bytes;
+    int64_t stream_timeout_ms;
+    int64_t stream_close_delay_ms;
+    bool verbose;
+    struct response_rule *response_rules;
 };
 
 extern const struct handler_ops reverse_proxy_ops;
+
+/* ---- reading ------------------------------------------------------------------------------------ */
+
+struct response_scope;
+
+/* While a block is read. */
+struct proxy_reading {
+    struct build *b;
+    struct reverse_proxy *p;
+    struct health_policy passive;
+    const struct cf_token *passive_at; /* an option that needs fail_duration, or NULL */
+    const struct cf_token *active_at;  /* any option of active checks, or NULL */
+    bool active;                       /* health_uri or health_port was given */
+    uint16_t health_port;
+    struct slice health_upstream;
+    const struct cf_token *retry_match_at;
+    bool try_interval_set;
+    struct response_scope *responses;
+};
+
+void reverse_proxy_reading_init(struct proxy_reading *r, struct build *b, struct reverse_proxy *p);
+/* Reads an option that is neither an origin nor the transport; false: there is none of that name
+ * (did-you-mean is the caller's; names from reverse_proxy_option_names). */
+bool reverse_proxy_read_option(struct proxy_reading *r, const struct cf_directive *d);
+size_t reverse_proxy_option_names(struct slice *out, size_t max);
+/* When all options and origins are known: what depends on several of them. */
+void reverse_proxy_reading_end(struct proxy_reading *r, const struct cf_directive *d);
 
 #endif

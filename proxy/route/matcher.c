@@ -1,13 +1,23 @@
 /* Matchers: reading and evaluating; see matcher.h. */
 #include "proxy/route/matcher.h"
 
-enum matcher_kind { MATCH_PATH, MATCH_METHOD, MATCH_HOST, MATCH_NOT };
+#include "proxy/route/ip_ranges.h"
+
+enum matcher_kind {
+    MATCH_PATH,
+    MATCH_METHOD,
+    MATCH_HOST,
+    MATCH_REMOTE_IP,
+    MATCH_CLIENT_IP,
+    MATCH_NOT,
+};
 
 struct matcher {
     struct matcher *next; /* all of a set must match */
     enum matcher_kind kind;
     struct slice *values; /* any of them */
     size_t value_count;
+    struct ip_ranges ranges; /* MATCH_REMOTE_IP, MATCH_CLIENT_IP */
     bool keep_slashes;      /* MATCH_PATH: a pattern has "//" */
     struct matcher *negated; /* MATCH_NOT */
 };
@@ -26,13 +36,15 @@ static const struct {
     {S_INIT("path"), MATCH_PATH},
     {S_INIT("method"), MATCH_METHOD},
     {S_INIT("host"), MATCH_HOST},
+    {S_INIT("remote_ip"), MATCH_REMOTE_IP},
+    {S_INIT("client_ip"), MATCH_CLIENT_IP},
     {S_INIT("not"), MATCH_NOT},
 };
 
 /* Caddy's others: known, so that the message can say so. */
 static const struct slice other_kinds[] = {
     S_INIT("path_regexp"), S_INIT("header"),      S_INIT("header_regexp"), S_INIT("query"),
-    S_INIT("protocol"),    S_INIT("remote_ip"),   S_INIT("client_ip"),     S_INIT("file"),
+    S_INIT("protocol"),    S_INIT("file"),
     S_INIT("vars"),        S_INIT("vars_regexp"), S_INIT("expression"),    S_INIT("tls"),
 };
 
@@ -90,6 +102,22 @@ static struct matcher *compile_values(struct arena *a, enum matcher_kind kind,
     return m;
 }
 
+static struct matcher *compile_ranges(struct arena *a, enum matcher_kind kind,
+                                      const struct cf_token *args, size_t count,
+                                      struct cf_diags *diags)
+{
+    struct matcher *m = ARENA_NEW(a, struct matcher);
+    bool ok = m != NULL;
+    for (size_t i = 0; m && i < count; i++) {
+        ok = ip_ranges_add(a, &m->ranges, &args[i], diags) && ok;
+    }
+    if (!ok) {
+        return NULL;
+    }
+    m->kind = kind;
+    return m;
+}
+
 static bool check_values(enum matcher_kind kind, const struct cf_token *name,
                          const struct cf_token *args, size_t count, struct cf_diags *diags)
 {
@@ -136,6 +164,11 @@ static struct matcher *compile_one(struct arena *a, const struct cf_token *name,
     if (!find_kind(diags, name, &kind)) {
         return NULL;
     }
+    if (kind == MATCH_REMOTE_IP || kind == MATCH_CLIENT_IP) {
+        return check_values(kind, name, args, count, diags)
+                   ? compile_ranges(a, kind, args, count, diags)
+                   : NULL;
+    }
     if (kind != MATCH_NOT) {
         return check_values(kind, name, args, count, diags)
                    ? compile_values(a, kind, args, count)
@@ -152,6 +185,21 @@ static struct matcher *compile_one(struct arena *a, const struct cf_token *name,
         cf_error(diags, name, "\"not\" needs a matcher");
     }
     return m->negated ? m : NULL;
+}
+
+bool matcher_from_lines(struct arena *a, const struct cf_directive *first, struct matcher **out,
+                        struct cf_diags *diags)
+{
+    *out = compile_set(a, first, diags);
+    return *out != NULL;
+}
+
+bool matcher_from_words(struct arena *a, const struct cf_token *words, size_t count,
+                        const struct cf_directive *block, struct matcher **out,
+                        struct cf_diags *diags)
+{
+    *out = compile_one(a, &words[0], words + 1, count - 1, block, diags);
+    return *out != NULL;
 }
 
 void matcher_define(struct arena *a, struct matcher_scope *scope,
@@ -254,6 +302,10 @@ static bool one_matches(const struct matcher *m, struct exchange *ex)
     struct slice path = {NULL, 0};
     if (m->kind == MATCH_NOT) {
         return !matcher_matches(m->negated, ex);
+    }
+    if (m->kind == MATCH_REMOTE_IP || m->kind == MATCH_CLIENT_IP) {
+        return ip_ranges_have(&m->ranges, m->kind == MATCH_REMOTE_IP ? ex->client.peer
+                                                                     : ex->client_addr);
     }
     if (m->kind == MATCH_PATH) {
         struct slice *clean = &ex->clean_path[m->keep_slashes];

@@ -1,7 +1,7 @@
 /* Request matchers: which requests a directive is for. Compiled once, const afterwards.
  *
  * A directive's first argument may be a matcher: `*` (all), `/path` (inline path matcher) or
- * `@name` (defined in the site or an enclosing block). Kinds now: path, method, host, not; each is a
+ * `@name` (defined in the site or an enclosing block). Kinds now: path, method, host, remote_ip, client_ip, not; each is a
  * row in matcher.c's table. */
 #ifndef ROUTE_MATCHER_H
 #define ROUTE_MATCHER_H
@@ -27,6 +27,14 @@ bool matcher_is_token(const struct cf_token *token);
 /* The matcher a token names; *out NULL for `*`. False after an error in diags. */
 NODISCARD bool matcher_from_token(struct arena *a, const struct matcher_scope *scope,
                                   const struct cf_token *token, struct matcher **out,
+                                  struct cf_diags *diags);
+/* A set of matchers that a directive has in its own block: one a line, all must match. False after
+ * an error in diags (or when there is none). */
+NODISCARD bool matcher_from_lines(struct arena *a, const struct cf_directive *first,
+                                  struct matcher **out, struct cf_diags *diags);
+/* One matcher as the words of a line ("method POST"), with the block behind them. */
+NODISCARD bool matcher_from_words(struct arena *a, const struct cf_token *words, size_t count,
+                                  const struct cf_directive *block, struct matcher **out,
                                   struct cf_diags *diags);
 bool matcher_matches(const struct matcher *m, struct exchange *ex);
 /* For the directive order: 2 a single path pattern (longest first), 1 any other, 0 none. */

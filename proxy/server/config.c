@@ -396,6 +396,7 @@ struct config *config_build(struct cf_document *document, config_name_is_local *
         cf_error(diags, &n->name, "named routes are Caddy's and not yet in caddis");
     }
     c->releases = build.releases;
+    c->backgrounds = build.backgrounds;
     if (!document->sites && diags->errors == 0) {
         struct cf_diag *d = cf_warning(diags, NULL, "the Caddyfile has no site: nothing is served");
         if (d) {

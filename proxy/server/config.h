@@ -68,6 +68,7 @@ struct config {
     size_t managed_count;
     struct own_certificate *own; /* names served with the user's own certificates */
     size_t own_count;
+    struct background *backgrounds;
     struct build_release *releases;
 };
 

@@ -344,9 +344,26 @@ static void route_request(struct exchange *ex)
     }
 }
 
+/* Who the client is: the peer, or whom a trusted peer speaks for. False: memory. */
+static bool find_client(struct exchange *ex)
+{
+    const struct client_ip_policy *p = &slot_of(ex)->worker->current->config->options->client_ip;
+    struct addr found;
+    ex->peer_trusted = client_ip_trusts(p, ex->client.peer);
+    if (!ex->peer_trusted || !client_ip_find(p, &ex->req.fields, &found)) {
+        return true;
+    }
+    struct addr *copy = ARENA_NEW(&ex->arena, struct addr);
+    if (copy) {
+        *copy = found;
+        ex->client_addr = copy;
+    }
+    return copy != NULL;
+}
+
 static void begin(struct exchange *ex)
 {
-    if (!pin_config(ex)) {
+    if (!pin_config(ex) || !find_client(ex)) {
         fail(ex);
         return;
     }

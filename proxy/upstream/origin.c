@@ -27,6 +27,7 @@ struct origin *origin_new(const struct origin *like)
     o->keepalive_idle_ms = like->keepalive_idle_ms;
     o->keepalive_max = like->keepalive_max;
     o->limits = like->limits;
+    health_init(&o->health, &like->health.policy);
     atomic_init(&o->refs, 1);
     atomic_init(&o->active, 0);
     return o;
@@ -50,5 +51,6 @@ void origin_unref(struct origin *o)
     drop(o->text);
     drop(o->host);
     drop(o->unix_path);
+    health_fini(&o->health);
     free(o);
 }

@@ -7,6 +7,7 @@
 
 #include "proxy/h1/h1_client.h"
 #include "proxy/tls/tls_client.h"
+#include "proxy/upstream/health.h"
 
 struct origin {
     _Atomic unsigned refs;
@@ -23,6 +24,7 @@ struct origin {
     int64_t keepalive_idle_ms; /* 0: connections are not kept */
     unsigned keepalive_max;    /* idle connections kept, for each worker */
     struct h1_client_limits limits;
+    struct health health; /* of what origin_new is given only the policy counts */
 };
 
 /* Makes a counted copy; strings are copied, a reference to tls_client is taken. */

@@ -64,6 +64,11 @@ struct upstream *upstream_new(struct loop *l, struct resolver *r)
     return u;
 }
 
+struct loop *upstream_loop(const struct upstream *u)
+{
+    return u->loop;
+}
+
 /* ---- pools ---------------------------------------------------------------------------------- */
 
 static struct pool *pool_get(struct upstream *u, struct slice key)

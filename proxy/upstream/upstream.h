@@ -19,6 +19,8 @@ void upstream_drain(struct upstream *u);
 /* Every connection is closed; nothing may be under way any more but tunnels, which end. */
 void upstream_free(struct upstream *u);
 
+struct loop *upstream_loop(const struct upstream *u);
+
 struct upstream_failure {
     int status;       /* what to tell the client: 502, 503 or 504 */
     bool unsent;      /* the request reached no origin: another one may be tried */

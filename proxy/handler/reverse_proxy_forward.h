@@ -1,0 +1,35 @@
+/* One request being forwarded: shared by reverse_proxy.c (attempts) and reverse_proxy_request.c
+ * (what is sent). Lives in the exchange's arena. */
+#ifndef HANDLER_REVERSE_PROXY_FORWARD_H
+#define HANDLER_REVERSE_PROXY_FORWARD_H
+
+#include "proxy/handler/reverse_proxy_config.h"
+#include "proxy/loop/loop.h"
+#include "proxy/upstream/upstream.h"
+
+struct forward {
+    const struct reverse_proxy *proxy;
+    struct exchange *ex;
+    struct request out;  /* of the attempt */
+    struct fields base;  /* its fields before those that depend on the origin */
+    const struct origin *prepared_for; /* what out's fields are made for */
+    struct slice upgrade; /* the protocol asked for, or empty */
+
+    struct upstream_request *request; /* NULL: none under way */
+    struct task cancel;
+    struct timer wait;   /* between attempts */
+    bool waiting;        /* and then ex is held */
+    uint64_t tried;      /* bit i: origin i, since the last wait */
+    struct origin *origin; /* of the attempt under way; the configuration's */
+    unsigned retries;
+    int64_t started_ms;
+    int64_t attempt_ms;  /* when the attempt under way began */
+    struct slice set_cookie; /* of the policy cookie; or empty */
+};
+
+/* The part of the request that is the same for all attempts. */
+NODISCARD enum rules_result forward_build(struct forward *f);
+/* The rest, for f->origin: Host, header_up. */
+NODISCARD enum rules_result forward_prepare(struct forward *f);
+
+#endif

@@ -1,0 +1,442 @@
+/* The options of reverse_proxy but for its origins and its transport: a table of names and readers.
+ * Their meaning is described in reverse_proxy.c. In: the lines of the block. Out: struct
+ * reverse_proxy, or placed errors. */
+#include "proxy/base/mem.h"
+#include "proxy/handler/reverse_proxy_config.h"
+#include "proxy/handler/reverse_proxy_lb.h"
+#include "proxy/route/regex.h"
+
+#define RULE_TOKENS_MAX 4
+#define TRY_INTERVAL_MS 250
+#define HEALTH_INTERVAL_MS (30 * 1000)
+#define HEALTH_TIMEOUT_MS (5 * 1000)
+
+typedef void option_fn(struct proxy_reading *r, const struct cf_directive *d);
+
+/* ---- values ------------------------------------------------------------------------------------- */
+
+static void read_duration(struct proxy_reading *r, const struct cf_directive *d, int64_t *out)
+{
+    if (expect_args(r->b, d, d->arg_count, 1, 1) && expect_no_block(r->b, d) &&
+        !cf_parse_duration(d->args[0].text, out)) {
+        cf_error(r->b->diags, &d->args[0], "\"%.*s\" is no duration such as 30s, 5m or 1h30m",
+                 SLICE_ARG(d->args[0].text));
+    }
+}
+
+static void read_number(struct proxy_reading *r, const struct cf_directive *d, uint64_t min,
+                        uint64_t max, unsigned *out)
+{
+    uint64_t v;
+    if (!expect_args(r->b, d, d->arg_count, 1, 1) || !expect_no_block(r->b, d)) {
+        return;
+    }
+    if (!slice_u64(d->args[0].text, max, &v) || v < min) {
+        cf_error(r->b->diags, &d->args[0], "\"%.*s\" is no number from %llu to %llu",
+                 SLICE_ARG(d->args[0].text), (unsigned long long)min, (unsigned long long)max);
+        return;
+    }
+    *out = (unsigned)v;
+}
+
+static void read_text(struct proxy_reading *r, const struct cf_directive *d, struct slice *out)
+{
+    if (expect_args(r->b, d, d->arg_count, 1, 1) && expect_no_block(r->b, d)) {
+        *out = d->args[0].text;
+    }
+}
+
+static void read_statuses(struct proxy_reading *r, const struct cf_directive *d,
+                          struct status_set *out)
+{
+    if (!expect_args(r->b, d, d->arg_count, 1, 100) || !expect_no_block(r->b, d)) {
+        return;
+    }
+    for (size_t i = 0; i < d->arg_count; i++) {
+        if (!status_set_add(out, d->args[i].text)) {
+            cf_error(r->b->diags, &d->args[i], "\"%.*s\" is no status such as 404 or 5xx",
+                     SLICE_ARG(d->args[i].text));
+        }
+    }
+}
+
+/* ---- fields and trust --------------------------------------------------------------------------- */
+
+static void read_rule(struct proxy_reading *r, const struct cf_directive *d,
+                      struct field_rules *rules)
+{
+    if (expect_args(r->b, d, d->arg_count, 1, RULE_TOKENS_MAX - 1) && expect_no_block(r->b, d)) {
+        (void)field_rules_parse(r->b, rules, d->args, d->arg_count, "+-");
+    }
+}
+
+static void option_header_up(struct proxy_reading *r, const struct cf_directive *d)
+{
+    read_rule(r, d, &r->p->header_up);
+}
+
+static void option_header_down(struct proxy_reading *r, const struct cf_directive *d)
+{
+    read_rule(r, d, &r->p->header_down);
+}
+
+static void option_trusted_proxies(struct proxy_reading *r, const struct cf_directive *d)
+{
+    if (!expect_args(r->b, d, d->arg_count, 1, IP_RANGES_MAX) || !expect_no_block(r->b, d)) {
+        return;
+    }
+    for (size_t i = 0; i < d->arg_count; i++) {
+        (void)ip_ranges_add(r->b->arena, &r->p->trusted, &d->args[i], r->b->diags);
+    }
+}
+
+/* ---- balancing ---------------------------------------------------------------------------------- */
+
+static void option_lb_policy(struct proxy_reading *r, const struct cf_directive *d)
+{
+    (void)balance_read(r->b, &r->p->balance, d, d->args, d->arg_count);
+}
+
+static void option_lb_retries(struct proxy_reading *r, const struct cf_directive *d)
+{
+    read_number(r, d, 0, 1000, &r->p->retry.retries);
+}
+
+static void option_lb_try_duration(struct proxy_reading *r, const struct cf_directive *d)
+{
+    read_duration(r, d, &r->p->retry.try_duration_ms);
+}
+
+static void option_lb_try_interval(struct proxy_reading *r, const struct cf_directive *d)
+{
+    read_duration(r, d, &r->p->retry.try_interval_ms);
+    r->try_interval_set = true;
+}
+
+static void option_lb_retry_match(struct proxy_reading *r, const struct cf_directive *d)
+{
+    struct retry_policy *p = &r->p->retry;
+    if (d->arg_count == 0 && !d->children) {
+        cf_error(r->b->diags, &d->name, "lb_retry_match needs a matcher: lb_retry_match method PUT");
+        return;
+    }
+    if (p->has_match) {
+        cf_error(r->b->diags, &d->name, "lb_retry_match is given twice");
+        return;
+    }
+    p->has_match = d->arg_count ? matcher_from_words(r->b->arena, d->args, d->arg_count,
+                                                     d->children, &p->match, r->b->diags)
+                                : matcher_from_lines(r->b->arena, d->children, &p->match,
+                                                     r->b->diags);
+    r->retry_match_at = &d->name;
+}
+
+/* ---- passive checks ----------------------------------------------------------------------------- */
+
+static void option_fail_duration(struct proxy_reading *r, const struct cf_directive *d)
+{
+    read_duration(r, d, &r->passive.fail_duration_ms);
+}
+
+static void option_max_fails(struct proxy_reading *r, const struct cf_directive *d)
+{
+    read_number(r, d, 1, MAX_FAILS_MAX, &r->passive.max_fails);
+    r->passive_at = &d->name;
+}
+
+static void option_unhealthy_status(struct proxy_reading *r, const struct cf_directive *d)
+{
+    read_statuses(r, d, &r->passive.unhealthy_status);
+    r->passive_at = &d->name;
+}
+
+static void option_unhealthy_latency(struct proxy_reading *r, const struct cf_directive *d)
+{
+    read_duration(r, d, &r->passive.unhealthy_latency_ms);
+    r->passive_at = &d->name;
+}
+
+static void option_unhealthy_request_count(struct proxy_reading *r, const struct cf_directive *d)
+{
+    read_number(r, d, 1, 1000 * 1000, &r->passive.request_count_max);
+}
+
+/* ---- active checks ------------------------------------------------------------------------------ */
+
+static void option_health_uri(struct proxy_reading *r, const struct cf_directive *d)
+{
+    struct slice *target = &r->p->check.target;
+    read_text(r, d, target);
+    if (target->n && (target->p[0] != '/' || slice_find(*target, ' ') != SLICE_NPOS)) {
+        cf_error(r->b->diags, &d->args[0], "health_uri is a path with or without a query: /health");
+    }
+    r->active = true;
+}
+
+static void option_health_port(struct proxy_reading *r, const struct cf_directive *d)
+{
+    unsigned port = 0;
+    read_number(r, d, 1, 65535, &port);
+    r->health_port = (uint16_t)port;
+    r->active = true;
+}
+
+static void option_health_upstream(struct proxy_reading *r, const struct cf_directive *d)
+{
+    read_text(r, d, &r->health_upstream);
+    r->active_at = &d->name;
+}
+
+static void option_health_method(struct proxy_reading *r, const struct cf_directive *d)
+{
+    read_text(r, d, &r->p->check.method);
+    if (r->p->check.method.n && !field_name_valid(r->p->check.method)) {
+        cf_error(r->b->diags, &d->args[0], "\"%.*s\" is no method", SLICE_ARG(d->args[0].text));
+    }
+    r->active_at = &d->name;
+}
+
+static void option_health_headers(struct proxy_reading *r, const struct cf_directive *d)
+{
+    r->active_at = &d->name;
+    if (!expect_args(r->b, d, d->arg_count, 0, 0)) {
+        return;
+    }
+    for (const struct cf_directive *f = d->children; f; f = f->next) {
+        for (size_t i = 0; i < f->arg_count; i++) {
+            if (!field_name_valid(f->name.text) || !field_value_valid(f->args[i].text)) {
+                cf_error(r->b->diags, &f->name, "\"%.*s\" is no field", SLICE_ARG(f->name.text));
+            } else if (!fields_add(&r->p->check.fields, r->b->arena, f->name.text,
+                                   f->args[i].text)) {
+                cf_error(r->b->diags, &f->name, "too many fields");
+            }
+        }
+        if (f->arg_count == 0) {
+            cf_error(r->b->diags, &f->name, "\"%.*s\" needs a value", SLICE_ARG(f->name.text));
+        }
+    }
+}
+
+static void option_health_request_body(struct proxy_reading *r, const struct cf_directive *d)
+{
+    read_text(r, d, &r->p->check.body);
+    r->active_at = &d->name;
+}
+
+static bool body_fits(const void *ctx, struct slice body)
+{
+    return regex_search(ctx, body, NULL, 0, NULL) == REGEX_MATCH;
+}
+
+static void option_health_body(struct proxy_reading *r, const struct cf_directive *d)
+{
+    struct slice pattern = S("");
+    struct slice why = S("");
+    read_text(r, d, &pattern);
+    r->active_at = &d->name;
+    struct regex *re = d->arg_count == 1 ? regex_compile(r->b->arena, pattern, &why) : NULL;
+    if (!re && why.n) {
+        cf_error(r->b->diags, &d->args[0], "\"%.*s\" is no regular expression: %.*s",
+                 SLICE_ARG(pattern), SLICE_ARG(why));
+    }
+    r->p->check.body_fits = body_fits;
+    r->p->check.ctx = re;
+}
+
+static void option_health_follow_redirects(struct proxy_reading *r, const struct cf_directive *d)
+{
+    r->p->check.follow_redirects = expect_args(r->b, d, d->arg_count, 0, 0);
+    r->active_at = &d->name;
+}
+
+static void option_health_interval(struct proxy_reading *r, const struct cf_directive *d)
+{
+    read_duration(r, d, &r->p->check.interval_ms);
+    if (r->p->check.interval_ms < 10) {
+        cf_error(r->b->diags, &d->name, "health_interval is at least 10ms");
+    }
+    r->active_at = &d->name;
+}
+
+static void option_health_timeout(struct proxy_reading *r, const struct cf_directive *d)
+{
+    read_duration(r, d, &r->p->check.timeout_ms);
+    r->active_at = &d->name;
+}
+
+static void option_health_passes(struct proxy_reading *r, const struct cf_directive *d)
+{
+    read_number(r, d, 1, 1000, &r->p->check.passes);
+    r->active_at = &d->name;
+}
+
+static void option_health_fails(struct proxy_reading *r, const struct cf_directive *d)
+{
+    read_number(r, d, 1, 1000, &r->p->check.fails);
+    r->active_at = &d->name;
+}
+
+static void option_health_status(struct proxy_reading *r, const struct cf_directive *d)
+{
+    read_statuses(r, d, &r->p->check.status);
+    r->active_at = &d->name;
+}
+
+/* ---- the table ---------------------------------------------------------------------------------- */
+
+static const struct {
+    struct slice name;
+    option_fn *read;
+} options[] = {
+    {S_INIT("header_up"), option_header_up},
+    {S_INIT("header_down"), option_header_down},
+    {S_INIT("trusted_proxies"), option_trusted_proxies},
+    {S_INIT("lb_policy"), option_lb_policy},
+    {S_INIT("lb_retries"), option_lb_retries},
+    {S_INIT("lb_try_duration"), option_lb_try_duration},
+    {S_INIT("lb_try_interval"), option_lb_try_interval},
+    {S_INIT("lb_retry_match"), option_lb_retry_match},
+    {S_INIT("fail_duration"), option_fail_duration},
+    {S_INIT("max_fails"), option_max_fails},
+    {S_INIT("unhealthy_status"), option_unhealthy_status},
+    {S_INIT("unhealthy_latency"), option_unhealthy_latency},
+    {S_INIT("unhealthy_request_count"), option_unhealthy_request_count},
+    {S_INIT("health_uri"), option_health_uri},
+    {S_INIT("health_path"), option_health_uri}, /* its old name */
+    {S_INIT("health_port"), option_health_port},
+    {S_INIT("health_upstream"), option_health_upstream},
+    {S_INIT("health_method"), option_health_method},
+    {S_INIT("health_headers"), option_health_headers},
+    {S_INIT("health_request_body"), option_health_request_body},
+    {S_INIT("health_body"), option_health_body},
+    {S_INIT("health_follow_redirects"), option_health_follow_redirects},
+    {S_INIT("health_interval"), option_health_interval},
+    {S_INIT("health_timeout"), option_health_timeout},
+    {S_INIT("health_passes"), option_health_passes},
+    {S_INIT("health_fails"), option_health_fails},
+    {S_INIT("health_status"), option_health_status},
+};
+
+bool reverse_proxy_read_option(struct proxy_reading *r, const struct cf_directive *d)
+{
+    for (size_t i = 0; i < ARRAY_LEN(options); i++) {
+        if (slice_eq(d->name.text, options[i].name)) {
+            options[i].read(r, d);
+            return true;
+        }
+    }
+    return false;
+}
+
+size_t reverse_proxy_option_names(struct slice *out, size_t max)
+{
+    size_t n = ARRAY_LEN(options) < max ? ARRAY_LEN(options) : max;
+    for (size_t i = 0; i < n; i++) {
+        out[i] = options[i].name;
+    }
+    return n;
+}
+
+void reverse_proxy_reading_init(struct proxy_reading *r, struct build *b, struct reverse_proxy *p)
+{
+    *r = (struct proxy_reading){.b = b, .p = p};
+    p->header_up.side = RULES_REQUEST;
+    p->header_down.side = RULES_RESPONSE;
+    p->retry.try_interval_ms = TRY_INTERVAL_MS;
+    p->check = (struct health_check){.method = S("GET"),
+                                     .target = S("/"),
+                                     .interval_ms = HEALTH_INTERVAL_MS,
+                                     .timeout_ms = HEALTH_TIMEOUT_MS,
+                                     .passes = 1,
+                                     .fails = 1};
+    balance_init(b, &p->balance);
+}
+
+/* ---- when all is read --------------------------------------------------------------------------- */
+
+static void start_checks(struct background *self, struct upstream *u)
+{
+    struct reverse_proxy *p = container_of(self, struct reverse_proxy, background);
+    for (size_t i = 0; i < p->origin_count; i++) {
+        health_checker_start(p->checkers[i], u);
+    }
+}
+
+static void stop_checks(struct background *self)
+{
+    struct reverse_proxy *p = container_of(self, struct reverse_proxy, background);
+    for (size_t i = 0; i < p->origin_count; i++) {
+        health_checker_stop(p->checkers[i]);
+    }
+}
+
+/* Where the checks of an origin go: a connection of their own each time. NULL after an error. */
+static struct origin *asked_origin(struct proxy_reading *r, const struct origin *o)
+{
+    struct origin like = *o;
+    struct cf_address a;
+    struct slice why = S("");
+    uint64_t port;
+    like.health = (struct health){.policy = {0}};
+    like.keepalive_max = 0;
+    like.proxy_version = 0;
+    if (r->health_upstream.n) {
+        if (!cf_parse_address(r->b->arena, r->health_upstream, &a, &why) || a.scheme.n ||
+            a.path.n || !a.host.n || !slice_u64(a.port, 65535, &port)) {
+            cf_error(r->b->diags, r->active_at, "health_upstream is a host and a port");
+            return NULL;
+        }
+        like.host = a.host;
+        like.port = (uint16_t)port;
+        like.unix_path = S("");
+    } else if (r->health_port && !o->unix_path.n) {
+        like.port = r->health_port;
+    }
+    if (!like.unix_path.n) {
+        bool v6 = slice_find(like.host, ':') != SLICE_NPOS;
+        like.text = arena_printf(r->b->arena, v6 ? "[%.*s]:%u" : "%.*s:%u", SLICE_ARG(like.host),
+                                 like.port);
+    }
+    like.key = arena_printf(r->b->arena, "check %.*s", SLICE_ARG(like.text));
+    return origin_new(&like);
+}
+
+static void make_checkers(struct proxy_reading *r)
+{
+    struct reverse_proxy *p = r->p;
+    for (size_t i = 0; i < p->origin_count; i++) {
+        struct origin *asked = asked_origin(r, p->origins[i]);
+        if (!asked) {
+            return;
+        }
+        p->checkers[i] = health_checker_new(&p->check, p->origins[i], asked);
+        origin_unref(asked);
+    }
+    p->background = (struct background){r->b->backgrounds, start_checks, stop_checks};
+    r->b->backgrounds = &p->background;
+}
+
+void reverse_proxy_reading_end(struct proxy_reading *r, const struct cf_directive *d)
+{
+    struct reverse_proxy *p = r->p;
+    (void)d;
+    if (r->passive_at && p->origin_count && !r->passive.fail_duration_ms) {
+        cf_warning(r->b->diags, r->passive_at, "\"%.*s\" does nothing without fail_duration",
+                   SLICE_ARG(r->passive_at->text));
+    }
+    if (r->active_at && !r->active) {
+        cf_warning(r->b->diags, r->active_at, "\"%.*s\" does nothing without health_uri or"
+                   " health_port", SLICE_ARG(r->active_at->text));
+    }
+    if (r->retry_match_at && !p->retry.try_duration_ms && !p->retry.retries) {
+        cf_warning(r->b->diags, r->retry_match_at, "lb_retry_match does nothing without lb_retries"
+                   " or lb_try_duration");
+    }
+    if (!p->retry.try_duration_ms && !r->try_interval_set) {
+        p->retry.try_interval_ms = 0;
+    }
+    balance_finish(r->b, p);
+    if (r->active && r->b->diags->errors == 0) {
+        make_checkers(r);
+    }
+}

@@ -1,0 +1,527 @@
+"""reverse_proxy whole: fields, trusted proxies, balancing, health, buffers, responses."""
+
+import re
+import socket
+import threading
+import time
+
+import pytest
+from lib.origin import Response
+
+SITE = "http://localhost {\n\treverse_proxy %s {\n%s\n\t}\n}"
+
+
+def site(address, *lines):
+    return SITE % (address, "\n".join(lines))
+
+
+# ---- header_up, header_down, request_header, header ----
+
+
+def test_header_up_every_operator(caddis, origin):
+    o = origin()
+    c = caddis(site(
+        o.address,
+        'header_up X-Set "v {method} {http.reverse_proxy.upstream.port}"',
+        "header_up +X-Add two",
+        "header_up -X-Gone",
+        "header_up -X-Pre*",
+        "header_up -*-Suf",
+        r'header_up X-Re "(\w+)@(\w+)" "$2 at ${1}"',
+        "header_up Host {upstream_hostport}",
+        "header_up X-Forwarded-For 192.0.2.1",
+    ))
+    c.get("/", fields=[
+        ("X-Set", "old"), ("X-Add", "one"), ("X-Gone", "1"), ("X-Prefix", "1"), ("X-pre", "1"),
+        ("A-suf", "1"), ("X-Re", "a@b, c@d"), ("Keep", "1"),
+    ])
+    r = o.last
+    assert r.get("X-Set") == f"v GET {o.port}"
+    assert r.all("X-Add") == ["one", "two"]
+    assert not any(r.all(n) for n in ("X-Gone", "X-Prefix", "X-pre", "A-suf"))
+    assert r.get("X-Re") == "b at a, d at c"
+    assert r.get("Host") == o.address
+    assert r.get("X-Forwarded-For") == "192.0.2.1"
+    assert r.get("Keep") == "1"
+
+
+def test_header_up_delete_all_keeps_what_is_set(caddis, origin):
+    o = origin()
+    c = caddis(site(o.address, "header_up X-New {host}", "header_up -*"))
+    with c.connect() as connection:
+        connection.request("POST", "/", [("A", "1"), ("X-New", "x")], body=b"body")
+    assert {n.lower() for n, _ in o.last.fields} == {"host", "x-new", "content-length"}
+    assert o.last.get("X-New") == "localhost"
+    assert o.last.body == b"body"
+
+
+def test_header_down_every_operator(caddis, origin):
+    o = origin(lambda r: Response(body=b"b", fields=[
+        ("Server", "secret"), ("X-Debug-A", "1"), ("X-Debug-B", "1"), ("Location", "http://a/b"),
+        ("X-Set", "old"), ("X-Add", "one")]))
+    c = caddis(site(
+        o.address, "header_down -Server", "header_down -X-Debug*", "header_down X-Set {host}",
+        "header_down +X-Add two", "header_down Location ^http: https:",
+    ))
+    r = c.get("/")
+    assert r.get("Server") is None and not r.all("X-Debug-A") and not r.all("X-Debug-B")
+    assert r.get("X-Set") == "localhost"
+    assert r.all("X-Add") == ["one", "two"]
+    assert r.get("Location") == "https://a/b"
+    assert r.body == b"b"
+
+
+SLOW = r"^(a+a+)+b"
+
+
+def test_a_regular_expression_at_its_limit_answers_500(caddis, origin):
+    o = origin(lambda r: Response(body=b"hidden", fields=[("X-A", "a" * 3000)]))
+    c = caddis(
+        site(o.address, f"header_up X-In {SLOW} x", "@r path /down", f"header_down X-A {SLOW} x")
+        .replace("\t@r path /down\n", "").replace("@r path /down", "")
+    )
+    with c.connect() as connection:
+        assert connection.get("/").status == 500  # header_down
+    asked = len(o.requests)
+    with c.connect() as connection:
+        r = connection.get("/", [("X-In", "a" * 3000)])
+    assert r.status == 500 and b"hidden" not in r.body
+    assert len(o.requests) == asked
+
+
+def test_header_directive_at_its_limit_passes_nothing(caddis, origin):
+    o = origin(lambda r: Response(body=b"hidden" * 10000, fields=[("X-A", "a" * 3000)]))
+    c = caddis("http://localhost {\n\theader X-A %s x\n\treverse_proxy %s\n}" % (SLOW, o.address))
+    with c.connect() as connection:
+        r = connection.get("/")
+        assert r.status == 500 and r.body == b"" and not r.all("X-A")
+
+
+def test_request_header(caddis, origin):
+    o = origin()
+    c = caddis(
+        "http://localhost {\n\trequest_header X-A {client_ip}\n\trequest_header {\n\t\t-X-B\n"
+        "\t\tHost inner.example\n\t}\n\treverse_proxy %s\n}" % o.address
+    )
+    c.get("/", fields=[("X-A", "spoofed"), ("X-B", "1")])
+    assert o.last.get("X-A") == "127.0.0.1"
+    assert not o.last.all("X-B")
+    assert o.last.get("Host") == "inner.example"
+
+
+@pytest.mark.parametrize("line, message", [
+    (r"header_up X (a)\1 b", "back-references"),
+    ("header_up X a(?=b) c", "look-ahead"),
+    ("header_up X a*+ c", "possessive"),
+    ("header_up X a( c", "no regular expression"),
+    ("header_up -Host", "exactly one Host"),
+    ("header_up Content-Length 5", "cannot be changed"),
+    ("header_up X", "needs a value"),
+    ("header_up -X v", "takes no value"),
+    ("header_up ?X v", "no meaning here"),
+    ("header_down X a b c", "at most 3"),
+    ("header_upp X v", 'did you mean "header_up"'),
+    ("header_up X {upstream_hostprt}", 'did you mean "upstream_hostport"'),
+])
+def test_errors_of_rules_have_a_place(caddis, line, message):
+    c = caddis(site("localhost:1", "\t\t" + line), start=False)
+    done = c.command("validate", "--config", c.file)
+    assert done.returncode == 1
+    assert message in done.stderr + done.stdout
+    assert re.search(r"Caddyfile:\d+:\d+", done.stderr + done.stdout)
+
+
+# ---- trusted proxies ----
+
+TRUST = "servers {\n trusted_proxies static %s\n%s\n}"
+
+
+def forwarded(request):
+    return [request.get("X-Forwarded-" + n) for n in ("For", "Proto", "Host")]
+
+
+CLAIMS = [
+    ("X-Forwarded-For", "203.0.113.7, 10.1.1.1"), ("X-Forwarded-For", "10.2.2.2"),
+    ("X-Forwarded-Proto", "https"), ("X-Forwarded-Host", "outer.example"),
+]
+KEPT = ["203.0.113.7, 10.1.1.1, 10.2.2.2, 127.0.0.1", "https", "outer.example"]
+SEEN = ["127.0.0.1", "http", "localhost"]
+
+
+@pytest.mark.parametrize("trusted, strict, kept, client", [
+    ("127.0.0.0/8", "", True, "203.0.113.7"),
+    ("private_ranges", "trusted_proxies_strict", True, "203.0.113.7"),
+    ("127.0.0.1 10.2.0.0/16", "trusted_proxies_strict", True, "10.1.1.1"),
+    ("192.0.2.0/24", "", False, "127.0.0.1"),
+])
+def test_trusted_proxies_of_the_server(caddis, origin, trusted, strict, kept, client):
+    o = origin()
+    c = caddis(site(o.address, "header_up X-Client {client_ip}", "header_up X-Peer {remote_host}"),
+               globals=TRUST % (trusted, strict))
+    c.get("/", fields=CLAIMS)
+    assert forwarded(o.last) == (KEPT if kept else SEEN)
+    assert o.last.get("X-Client") == client
+    assert o.last.get("X-Peer") == "127.0.0.1"
+
+
+def test_trusted_proxies_of_the_handler(caddis, origin):
+    o = origin()
+    c = caddis(site(o.address, "trusted_proxies private_ranges", "header_up X-Client {client_ip}"))
+    c.get("/", fields=CLAIMS)
+    assert forwarded(o.last) == KEPT
+    assert o.last.get("X-Client") == "127.0.0.1"  # that is the server's affair
+    c.get("/")
+    assert forwarded(o.last) == SEEN
+
+
+def test_client_ip_headers_matchers_and_log(caddis, origin):
+    o = origin()
+    c = caddis(
+        "http://localhost {\n\tlog\n\t@good client_ip 203.0.113.0/24\n\t@peer remote_ip 127.0.0.1\n"
+        "\t@other remote_ip 192.0.2.1\n\trespond @good good\n\trespond @other other\n"
+        "\trespond @peer peer\n}",
+        globals=TRUST % ("127.0.0.1", "client_ip_headers CF-Connecting-IP X-Forwarded-For"),
+    )
+    assert c.get("/").body == b"peer"
+    assert c.get("/", fields=[("CF-Connecting-IP", "203.0.113.9"),
+                              ("X-Forwarded-For", "198.51.100.1")]).body == b"good"
+    c.wait_log('"client_ip":"203.0.113.9"')
+    assert '"remote_ip":"127.0.0.1"' in c.log()
+
+
+@pytest.mark.parametrize("text, message", [
+    ("servers {\n trusted_proxies static 10.0.0.0/33\n}", "no IP address or range"),
+    ("servers {\n trusted_proxies cloudflare x\n}", "takes static"),
+    ("servers {\n trusted_proxies static privat_ranges\n}", 'did you mean "private_ranges"'),
+    ("servers {\n client_ip_headers a:b\n}", "no field name"),
+])
+def test_errors_of_trust_have_a_place(caddis, text, message):
+    c = caddis("http://localhost {\n}", globals=text, start=False)
+    done = c.command("validate", "--config", c.file)
+    assert done.returncode == 1 and message in done.stdout + done.stderr
+    assert re.search(r"Caddyfile:\d+:\d+", done.stderr + done.stdout)
+
+
+# ---- balancing ----
+
+
+def named(origin, n):
+    return [origin(lambda r, i=i: Response(body=str(i))) for i in range(n)]
+
+
+def addresses(origins):
+    return " ".join(o.address for o in origins)
+
+
+def ask(c, count, target="/", fields=()):
+    with c.connect() as connection:
+        return [connection.get(target, fields).body.decode() for _ in range(count)]
+
+
+def test_weighted_round_robin(caddis, origin):
+    c = caddis(site(addresses(named(origin, 3)), "lb_policy weighted_round_robin 3 0 1"),
+               args=["--workers", "1"])
+    assert sorted(ask(c, 8)) == ["0"] * 6 + ["2"] * 2
+
+
+@pytest.mark.parametrize("policy", ["ip_hash", "client_ip_hash", "uri_hash", "first"])
+def test_sticky_policies(caddis, origin, policy):
+    c = caddis(site(addresses(named(origin, 4)), f"lb_policy {policy}"))
+    assert len(set(ask(c, 10))) == 1
+    spread = {ask(c, 1, f"/{i}")[0] for i in range(40)}
+    assert len(spread) == (4 if policy == "uri_hash" else 1)
+
+
+def test_header_and_query_policies_and_their_fallback(caddis, origin):
+    origins = named(origin, 4)
+    c = caddis(
+        site(addresses(origins), "lb_policy header X-User {", "fallback first", "}")
+        + "\nhttp://127.0.0.1 {\n\treverse_proxy %s {\n\t\tlb_policy query user\n\t}\n}"
+        % addresses(origins))
+    for i in range(10):
+        assert len(set(ask(c, 4, fields=[("X-User", f"u{i}")]))) == 1
+    assert len({ask(c, 1, fields=[("X-User", f"u{i}")])[0] for i in range(40)}) == 4
+    assert set(ask(c, 5)) == {"0"}
+    for i in range(5):
+        assert len({c.get(f"/?a=1&user={i}", host="127.0.0.1").body for _ in range(4)}) == 1
+    assert len({c.get("/", host="127.0.0.1").body for _ in range(60)}) > 1
+
+
+def test_cookie_policy(caddis, origin):
+    c = caddis(site(addresses(named(origin, 4)), "lb_policy cookie stick secret {",
+                    "fallback first", "max_age 1h", "}"))
+    r = c.get("/")
+    cookie = r.get("Set-Cookie")
+    assert r.body == b"0"
+    assert re.fullmatch(r"stick=[0-9a-f]{64}; Path=/; Max-Age=3600", cookie)
+    value = cookie.split(";")[0]
+    again = c.get("/", fields=[("Cookie", f"a=b; {value}")])
+    assert again.body == b"0" and again.get("Set-Cookie") is None
+    assert c.get("/", fields=[("Cookie", "stick=" + "0" * 64)]).get("Set-Cookie") == cookie
+
+
+def test_cookie_policy_stays_where_it_was(caddis, origin):
+    c = caddis(site(addresses(named(origin, 4)), "lb_policy cookie"))
+    for _ in range(5):
+        r = c.get("/")
+        value = r.get("Set-Cookie").split(";")[0]
+        assert {c.get("/", fields=[("Cookie", value)]).body for _ in range(6)} == {r.body}
+
+
+def test_random_choose_reaches_all(caddis, origin):
+    c = caddis(site(addresses(named(origin, 3)), "lb_policy random_choose 2"))
+    assert set(ask(c, 60)) == {"0", "1", "2"}
+
+
+@pytest.mark.parametrize("line, message", [
+    ("lb_policy random_chose 2", 'did you mean "random_choose"'),
+    ("lb_policy random_choose 1", "from 2"),
+    ("lb_policy weighted_round_robin 1", "1 weights for 2 origins"),
+    ("lb_policy weighted_round_robin 0 0", "more than 0"),
+    ("lb_policy header", "header <field>"),
+    ("lb_policy ip_hash {\n fallback first\n }", "takes no block"),
+    ("lb_policy cookie {\n fallbak first\n }", "fallback <policy> and max_age"),
+    ("lb_retries many", "no number"),
+    ("lb_try_duration 5", "no duration"),
+    ("lb_retry_match nothing", "unknown matcher"),
+    ("unhealthy_status 700", "no status"),
+    ("health_uri health", "is a path"),
+    ("health_body (", "no regular expression"),
+    ("health_port 0", "no number from 1"),
+    ("health_intervall 3s", 'did you mean "health_interval"'),
+])
+def test_errors_of_balancing_have_a_place(caddis, line, message):
+    c = caddis(site("localhost:1 localhost:2", line), start=False)
+    done = c.command("validate", "--config", c.file)
+    assert done.returncode == 1 and message in done.stdout + done.stderr, done.stdout + done.stderr
+    assert re.search(r"Caddyfile:\d+:\d+", done.stderr + done.stdout)
+
+
+def closed_port():
+    s = socket.socket()
+    s.bind(("127.0.0.1", 0))
+    port = s.getsockname()[1]
+    s.close()
+    return port
+
+
+def test_try_duration_waits_for_an_origin_that_comes(caddis, origin):
+    port = closed_port()
+    c = caddis(site(f"127.0.0.1:{port}", "lb_try_duration 20s", "lb_try_interval 50ms"))
+    with c.connect() as connection:
+        connection.send("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        c.wait_idle = None
+        listener = socket.socket()
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(("127.0.0.1", port))
+        listener.listen()
+        listener.settimeout(15)
+        peer, _ = listener.accept()
+        peer.recv(65536)
+        peer.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+        assert connection.read_response("GET").body == b"ok"
+        peer.close()
+        listener.close()
+
+
+def test_try_duration_ends(caddis):
+    c = caddis(site(f"127.0.0.1:{closed_port()}", "lb_try_duration 300ms",
+                    "lb_try_interval 50ms"))
+    start = time.monotonic()
+    assert c.get("/").status == 502
+    assert time.monotonic() - start >= 0.3
+
+
+def test_client_that_leaves_between_attempts(caddis, origin):
+    c = caddis(site(f"127.0.0.1:{closed_port()}", "lb_try_duration 60s", "lb_try_interval 50ms"))
+    for _ in range(5):
+        with c.connect() as connection:
+            connection.send("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    c.stop()  # nothing holds it up, and nothing has leaked
+
+
+def drop_first(count):
+    seen = []
+
+    def script(raw):
+        request = raw.read_head()
+        raw.read_body(request)
+        seen.append(request.method)
+        if len(seen) <= count:
+            return
+        raw.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok")
+
+    script.seen = seen
+    return script
+
+
+def test_retries_of_a_get_whose_answer_failed(caddis, scripted):
+    script = drop_first(2)
+    o = scripted(script)
+    c = caddis(site(o.address, "lb_retries 2"))
+    assert c.get("/").body == b"ok"
+    assert len(script.seen) == 3
+
+
+def test_retries_have_an_end(caddis, scripted):
+    script = drop_first(9)
+    o = scripted(script)
+    c = caddis(site(o.address, "lb_retries 2"))
+    assert c.get("/").status == 502
+    assert len(script.seen) == 3
+
+
+@pytest.mark.parametrize("match, asked", [("", 1), ("lb_retry_match method PUT", 2),
+                                          ("lb_retry_match {\n path /x\n method PUT\n }", 1)])
+def test_retry_match(caddis, scripted, match, asked):
+    script = drop_first(1)
+    o = scripted(script)
+    c = caddis(site(o.address, "lb_retries 3", match))
+    with c.connect() as connection:
+        status = connection.request("PUT", "/y", body=b"").status
+    assert status == (200 if asked == 2 else 502)
+    assert len(script.seen) == asked
+
+
+# ---- health ----
+
+
+def test_passive_checks_leave_a_failing_origin_alone(caddis, origin):
+    port = closed_port()
+    good = origin()
+    c = caddis(site(f"127.0.0.1:{port} {good.address}", "lb_policy first", "fail_duration 1h"),
+               args=["--workers", "1"])
+    for _ in range(5):
+        assert c.get("/").status == 200
+    # Only the first request met the dead origin, and the log has no second word of it.
+    bad = socket.socket()
+    bad.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    bad.bind(("127.0.0.1", port))
+    bad.listen()
+    bad.settimeout(0.5)
+    assert c.get("/").status == 200
+    with pytest.raises(socket.timeout):
+        bad.accept()
+    bad.close()
+
+
+def test_passive_checks_by_status_and_max_fails(caddis, origin):
+    o = origin(lambda r: Response(status=500))
+    c = caddis(site(o.address, "fail_duration 1h", "max_fails 3", "unhealthy_status 5xx"))
+    assert [c.get("/").status for _ in range(5)] == [500, 500, 500, 503, 503]
+    assert len(o.requests) == 3
+
+
+def test_passive_checks_forget(caddis, origin, eventually):
+    o = origin(lambda r: Response(status=500 if len(o.requests) == 1 else 200))
+    c = caddis(site(o.address, "fail_duration 300ms", "unhealthy_status 500"))
+    assert c.get("/").status == 500
+    eventually(lambda: c.get("/").status == 200)
+
+
+def test_unhealthy_latency(caddis, origin):
+    def slow(_):
+        time.sleep(0.2)
+        return Response()
+
+    o = origin(slow)
+    c = caddis(site(o.address, "fail_duration 1h", "unhealthy_latency 100ms"))
+    assert [c.get("/").status for _ in range(2)] == [200, 503]
+
+
+def test_unhealthy_request_count(caddis, scripted):
+    arrived = threading.Event()
+    go = threading.Event()
+
+    def script(raw):
+        raw.read_head()
+        arrived.set()
+        go.wait(15)
+        raw.send("HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+
+    o = scripted(script)
+    c = caddis(site(o.address, "unhealthy_request_count 1"))
+    with c.connect() as first:
+        first.send("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert arrived.wait(10)
+        assert c.get("/").status == 503
+        go.set()
+        assert first.read_response("GET").status == 200
+
+
+def test_active_checks(caddis, origin, eventually):
+    state = {"ok": True}
+
+    def handler(r):
+        if r.target == "/health?x=1":
+            return Response(status=204 if state["ok"] else 500)
+        return Response(body="page")
+
+    o = origin(handler)
+    c = caddis(site(o.address, "health_uri /health?x=1", "health_interval 50ms",
+                    "health_headers {", "Host check.example", "X-Check a", "}"))
+    eventually(lambda: o.requests)
+    check = o.requests[0]
+    assert check.method == "GET" and check.target == "/health?x=1"
+    assert check.get("Host") == "check.example" and check.get("X-Check") == "a"
+    assert c.get("/").body == b"page"
+    state["ok"] = False
+    eventually(lambda: c.get("/").status == 503)
+    c.wait_log("the origin is not healthy")
+    state["ok"] = True
+    eventually(lambda: c.get("/").status == 200)
+    c.wait_log("the origin is healthy again")
+
+
+def test_active_checks_by_body_status_and_redirect(caddis, origin, eventually):
+    answers = {
+        "/redirect": Response(status=302, fields=[("Location", "/final")]),
+        "/final": Response(status=418, body="all is well"),
+    }
+    o = origin(lambda r: answers.get(r.target, Response(body="page")))
+    c = caddis(site(o.address, "health_uri /redirect", "health_interval 50ms", "health_status 4xx",
+                    "health_follow_redirects", 'health_body "is (well|fine)$"',
+                    "health_method POST", "health_request_body ping"))
+    eventually(lambda: len([r for r in o.requests if r.target == "/final"]) > 2)
+    assert o.requests[0].method == "POST" and o.requests[0].body == b"ping"
+    assert c.get("/").status == 200
+    answers["/final"] = Response(status=418, body="all is lost")
+    eventually(lambda: c.get("/").status == 503)
+    answers["/final"] = Response(status=200, body="all is well")
+    assert c.get("/").status == 503
+
+
+def test_active_checks_on_another_port_and_with_thresholds(caddis, origin, eventually):
+    state = {"ok": False}
+    o = origin()
+    checked = origin(lambda r: Response(status=200 if state["ok"] else 500))
+    c = caddis(site(o.address, f"health_port {checked.port}", "health_interval 50ms",
+                    "health_fails 3", "health_passes 2"))
+    eventually(lambda: c.get("/").status == 503)
+    assert len(checked.requests) >= 3
+    state["ok"] = True
+    eventually(lambda: c.get("/").status == 200)
+    assert not [r for r in o.requests if r.get("User-Agent") == "caddis-health"]
+
+
+def test_active_checks_time_out(caddis, scripted, eventually):
+    o = scripted(lambda raw: raw.read_head() and raw.sock.recv(1))
+    c = caddis(site(o.address, "health_uri /", "health_interval 50ms", "health_timeout 100ms"))
+    eventually(lambda: c.get("/").status == 503)
+
+
+def test_active_checks_end_with_their_configuration(caddis, origin, eventually):
+    o = origin()
+    text = site(o.address, "health_uri /h", "health_interval 100ms")
+    c = caddis(text)
+    for i in range(6):
+        c.reload(text + f"\n# {i}")
+    eventually(lambda: len(o.requests) > 2)
+    start, begun = len(o.requests), time.monotonic()
+    eventually(lambda: len(o.requests) >= start + 10)
+    # One checker, not seven: ten checks take about a second.
+    assert time.monotonic() - begun > 0.5
+    c.reload(site(o.address))
+    seen = len(o.requests)
+    time.sleep(0.5)
+    assert len(o.requests) <= seen + 1
