@@ -39,6 +39,8 @@
 /* A client that takes nothing of the last words gets so long. */
 #define H2_FLUSH_MS 5000
 
+#define H2_FRAME_HEAD_BYTES 9u
+
 struct h2_stream {
     struct list node;  /* in server->streams */
     struct list fresh; /* in server->fresh, between the head's end and exchange_begin */
@@ -95,6 +97,10 @@ struct h2_server {
     int32_t skipped_id; /* numbers above this and below the newest were passed over; 0: none */
     int32_t skipped_to;
 
+    unsigned char frame_head[H2_FRAME_HEAD_BYTES]; /* of the frame that is coming */
+    unsigned frame_head_have;
+    uint32_t frame_left; /* bytes behind the header (at first: of the preface) */
+
     struct task turn_task;
     struct task close_task;
     struct timer timer; /* one coarse tick while there is something to watch */
@@ -130,6 +136,9 @@ void h2_charge(struct h2_server *c, int cost);
 
 /* The session with callbacks, options and the first SETTINGS. False: memory. */
 bool h2_session_open(struct h2_server *c);
+/* A frame's header has come; before nghttp2 sees it. Counts floods before anything is done for them,
+ * and may end the session. */
+void h2_session_frame(struct h2_server *c, const nghttp2_frame_hd *hd);
 
 /* ---- h2_request.c -------- */
 

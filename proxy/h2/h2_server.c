@@ -327,25 +327,74 @@ static void on_timer(struct timer *t)
 
 /* ---- reading -------- */
 
+/* What nghttp2 can answer with GOAWAY it has answered; this is worse: not HTTP/2 at all, a flood,
+ * memory. */
+static void input_failed(struct h2_server *c, ssize_t error)
+{
+    if (error == NGHTTP2_ERR_NOMEM || error == NGHTTP2_ERR_CALLBACK_FAILURE) {
+        server_close(c, END_NO_MEMORY, true);
+        return;
+    }
+    bool flood = error == NGHTTP2_ERR_FLOODED || error == NGHTTP2_ERR_TOO_MANY_CONTINUATIONS;
+    (void)nghttp2_session_terminate_session(
+        c->session, flood ? NGHTTP2_ENHANCE_YOUR_CALM : NGHTTP2_PROTOCOL_ERROR);
+    c->calm = true;
+}
+
+static void look_at_head(struct h2_server *c)
+{
+    const unsigned char *h = c->frame_head;
+    nghttp2_frame_hd hd = {
+        .length = (size_t)h[0] << 16 | (size_t)h[1] << 8 | h[2],
+        .stream_id =
+            (int32_t)((uint32_t)(h[5] & 0x7f) << 24 | (uint32_t)h[6] << 16 | (uint32_t)h[7] << 8 |
+                      h[8]),
+        .type = h[3],
+        .flags = h[4],
+    };
+    c->frame_left = (uint32_t)hd.length;
+    c->frame_head_have = 0;
+    h2_session_frame(c, &hd);
+}
+
+/* The next piece for nghttp2: it ends where a frame's header or a frame ends, so that each header is
+ * looked at when all before it has been dealt with. */
+static size_t next_piece(struct h2_server *c, const unsigned char *p, size_t n)
+{
+    if (c->frame_left > 0) {
+        size_t k = n < c->frame_left ? n : c->frame_left;
+        c->frame_left -= (uint32_t)k;
+        return k;
+    }
+    size_t k = H2_FRAME_HEAD_BYTES - c->frame_head_have;
+    k = n < k ? n : k;
+    memcpy(c->frame_head + c->frame_head_have, p, k);
+    c->frame_head_have += (unsigned)k;
+    if (c->frame_head_have == H2_FRAME_HEAD_BYTES) {
+        look_at_head(c);
+    }
+    return k;
+}
+
 /* False: nothing more may be read now. */
 static bool take_input(struct h2_server *c, const unsigned char *p, size_t n)
 {
-    ssize_t used = nghttp2_session_mem_recv(c->session, p, n);
-    if (used < 0) {
-        /* What nghttp2 can answer with GOAWAY it has answered; this is worse: not HTTP/2 at all,
-         * a flood, memory. */
-        if (used == NGHTTP2_ERR_FLOODED || used == NGHTTP2_ERR_TOO_MANY_CONTINUATIONS) {
-            c->calm = true;
-        }
-        if (used == NGHTTP2_ERR_NOMEM || used == NGHTTP2_ERR_CALLBACK_FAILURE) {
-            server_close(c, END_NO_MEMORY, true);
+    while (n > 0) {
+        size_t k = next_piece(c, p, n);
+        if (c->calm) {
             return false;
         }
-        (void)nghttp2_session_terminate_session(
-            c->session, c->calm ? NGHTTP2_ENHANCE_YOUR_CALM : NGHTTP2_PROTOCOL_ERROR);
-        c->calm = true;
+        ssize_t used = nghttp2_session_mem_recv(c->session, p, k);
+        if (used < 0) {
+            input_failed(c, used);
+        }
+        if (c->calm || c->closing) {
+            return false;
+        }
+        p += k;
+        n -= k;
     }
-    return !c->calm;
+    return true;
 }
 
 static void read_ended(struct h2_server *c, ssize_t n)
@@ -417,6 +466,7 @@ struct h2_server *h2_server_new(struct stream *s, const struct h2_server_limits 
     list_init(&c->streams);
     list_init(&c->fresh);
     c->idle_since_ms = loop_now_ms(c->loop);
+    c->frame_left = NGHTTP2_CLIENT_MAGIC_LEN;
     if (!h2_session_open(c)) {
         nghttp2_session_del(c->session);
         free(c);

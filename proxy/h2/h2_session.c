@@ -110,10 +110,9 @@ static void check_closed(nghttp2_session *session, struct h2_server *c, const ng
                                                            : NGHTTP2_STREAM_CLOSED);
 }
 
-/* Of a frame's header: floods are counted before anything is done for them. */
-static int on_begin_frame(nghttp2_session *session, const nghttp2_frame_hd *hd, void *user)
+void h2_session_frame(struct h2_server *c, const nghttp2_frame_hd *hd)
 {
-    struct h2_server *c = user;
+    nghttp2_session *session = c->session;
     switch (hd->type) {
     case NGHTTP2_DATA:
         check_closed(session, c, hd);
@@ -143,7 +142,6 @@ static int on_begin_frame(nghttp2_session *session, const nghttp2_frame_hd *hd, 
         h2_charge(c, H2_COST_CONTROL);
         break;
     }
-    return 0;
 }
 
 static void headers_received(struct h2_server *c, struct h2_stream *s, const nghttp2_frame *frame)
@@ -345,7 +343,6 @@ static void set_callbacks(nghttp2_session_callbacks *k)
     nghttp2_session_callbacks_set_on_begin_headers_callback(k, on_begin_headers);
     nghttp2_session_callbacks_set_on_header_callback(k, on_header);
     nghttp2_session_callbacks_set_on_invalid_header_callback(k, on_invalid_header);
-    nghttp2_session_callbacks_set_on_begin_frame_callback(k, on_begin_frame);
     nghttp2_session_callbacks_set_on_frame_recv_callback(k, on_frame_recv);
     nghttp2_session_callbacks_set_on_data_chunk_recv_callback(k, on_data);
     nghttp2_session_callbacks_set_on_invalid_frame_recv_callback(k, on_invalid_frame);

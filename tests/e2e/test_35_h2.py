@@ -40,7 +40,8 @@ def shared():
     yield c
     c.stop()
     c.check_reports()
-    o.finish()
+    with contextlib.suppress(rawlib.Closed):  # bodies that are cut short on purpose
+        o.finish()
     c.clean()
 
 
@@ -673,6 +674,7 @@ FLOODS = {
     "PRIORITY": b"".join(frame(PRIORITY, 0, 2 * i + 1, b"\0\0\0\0\x10") for i in range(50000)),
     "CONTINUATION": H(G, flags=END_STREAM) + frame(CONTINUATION, 0, 1, literal("a", "b")) * 50000,
     "empty CONTINUATION": H(G, flags=END_STREAM) + frame(CONTINUATION, 0, 1, b"") * 50000,
+    "unknown": frame(0x77, 0, 0, b"") * 50000,
     "malformed requests": b"".join(H(head(("X", "y")), s) for s in range(1, 20001, 2)),
 }
 
@@ -688,12 +690,12 @@ def test_floods(plain, name):
 
 
 def test_frames_that_cost_nothing(plain):
-    """Unknown frames and window updates only cost their bytes."""
+    """Window updates only cost their bytes."""
     c = plain("http://localhost {\n\trespond ok\n}", globals=H2C)
     with open_h2(c) as f:
         f.handshake()
         before = cpu(c)
-        f.send(frame(0x77, 0, 0, b"") * 50000, window_update(0, 1) * 50000)
+        f.send(window_update(0, 1) * 50000)
         assert f.get().body == b"ok"
         assert cpu(c) - before <= 0.2
 
