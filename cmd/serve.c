@@ -462,7 +462,10 @@ static bool start_parts(struct serving *s, struct err *err)
     if (!s->jobs) {
         return false;
     }
-    s->resolver = resolver_new(s->jobs);
+    s->resolver = resolver_new(err);
+    if (!s->resolver) {
+        return false;
+    }
     struct acme_callbacks callbacks = cert_callbacks(s->certs);
     s->acme = acme_start(s->store, s->challenges, &callbacks, err);
     struct server_setup setup = {

@@ -28,7 +28,9 @@ struct dial {
     struct timer head_start;
     struct task begin; /* for Unix paths, which need no look-up */
     struct resolve_request rq;
+    int64_t head_start_ms; /* < 0: none */
     bool connecting;
+    bool looked_again;
     unsigned next;   /* index into order */
     unsigned active; /* attempts under way */
     enum dial_result worst;
@@ -135,9 +137,27 @@ static void finish(struct dial *d, enum dial_result result, struct stream *s, co
 static void fail(struct dial *d)
 {
     if (d->worst != DIAL_LOCAL && d->rq.resolver) {
-        resolver_forget(d->resolver, d->rq.host);
+        (void)resolver_forget(d->resolver, d->rq.host, d->rq.servers);
     }
     finish(d, d->worst, NULL, text_of(d->worst_errno));
+}
+
+/* Every address has failed. A remembered answer may be out of date (a container that has moved): if
+ * there is a newer one to be had, that is tried within the same deadline. d may be gone. */
+static void all_failed(struct dial *d)
+{
+    bool look_again = !d->looked_again && d->rq.resolver && d->rq.cached &&
+                      d->worst != DIAL_LOCAL &&
+                      resolver_forget(d->resolver, d->rq.host, d->rq.servers);
+    if (!look_again) {
+        fail(d);
+        return;
+    }
+    d->looked_again = true;
+    d->connecting = false;
+    d->next = 0;
+    d->worst_errno = 0;
+    resolve_start(d->resolver, d->loop, &d->rq);
 }
 
 /* fd is connected and no longer an attempt's. False if it is connected to itself, which happens on
@@ -206,14 +226,14 @@ static void connect_next(struct dial *d)
         d->active++;
         watch_init(&a->watch, d->loop, fd, on_connected);
         watch_set(&a->watch, WATCH_WRITE);
-        if (d->next < d->rq.count) {
+        if (d->next < d->rq.count && d->head_start_ms >= 0) {
             /* Without memory for it the next address simply waits for this one to fail. */
-            (void)timer_set(&d->head_start, HEAD_START_MS);
+            (void)timer_set(&d->head_start, d->head_start_ms);
         }
         return;
     }
     if (d->active == 0) {
-        fail(d);
+        all_failed(d);
     }
 }
 
@@ -286,6 +306,13 @@ static void on_begin(struct task *t)
 struct dial *dial_start(struct loop *l, struct resolver *r, struct slice host, uint16_t port,
                         struct slice unix_path, int64_t timeout_ms, dial_done *done, void *ctx)
 {
+    struct dial_target t = {.host = host, .port = port, .unix_path = unix_path};
+    return dial_start_to(l, r, &t, timeout_ms, done, ctx);
+}
+
+struct dial *dial_start_to(struct loop *l, struct resolver *r, const struct dial_target *t,
+                           int64_t timeout_ms, dial_done *done, void *ctx)
+{
     struct dial *d = calloc(1, sizeof(*d));
     if (!d) {
         return NULL;
@@ -305,11 +332,13 @@ struct dial *dial_start(struct loop *l, struct resolver *r, struct slice host, u
         free(d);
         return NULL;
     }
-    d->rq.host = host;
-    d->rq.port = port;
+    d->head_start_ms = t->fallback_delay_ms ? t->fallback_delay_ms : HEAD_START_MS;
+    d->rq.host = t->host;
+    d->rq.port = t->port;
+    d->rq.servers = t->servers;
     d->rq.done = on_resolved;
-    if (unix_path.n) {
-        d->rq.count = addr_unix(unix_path, &d->rq.addrs[0]) ? 1 : 0;
+    if (t->unix_path.n) {
+        d->rq.count = addr_unix(t->unix_path, &d->rq.addrs[0]) ? 1 : 0;
         d->rq.error = "the socket's path is too long";
         loop_post(l, &d->begin);
     } else {

@@ -1,5 +1,6 @@
 /* Opens a connection to a host: resolve, then connect to its addresses, the next one beginning
- * 250 ms after the last or when it fails (RFC 8305, families alternating), first one wins. */
+ * 250 ms after the last or when it fails (RFC 8305, families alternating), first one wins. When all
+ * of a remembered answer's addresses fail, the name is asked again and the new answer tried. */
 #ifndef NET_DIAL_H
 #define NET_DIAL_H
 
@@ -21,6 +22,17 @@ typedef void dial_done(void *ctx, enum dial_result result, struct stream *s, str
  * NULL: memory. */
 struct dial *dial_start(struct loop *l, struct resolver *r, struct slice host, uint16_t port,
                         struct slice unix_path, int64_t timeout_ms, dial_done *done, void *ctx);
+struct dial_target {
+    struct slice host; /* a name or an IP literal */
+    uint16_t port;
+    struct slice unix_path;    /* instead of both */
+    struct slice servers;      /* resolve.h; empty: the system's */
+    int64_t fallback_delay_ms; /* head start of an address; 0: 250 ms; < 0: one after the other */
+};
+
+/* The same with everything that can be said. The strings of *t must live until done. */
+struct dial *dial_start_to(struct loop *l, struct resolver *r, const struct dial_target *t,
+                           int64_t timeout_ms, dial_done *done, void *ctx);
 /* done will not be called; everything is closed. Not after done. */
 void dial_cancel(struct dial *d);
 

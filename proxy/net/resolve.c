@@ -1,11 +1,12 @@
-/* Names to addresses. One table a process under one lock; look-ups run on the jobs pool and belong
- * to the table's entries, requests wait for entries. Who owns what: a waiter is owned by the entry's
- * list until the look-up ends, then by the message to its loop; a request is its caller's and is
- * only touched under the lock while its waiter is in a list, and on its own loop afterwards. */
+/* Names to addresses. One table a process under one lock, and one thread whose loop asks the name
+ * servers (dns.h). Requests wait for the table's entries, look-ups belong to them. Who owns what: a
+ * waiter is owned by the entry's list until the look-up ends, then by the message to its loop; a
+ * request is its caller's and is only touched under the lock while its waiter is in a list, and on
+ * its own loop afterwards. */
 #include "proxy/net/resolve.h"
 
-#include <netdb.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdlib.h>
 
 #include "proxy/base/clock.h"
@@ -14,24 +15,33 @@
 #define NAMES_MAX 1024
 #define LOOKUPS_MAX 64
 #define BUCKETS 1024 /* a power of two */
-#define NAME_MAX_BYTES 254 /* RFC 1035 section 2.3.4, with the dot at the end */
-#define FRESH_MS 10000
-#define STALE_MS 60000 /* how long an answer serves after it has ceased to be fresh */
+#define TTL_MIN_MS 1000
+#define TTL_MAX_MS (5 * 60 * 1000)
+#define SRV_TTL_MS (60 * 1000) /* c-ares does not tell; Caddy's refresh */
+#define STALE_MS 60000 /* how long an old answer serves while there is no new one */
 #define FAILURE_MS 1000 /* how long a failure without an older answer is remembered */
+#define KEY_MAX_BYTES (1 + DNS_NAME_MAX + 1 + DNS_SERVERS_MAX)
 
+/* What is asked: "A" or "S", the name, a space, the servers. */
 struct entry {
     struct list bucket;
     struct list lru;     /* most recently used first */
     struct list waiters; /* of struct waiter */
     int64_t asked_ms;    /* end of the last look-up; 0: none */
-    int64_t good_ms;     /* end of the last one that gave addresses */
-    const char *error;   /* of the last one; NULL if it was good */
+    int64_t good_ms;     /* end of the last one that gave an answer */
+    int64_t ttl_ms;      /* of that answer */
+    const char *error;   /* of the last look-up; NULL if it was good */
     bool busy;           /* a look-up is under way: the entry stays */
-    bool forget;         /* the addresses serve only if a new look-up fails */
+    bool forget;         /* the answer serves only if a new look-up fails */
     unsigned count;
-    struct addr addrs[RESOLVE_ADDRS_MAX];
+    union {
+        struct addr *addrs;  /* owned, as srv */
+        struct dns_srv *srv; /* by the kind of the entry */
+        void *any;
+    } u;
     size_t name_bytes;
-    char name[NAME_MAX_BYTES + 1]; /* lower case, NUL-terminated */
+    size_t key_bytes;
+    char key[KEY_MAX_BYTES];
 };
 
 struct waiter {
@@ -43,17 +53,21 @@ struct waiter {
     bool sent;
 };
 
+/* On its way to the thread, then in the hands of dns. */
 struct lookup {
-    struct job job;
+    struct message message;
+    struct dns_query query;
     struct resolver *resolver; /* counted */
-    struct entry *entry;       /* busy, so it stays */
-    char name[NAME_MAX_BYTES + 1];
+    struct entry *entry;       /* busy, so it stays, its key too */
 };
 
 struct resolver {
+    pthread_t thread;
+    struct loop *loop; /* the thread's */
+    struct dns *dns;   /* the thread's */
     pthread_mutex_t lock;
-    struct jobs *jobs; /* borrowed */
-    unsigned refs;     /* under lock, as all below: the owner, waiters, look-ups */
+    bool stopping; /* under lock, as all below */
+    unsigned refs; /* the owner, waiters, look-ups */
     unsigned lookups;
     unsigned names;
     struct list lru;
@@ -67,6 +81,7 @@ static void entry_free(struct resolver *r, struct entry *e)
     list_remove(&e->bucket);
     list_remove(&e->lru);
     r->names--;
+    free(e->u.any);
     free(e);
 }
 
@@ -85,17 +100,17 @@ static void unref_unlock(struct resolver *r)
     free(r);
 }
 
-static struct list *bucket_of(struct resolver *r, struct slice name)
+static struct list *bucket_of(struct resolver *r, struct slice key)
 {
-    return &r->buckets[map_hash(name) & (BUCKETS - 1)];
+    return &r->buckets[map_hash(key) & (BUCKETS - 1)];
 }
 
-static struct entry *entry_find(struct resolver *r, struct slice name)
+static struct entry *entry_find(struct resolver *r, struct slice key)
 {
-    struct list *bucket = bucket_of(r, name);
+    struct list *bucket = bucket_of(r, key);
     LIST_EACH(it, bucket) {
         struct entry *e = LIST_ENTRY(it, struct entry, bucket);
-        if (slice_eq(slice_of(e->name, e->name_bytes), name)) {
+        if (slice_eq(slice_of(e->key, e->key_bytes), key)) {
             return e;
         }
     }
@@ -114,9 +129,9 @@ static void make_room(struct resolver *r)
 }
 
 /* NULL: memory. */
-static struct entry *entry_get(struct resolver *r, struct slice name)
+static struct entry *entry_get(struct resolver *r, struct slice key, size_t name_bytes)
 {
-    struct entry *e = entry_find(r, name);
+    struct entry *e = entry_find(r, key);
     if (e) {
         list_remove(&e->lru);
         list_push_front(&r->lru, &e->lru);
@@ -127,69 +142,24 @@ static struct entry *entry_get(struct resolver *r, struct slice name)
     if (!e) {
         return NULL;
     }
-    memcpy(e->name, name.p, name.n);
-    e->name_bytes = name.n;
+    memcpy(e->key, key.p, key.n);
+    e->key_bytes = key.n;
+    e->name_bytes = name_bytes;
     list_init(&e->waiters);
-    list_push_back(bucket_of(r, name), &e->bucket);
+    list_push_back(bucket_of(r, key), &e->bucket);
     list_push_front(&r->lru, &e->lru);
     r->names++;
     return e;
 }
 
-/* ---- look-ups, on a pool thread ---- */
-
-static const char *error_text(int code)
+static bool is_srv(const struct entry *e)
 {
-    switch (code) {
-    case EAI_NONAME:
-    case EAI_NODATA:
-    case EAI_ADDRFAMILY: return "name not known";
-    case EAI_AGAIN: return "timed out";
-    case EAI_MEMORY: return "out of memory";
-    default: return "look-up failed";
-    }
+    return e->key[0] == 'S';
 }
 
-static bool has_addr(const struct addr *addrs, unsigned count, const struct addr *a)
+static size_t item_bytes(const struct entry *e)
 {
-    for (unsigned i = 0; i < count; i++) {
-        if (addr_eq(&addrs[i], a)) {
-            return true;
-        }
-    }
-    return false;
-}
-
-/* In the order of getaddrinfo (RFC 6724), without repetitions. */
-static unsigned ask(const char *name, struct addr addrs[RESOLVE_ADDRS_MAX], const char **error)
-{
-    struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM};
-    struct addrinfo *found = NULL;
-    unsigned count = 0;
-    int code = getaddrinfo(name, NULL, &hints, &found);
-    *error = NULL;
-    if (code != 0) {
-        *error = error_text(code);
-        return 0;
-    }
-    for (const struct addrinfo *ai = found; ai && count < RESOLVE_ADDRS_MAX; ai = ai->ai_next) {
-        struct addr a;
-        if ((ai->ai_family != AF_INET && ai->ai_family != AF_INET6) ||
-            ai->ai_addrlen > sizeof(a.u)) {
-            continue;
-        }
-        memset(&a, 0, sizeof(a));
-        memcpy(&a.u, ai->ai_addr, ai->ai_addrlen);
-        a.len = ai->ai_addrlen;
-        if (!has_addr(addrs, count, &a)) {
-            addrs[count++] = a;
-        }
-    }
-    freeaddrinfo(found);
-    if (count == 0) {
-        *error = "name not known";
-    }
-    return count;
+    return is_srv(e) ? sizeof(struct dns_srv) : sizeof(struct addr);
 }
 
 static void fill(struct resolve_request *rq, const struct addr *addrs, unsigned count)
@@ -204,29 +174,49 @@ static void fill(struct resolve_request *rq, const struct addr *addrs, unsigned 
 
 static void fill_from(struct resolve_request *rq, const struct entry *e)
 {
-    if (e->count) {
-        fill(rq, e->addrs, e->count);
-    } else {
+    if (e->count == 0) {
         rq->count = 0;
         rq->error = e->error;
+    } else if (is_srv(e)) {
+        memcpy(rq->srv, e->u.srv, e->count * sizeof(*rq->srv));
+        rq->count = e->count;
+        rq->error = NULL;
+    } else {
+        fill(rq, e->u.addrs, e->count);
     }
 }
 
-static void entry_update(struct entry *e, const struct addr *addrs, unsigned count,
-                         const char *error)
+static int64_t clamped_ttl(int64_t ttl_ms)
 {
+    if (ttl_ms < 0) {
+        return SRV_TTL_MS;
+    }
+    return ttl_ms < TTL_MIN_MS ? TTL_MIN_MS : ttl_ms > TTL_MAX_MS ? TTL_MAX_MS : ttl_ms;
+}
+
+static void entry_update(struct entry *e, const struct dns_answer *a)
+{
+    const void *items = is_srv(e) ? (const void *)a->srv : (const void *)a->addrs;
+    unsigned max = is_srv(e) ? DNS_SRV_MAX : RESOLVE_ADDRS_MAX;
+    unsigned count = a->count > max ? max : a->count;
+    void *copy = count ? malloc(count * item_bytes(e)) : NULL;
     e->asked_ms = clock_mono_ms();
-    e->error = error;
     e->busy = false;
     e->forget = false;
-    if (count) {
-        memcpy(e->addrs, addrs, count * sizeof(*addrs));
+    e->error = copy ? NULL : count ? "out of memory" : a->error;
+    if (copy) {
+        memcpy(copy, items, count * item_bytes(e));
+        free(e->u.any);
+        e->u.any = copy;
         e->count = count;
         e->good_ms = e->asked_ms;
-    } else if (e->asked_ms - e->good_ms > FRESH_MS + STALE_MS) {
+        e->ttl_ms = clamped_ttl(a->ttl_ms);
+    } else if (e->asked_ms - e->good_ms > e->ttl_ms + STALE_MS) {
         e->count = 0;
     }
 }
+
+/* ---- look-ups ----------------------------------------------------------------------------------- */
 
 /* On the request's loop. */
 static void deliver(struct message *m)
@@ -244,14 +234,13 @@ static void deliver(struct message *m)
 }
 
 /* The end of a look-up: the entry is brought up to date and everyone who waits is told. */
-static void conclude(struct lookup *lookup, const struct addr *addrs, unsigned count,
-                     const char *error)
+static void conclude(struct lookup *lookup, const struct dns_answer *answer)
 {
     struct resolver *r = lookup->resolver;
     struct list told;
     list_init(&told);
     pthread_mutex_lock(&r->lock);
-    entry_update(lookup->entry, addrs, count, error);
+    entry_update(lookup->entry, answer);
     while (!list_empty(&lookup->entry->waiters)) {
         struct waiter *w = LIST_ENTRY(lookup->entry->waiters.next, struct waiter, node);
         fill_from(w->rq, lookup->entry);
@@ -271,39 +260,44 @@ static void conclude(struct lookup *lookup, const struct addr *addrs, unsigned c
     unref_unlock(r);
 }
 
-static void lookup_work(struct job *job)
+static void lookup_done(struct dns_query *query, const struct dns_answer *answer)
 {
-    struct lookup *lookup = container_of(job, struct lookup, job);
-    struct addr addrs[RESOLVE_ADDRS_MAX];
-    const char *error;
-    unsigned count = ask(lookup->name, addrs, &error);
-    conclude(lookup, addrs, count, error);
+    conclude(container_of(query, struct lookup, query), answer);
 }
 
-static void lookup_dropped(struct job *job)
+/* On the resolver's thread, or in resolver_free once that has ended. */
+static void lookup_begin(struct message *m)
 {
-    conclude(container_of(job, struct lookup, job), NULL, 0, "shutting down");
+    struct lookup *lookup = container_of(m, struct lookup, message);
+    struct resolver *r = lookup->resolver;
+    if (r->dns) {
+        dns_start(r->dns, &lookup->query);
+        return;
+    }
+    struct dns_answer answer = {.count = 0, .ttl_ms = -1, .error = "shutting down"};
+    conclude(lookup, &answer);
 }
 
 /* Under the lock. False: too many at a time, or memory. */
 static bool lookup_start(struct resolver *r, struct entry *e)
 {
-    struct lookup *lookup = r->lookups < LOOKUPS_MAX ? calloc(1, sizeof(*lookup)) : NULL;
+    struct lookup *lookup =
+        r->lookups < LOOKUPS_MAX && !r->stopping ? calloc(1, sizeof(*lookup)) : NULL;
     if (!lookup) {
         return false;
     }
-    lookup->job.work = lookup_work;
-    lookup->job.dropped = lookup_dropped;
+    size_t servers = 1 + e->name_bytes + 1;
+    lookup->message.deliver = lookup_begin;
+    lookup->query.kind = is_srv(e) ? DNS_SRV : DNS_ADDRS;
+    lookup->query.name = slice_of(e->key + 1, e->name_bytes);
+    lookup->query.servers = slice_of(e->key + servers, e->key_bytes - servers);
+    lookup->query.done = lookup_done;
     lookup->resolver = r;
     lookup->entry = e;
-    memcpy(lookup->name, e->name, e->name_bytes);
-    if (!job_submit(r->jobs, NULL, &lookup->job)) {
-        free(lookup);
-        return false;
-    }
     r->refs++;
     r->lookups++;
     e->busy = true;
+    loop_send(r->loop, &lookup->message);
     return true;
 }
 
@@ -338,25 +332,32 @@ static bool wait_for(struct resolver *r, struct entry *e, struct resolve_request
     return true;
 }
 
+/* The one second beyond the TTL is for a refresh that is under way. */
+#define GRACE_MS 1000
+
 /* Under the lock: answers from the table, or waits. Static text if it can do neither. */
-static const char *answer_or_wait(struct resolver *r, struct resolve_request *rq, struct slice name)
+static const char *answer_or_wait(struct resolver *r, struct resolve_request *rq, struct slice key,
+                                  size_t name_bytes)
 {
-    struct entry *e = entry_get(r, name);
+    struct entry *e = entry_get(r, key, name_bytes);
     int64_t now_ms = clock_mono_ms();
     if (!e) {
         return "out of memory";
     }
-    int64_t asked_for_ms = e->asked_ms ? now_ms - e->asked_ms : INT64_MAX;
-    bool usable = e->count && now_ms - e->good_ms <= FRESH_MS + STALE_MS;
-    bool fresh = !e->forget && asked_for_ms < (usable ? FRESH_MS : FAILURE_MS);
-    if (usable && !e->forget) {
-        if (!fresh && !e->busy) {
+    int64_t keep_ms = rq->max_age_ms ? rq->max_age_ms : e->ttl_ms;
+    int64_t age_ms = e->count ? now_ms - e->good_ms : INT64_MAX / 2;
+    int64_t asked_ago_ms = e->asked_ms ? now_ms - e->asked_ms : INT64_MAX / 2;
+    bool just_failed = e->error && asked_ago_ms < FAILURE_MS;
+    bool usable = age_ms < keep_ms + STALE_MS;
+    if (usable && !e->forget && (age_ms < keep_ms + GRACE_MS || just_failed)) {
+        if (age_ms > keep_ms / 4 * 3 && !e->busy && !just_failed) {
             (void)lookup_start(r, e); /* if not now, then at the next request */
         }
+        rq->cached = true;
         fill_from(rq, e);
         return NULL;
     }
-    if (fresh && !e->busy && e->error) {
+    if (!usable && just_failed && !e->busy) {
         return e->error;
     }
     if (e->busy || lookup_start(r, e)) {
@@ -366,7 +367,7 @@ static const char *answer_or_wait(struct resolver *r, struct resolve_request *rq
         fill_from(rq, e);
         return NULL;
     }
-    return "too many look-ups";
+    return r->stopping ? "shutting down" : "too many look-ups";
 }
 
 static bool is_localhost(struct slice name)
@@ -400,9 +401,9 @@ static bool answer_at_once(struct resolve_request *rq, struct slice name)
 }
 
 /* Lower-cased into buf; false for what is no host name (letters, digits, "-", "_", "."). */
-static bool fold_name(struct slice host, char buf[NAME_MAX_BYTES], struct slice *name)
+static bool fold_name(struct slice host, char buf[DNS_NAME_MAX], struct slice *name)
 {
-    if (host.n == 0 || host.n > NAME_MAX_BYTES) {
+    if (host.n == 0 || host.n > DNS_NAME_MAX) {
         return false;
     }
     for (size_t i = 0; i < host.n; i++) {
@@ -416,18 +417,38 @@ static bool fold_name(struct slice host, char buf[NAME_MAX_BYTES], struct slice 
     return true;
 }
 
+/* "Aname servers" in buf. False for what is no host name. */
+static bool make_key(bool srv, struct slice host, struct slice servers, char buf[KEY_MAX_BYTES],
+                     struct slice *key, size_t *name_bytes)
+{
+    struct slice name;
+    if (servers.n > DNS_SERVERS_MAX || !fold_name(host, buf + 1, &name)) {
+        return false;
+    }
+    buf[0] = srv ? 'S' : 'A';
+    buf[1 + name.n] = ' ';
+    if (servers.n) {
+        memcpy(buf + 2 + name.n, servers.p, servers.n);
+    }
+    *key = slice_of(buf, 2 + name.n + servers.n);
+    *name_bytes = name.n;
+    return true;
+}
+
 void resolve_start(struct resolver *r, struct loop *l, struct resolve_request *rq)
 {
-    char buf[NAME_MAX_BYTES];
-    struct slice name = {NULL, 0};
+    char buf[KEY_MAX_BYTES];
+    struct slice key;
+    size_t name_bytes = 0;
     rq->resolver = r;
     rq->loop = l;
     rq->count = 0;
     rq->error = NULL;
+    rq->cached = false;
     rq->internal = NULL;
     task_init(&rq->task, run_done);
-    bool is_name = fold_name(rq->host, buf, &name);
-    if (answer_at_once(rq, name)) {
+    bool is_name = make_key(rq->srv != NULL, rq->host, rq->servers, buf, &key, &name_bytes);
+    if (!rq->srv && answer_at_once(rq, slice_of(buf + 1, name_bytes))) {
         answer_later(rq, NULL);
         return;
     }
@@ -436,7 +457,7 @@ void resolve_start(struct resolver *r, struct loop *l, struct resolve_request *r
         return;
     }
     pthread_mutex_lock(&r->lock);
-    const char *error = answer_or_wait(r, rq, name);
+    const char *error = answer_or_wait(r, rq, key, name_bytes);
     bool waits = rq->internal != NULL;
     pthread_mutex_unlock(&r->lock);
     if (!waits) {
@@ -467,35 +488,74 @@ void resolve_cancel(struct resolve_request *rq)
     unref_unlock(r);
 }
 
-void resolver_forget(struct resolver *r, struct slice host)
+bool resolver_forget(struct resolver *r, struct slice host, struct slice servers)
 {
-    char buf[NAME_MAX_BYTES];
-    struct slice name;
-    if (!fold_name(host, buf, &name)) {
-        return;
+    char buf[KEY_MAX_BYTES];
+    bool asked = false;
+    struct slice key;
+    size_t name_bytes;
+    if (!make_key(false, host, servers, buf, &key, &name_bytes)) {
+        return false;
     }
     pthread_mutex_lock(&r->lock);
-    struct entry *e = entry_find(r, name);
+    struct entry *e = entry_find(r, key);
     if (e && clock_mono_ms() - e->asked_ms >= FAILURE_MS) {
         e->forget = true;
+        asked = e->busy || lookup_start(r, e);
     }
     pthread_mutex_unlock(&r->lock);
+    return asked;
 }
 
-struct resolver *resolver_new(struct jobs *jobs)
+/* ---- the thread ----------------------------------------------------------------------------------- */
+
+static void *thread_main(void *arg)
+{
+    struct resolver *r = arg;
+    loop_run(r->loop);
+    return NULL;
+}
+
+static int start_thread(struct resolver *r)
+{
+    sigset_t all;
+    sigset_t before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    int rc = pthread_create(&r->thread, NULL, thread_main, r);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return rc;
+}
+
+struct resolver *resolver_new(struct err *err)
 {
     struct resolver *r = calloc(1, sizeof(*r));
     if (!r) {
+        err_set(err, "starting the resolver: out of memory");
         return NULL;
     }
     pthread_mutex_init(&r->lock, NULL);
-    r->jobs = jobs;
     r->refs = 1;
     list_init(&r->lru);
     for (size_t i = 0; i < BUCKETS; i++) {
         list_init(&r->buckets[i]);
     }
-    return r;
+    r->loop = loop_new(err);
+    r->dns = r->loop ? dns_new(r->loop, err) : NULL;
+    int rc = r->dns ? start_thread(r) : -1;
+    if (rc == 0) {
+        return r;
+    }
+    if (rc > 0) {
+        err_errno(err, rc, "starting the resolver's thread");
+    }
+    dns_free(r->dns);
+    if (r->loop) {
+        loop_free(r->loop);
+    }
+    pthread_mutex_destroy(&r->lock);
+    free(r);
+    return NULL;
 }
 
 void resolver_free(struct resolver *r)
@@ -503,6 +563,15 @@ void resolver_free(struct resolver *r)
     if (!r) {
         return;
     }
+    pthread_mutex_lock(&r->lock);
+    r->stopping = true; /* nothing is sent to the loop any more */
+    pthread_mutex_unlock(&r->lock);
+    loop_stop_from_anywhere(r->loop);
+    pthread_join(r->thread, NULL);
+    struct dns *dns = r->dns;
+    r->dns = NULL;
+    dns_free(dns);       /* answers what is under way */
+    loop_free(r->loop);  /* answers what was on its way to the thread */
     pthread_mutex_lock(&r->lock);
     unref_unlock(r);
 }

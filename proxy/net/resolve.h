@@ -1,13 +1,13 @@
-/* Names to addresses, off the loop, cached for the process. getaddrinfo on the jobs pool (so that
- * /etc/hosts and nsswitch mean what they mean everywhere); answers are kept 10 s, then asked again
- * in the background while the old ones are still used; a failure keeps the old answer for 60 s. */
+/* Names to addresses and services, cached for the process, on a thread of its own (c-ares behind
+ * dns.h; /etc/hosts counts). Answers are kept for their TTL, at least 1 s and at most 5 min; while
+ * they are used they are asked again in the background before that time is up. When it is up a
+ * request waits for the new answer, and gets the old one only if there is no new one (for 60 s). */
 #ifndef NET_RESOLVE_H
 #define NET_RESOLVE_H
 
-#include "proxy/loop/jobs.h"
-#include "proxy/net/addr.h"
+#include "proxy/net/dns.h"
 
-#define RESOLVE_ADDRS_MAX 16
+#define RESOLVE_ADDRS_MAX DNS_ADDRS_MAX
 
 struct resolver; /* one a process, thread-safe */
 
@@ -20,27 +20,34 @@ struct resolve_request {
      * 6.3). */
     struct slice host;
     uint16_t port;
+    struct slice servers; /* to ask, as dns_query's; empty: the system's */
+    int64_t max_age_ms;   /* an older answer is asked again, whatever its TTL; 0: the TTL holds */
+    /* Room for DNS_SRV_MAX: the question is for host's SRV records, the answer is here. NULL: for
+     * addresses. */
+    struct dns_srv *srv;
     /* From the loop's turn, never from inside a call, exactly once unless cancelled. count 0:
      * failed, see error. rq may be released or started again from inside. */
     void (*done)(struct resolve_request *self);
     struct addr addrs[RESOLVE_ADDRS_MAX];
-    unsigned count;
+    unsigned count; /* of addrs or srv */
+    bool cached;    /* it was not asked for now: a failed connection may ask again */
     const char *error; /* static text: "name not known", "timed out", "too many look-ups" */
     void *internal;    /* the waiter, while a look-up is under way */
 };
 
-/* At most 1024 names and 64 look-ups at a time. jobs is borrowed. NULL: memory. */
-struct resolver *resolver_new(struct jobs *jobs);
-/* Requests must have ended or been cancelled; look-ups under way keep what they need. Before or
- * after jobs_free; loops must outlive jobs_free. NULL is allowed. */
+/* At most 1024 names and 64 look-ups at a time. NULL and err: no thread, memory. */
+struct resolver *resolver_new(struct err *err);
+/* Ends the thread. Who still waits is answered ("shutting down"); the loops must still be there.
+ * NULL is allowed. */
 void resolver_free(struct resolver *r);
 /* The answer comes through rq->done (from a task, even when it is cached). */
 void resolve_start(struct resolver *r, struct loop *l, struct resolve_request *rq);
 /* done will not be called; rq may be released. Harmless after done and on a zeroed request. Only on
  * the loop's thread. */
 void resolve_cancel(struct resolve_request *rq);
-/* A connection to host failed: the next request waits for a new look-up (the old answer serves only
- * if that one fails), unless the last one is less than a second old. Any thread. */
-void resolver_forget(struct resolver *r, struct slice host);
+/* A connection to host failed: its addresses are asked again at once and the next request waits for
+ * the answer (the old one serves only if there is none), unless the last look-up is less than a
+ * second old (false: there is no newer answer to be had). servers as in the request. Any thread. */
+bool resolver_forget(struct resolver *r, struct slice host, struct slice servers);
 
 #endif

@@ -1,7 +1,6 @@
-/* The resolver, with getaddrinfo replaced by a script: caching, staleness, failures, coalescing,
+/* The resolver, with the name servers (dns.h) replaced by a script: caching, TTLs, failures, coalescing,
  * cancelling at every moment, bounds. The clock of the table is real, so only what happens within
- * a second or two is waited for. */
-#include <netdb.h>
+ * a few seconds is waited for. */
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
@@ -9,56 +8,44 @@
 #include "proxy/net/resolve.h"
 #include "tests/unit/net/helper.h"
 
-static atomic_int lookups;    /* calls of getaddrinfo so far */
-static atomic_int last_octet; /* what it answers: 10.0.0.N */
+static atomic_int lookups;    /* questions so far */
+static atomic_int last_octet; /* what is answered: 10.0.0.N; 0: nothing */
+static atomic_int ttl_ms;
 static atomic_bool gate_open; /* names that begin with "slow" wait for it */
 
-__attribute__((visibility("default"))) int getaddrinfo(const char *name, const char *service UNUSED,
-                                                       const struct addrinfo *hints UNUSED,
-                                                       struct addrinfo **out)
+struct dns *dns_new(struct loop *l, struct err *err UNUSED)
 {
-    atomic_fetch_add(&lookups, 1);
-    while (strncmp(name, "slow", 4) == 0 && !atomic_load(&gate_open)) {
-        sched_yield();
-    }
-    if (strncmp(name, "bad", 3) == 0) {
-        return EAI_NONAME;
-    }
-    int octet = atomic_load(&last_octet);
-    if (octet == 0) {
-        return EAI_AGAIN;
-    }
-    struct addrinfo *list = NULL;
-    for (int i = 0; i < 3; i++) { /* each address three times, as for three socket types */
-        struct addrinfo *ai = calloc(1, sizeof(*ai) + sizeof(struct sockaddr_in));
-        struct sockaddr_in *in = (struct sockaddr_in *)(void *)(ai + 1);
-        if (!ai) {
-            abort();
-        }
-        in->sin_family = AF_INET;
-        in->sin_addr.s_addr = htonl(0x0a000000U | (uint32_t)octet);
-        ai->ai_family = AF_INET;
-        ai->ai_addr = (struct sockaddr *)in;
-        ai->ai_addrlen = sizeof(*in);
-        ai->ai_next = list;
-        list = ai;
-    }
-    *out = list;
-    return 0;
+    return (struct dns *)(void *)l; /* nothing of it is looked at */
 }
 
-__attribute__((visibility("default"))) void freeaddrinfo(struct addrinfo *list)
+void dns_free(struct dns *d UNUSED)
 {
-    while (list) {
-        struct addrinfo *next = list->ai_next;
-        free(list);
-        list = next;
+}
+
+/* On the resolver's thread. */
+void dns_start(struct dns *d UNUSED, struct dns_query *q)
+{
+    struct addr a;
+    char text[32];
+    struct dns_srv srv = {.port = 81, .target = "a.example"};
+    struct dns_answer answer = {.ttl_ms = atomic_load(&ttl_ms), .error = "timed out"};
+    atomic_fetch_add(&lookups, 1);
+    while (slice_starts(q->name, S("slow")) && !atomic_load(&gate_open)) {
+        sched_yield();
     }
+    int octet = atomic_load(&last_octet);
+    (void)snprintf(text, sizeof(text), "10.0.%d.%d", q->servers.n ? 9 : 0, octet);
+    if (slice_starts(q->name, S("bad"))) {
+        answer.error = "name not known";
+    } else if (octet) {
+        assert_true(addr_parse_ip(slice_str(text), 0, &a));
+        answer = (struct dns_answer){.addrs = &a, .srv = &srv, .count = 1, .ttl_ms = answer.ttl_ms};
+    }
+    q->done(q, &answer);
 }
 
 struct bench {
     struct fixture f;
-    struct jobs *jobs;
     struct resolver *r;
     int left; /* answers to wait for */
 };
@@ -69,16 +56,16 @@ struct query {
     int answers;
 };
 
-static void bench_init(struct bench *b, unsigned threads)
+static void bench_init(struct bench *b)
 {
     struct err err;
     fixture_init(&b->f);
-    b->jobs = jobs_new(threads, 64, &err);
-    b->r = resolver_new(b->jobs);
+    b->r = resolver_new(&err);
     b->left = 0;
-    assert_true(b->jobs && b->r);
+    assert_non_null(b->r);
     atomic_store(&lookups, 0);
     atomic_store(&last_octet, 1);
+    atomic_store(&ttl_ms, 60000);
     atomic_store(&gate_open, false);
 }
 
@@ -86,7 +73,6 @@ static void bench_fini(struct bench *b)
 {
     atomic_store(&gate_open, true);
     resolver_free(b->r);
-    jobs_free(b->jobs);
     fixture_fini(&b->f);
 }
 
@@ -130,7 +116,7 @@ static void check_fails(struct bench *b, struct slice host, const char *error)
 static void without_a_lookup(void **state UNUSED)
 {
     struct bench b;
-    bench_init(&b, 1);
+    bench_init(&b);
     check(&b, S("192.0.2.7"), "192.0.2.7:80");
     check(&b, S("::1"), "[::1]:80");
     check(&b, S("[2001:db8::1]"), "[2001:db8::1]:80");
@@ -148,7 +134,7 @@ static void answers_are_kept(void **state UNUSED)
 {
     struct bench b;
     struct query q;
-    bench_init(&b, 1);
+    bench_init(&b);
     ask(&b, &q, S("app.example"));
     fixture_run(&b.f);
     assert_int_equal(q.rq.count, 1); /* repetitions are gone */
@@ -160,7 +146,7 @@ static void answers_are_kept(void **state UNUSED)
 static void failures_say_why(void **state UNUSED)
 {
     struct bench b;
-    bench_init(&b, 1);
+    bench_init(&b);
     check_fails(&b, S("bad.example"), "name not known");
     check_fails(&b, S("bad.example"), "name not known");
     assert_int_equal(atomic_load(&lookups), 1); /* not asked again at once */
@@ -178,18 +164,90 @@ static void sleep_past_a_second(void)
 static void forgetting_asks_again_and_keeps_the_old_for_bad_times(void **state UNUSED)
 {
     struct bench b;
-    bench_init(&b, 1);
+    bench_init(&b);
     check(&b, S("app.example"), "10.0.0.1:80");
     atomic_store(&last_octet, 2);
-    resolver_forget(b.r, S("app.example")); /* too soon: it has just been asked */
+    /* Too soon: it has just been asked. */
+    assert_false(resolver_forget(b.r, S("app.example"), S("")));
     check(&b, S("app.example"), "10.0.0.1:80");
     sleep_past_a_second();
-    resolver_forget(b.r, S("APP.example"));
+    assert_true(resolver_forget(b.r, S("APP.example"), S("")));
     check(&b, S("app.example"), "10.0.0.2:80");
     sleep_past_a_second();
     atomic_store(&last_octet, 0);
-    resolver_forget(b.r, S("app.example"));
+    assert_true(resolver_forget(b.r, S("app.example"), S("")));
     check(&b, S("app.example"), "10.0.0.2:80"); /* asked, failed, kept */
+    assert_int_equal(atomic_load(&lookups), 3);
+    assert_false(resolver_forget(b.r, S("unknown.example"), S("")));
+    bench_fini(&b);
+}
+
+/* A TTL of 0 counts as one second; when it is over (and the second of grace) the new answer is
+ * waited for; while the name is used it is asked again before. */
+static void the_ttl_is_kept(void **state UNUSED)
+{
+    struct bench b;
+    bench_init(&b);
+    atomic_store(&ttl_ms, 0);
+    check(&b, S("app.example"), "10.0.0.1:80");
+    check(&b, S("app.example"), "10.0.0.1:80");
+    assert_int_equal(atomic_load(&lookups), 1);
+    atomic_store(&last_octet, 2);
+    sleep_past_a_second();
+    check(&b, S("app.example"), "10.0.0.1:80"); /* not waited for, but asked */
+    while (atomic_load(&lookups) < 2) {
+        sched_yield();
+    }
+    sleep_past_a_second();
+    sleep_past_a_second();
+    atomic_store(&last_octet, 3);
+    check(&b, S("app.example"), "10.0.0.3:80");
+    assert_int_equal(atomic_load(&lookups), 3);
+    bench_fini(&b);
+}
+
+static void a_greatest_age_goes_before_the_ttl(void **state UNUSED)
+{
+    struct bench b;
+    struct query q = {.bench = &b};
+    bench_init(&b);
+    check(&b, S("app.example"), "10.0.0.1:80");
+    atomic_store(&last_octet, 2);
+    sleep_past_a_second();
+    sleep_past_a_second();
+    q.rq = (struct resolve_request){
+        .host = S("app.example"), .port = 80, .max_age_ms = 500, .done = on_done};
+    b.left++;
+    resolve_start(b.r, b.f.loop, &q.rq);
+    fixture_run(&b.f);
+    assert_int_equal(q.rq.count, 1);
+    assert_int_equal(ntohl(q.rq.addrs[0].u.in.sin_addr.s_addr) & 0xff, 2);
+    assert_false(q.rq.cached);
+    bench_fini(&b);
+}
+
+static void kinds_and_servers_are_told_apart(void **state UNUSED)
+{
+    static struct dns_srv srv[DNS_SRV_MAX];
+    struct bench b;
+    struct query q = {.bench = &b};
+    char buf[ADDR_TEXT_BYTES];
+    bench_init(&b);
+    check(&b, S("app.example"), "10.0.0.1:80");
+    q.rq = (struct resolve_request){
+        .host = S("app.example"), .port = 80, .servers = S("192.0.2.53"), .done = on_done};
+    b.left++;
+    resolve_start(b.r, b.f.loop, &q.rq);
+    fixture_run(&b.f);
+    assert_true(slice_eq(addr_text(&q.rq.addrs[0], buf), S("10.0.9.1:80")));
+    q.rq = (struct resolve_request){.host = S("app.example"), .srv = srv, .done = on_done};
+    b.left++;
+    resolve_start(b.r, b.f.loop, &q.rq);
+    fixture_run(&b.f);
+    assert_int_equal(q.rq.count, 1);
+    assert_string_equal(srv[0].target, "a.example");
+    assert_int_equal(srv[0].port, 81);
+    check(&b, S("app.example"), "10.0.0.1:80");
     assert_int_equal(atomic_load(&lookups), 3);
     bench_fini(&b);
 }
@@ -198,7 +256,7 @@ static void one_lookup_for_all_who_wait(void **state UNUSED)
 {
     struct bench b;
     struct query q[20];
-    bench_init(&b, 2);
+    bench_init(&b);
     for (size_t i = 0; i < ARRAY_LEN(q); i++) {
         ask(&b, &q[i], S("slow.example"));
     }
@@ -222,7 +280,7 @@ static void too_many_lookups(void **state UNUSED)
     static struct query q[COUNT];
     static char names[COUNT][32];
     int refused = 0;
-    bench_init(&b, 1);
+    bench_init(&b);
     for (int i = 0; i < COUNT; i++) {
         (void)snprintf(names[i], sizeof(names[i]), "slow%d.example", i);
         ask(&b, &q[i], slice_str(names[i]));
@@ -245,7 +303,7 @@ static void many_names(void **state UNUSED)
 {
     struct bench b;
     char name[32];
-    bench_init(&b, 1);
+    bench_init(&b);
     for (int i = 0; i < 1500; i++) {
         (void)snprintf(name, sizeof(name), "n%d.example", i);
         check(&b, slice_str(name), "10.0.0.1:80");
@@ -260,7 +318,7 @@ static void many_names(void **state UNUSED)
 static void cancelling_before_and_after_the_answer_is_sent(void **state UNUSED)
 {
     struct bench b;
-    bench_init(&b, 1);
+    bench_init(&b);
     struct query *early = malloc(sizeof(*early));
     struct query *late = malloc(sizeof(*late));
     struct query *cached = malloc(sizeof(*cached));
@@ -308,7 +366,7 @@ static void *hammer(void *arg)
         if (kept.answers != 1 || dropped.answers != 0) {
             abort();
         }
-        resolver_forget(b.r, slice_str(name));
+        (void)resolver_forget(b.r, slice_str(name), S(""));
     }
     fixture_fini(&b.f);
     return NULL;
@@ -318,7 +376,7 @@ static void several_loops_at_once(void **state UNUSED)
 {
     struct bench b;
     pthread_t threads[3];
-    bench_init(&b, 2);
+    bench_init(&b);
     for (size_t i = 0; i < ARRAY_LEN(threads); i++) {
         assert_int_equal(pthread_create(&threads[i], NULL, hammer, &b), 0);
     }
@@ -328,23 +386,22 @@ static void several_loops_at_once(void **state UNUSED)
     bench_fini(&b);
 }
 
-/* What still waits in the queue is answered when the pool ends. */
+/* What still waits is answered when the resolver ends. */
 static void the_end_answers_those_who_wait(void **state UNUSED)
 {
     struct bench b;
     struct query q[2];
-    bench_init(&b, 1);
+    bench_init(&b);
     ask(&b, &q[0], S("slow1.example"));
     while (atomic_load(&lookups) < 1) {
         sched_yield();
     }
     ask(&b, &q[1], S("slow2.example"));
     atomic_store(&gate_open, true);
-    jobs_free(b.jobs);
+    resolver_free(b.r);
     fixture_run(&b.f);
     assert_int_equal(q[0].answers, 1);
     assert_int_equal(q[1].answers, 1);
-    resolver_free(b.r);
     fixture_fini(&b.f);
 }
 
@@ -355,6 +412,9 @@ int main(void)
         cmocka_unit_test(answers_are_kept),
         cmocka_unit_test(failures_say_why),
         cmocka_unit_test(forgetting_asks_again_and_keeps_the_old_for_bad_times),
+        cmocka_unit_test(the_ttl_is_kept),
+        cmocka_unit_test(a_greatest_age_goes_before_the_ttl),
+        cmocka_unit_test(kinds_and_servers_are_told_apart),
         cmocka_unit_test(one_lookup_for_all_who_wait),
         cmocka_unit_test(too_many_lookups),
         cmocka_unit_test(many_names),
