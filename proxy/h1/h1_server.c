@@ -372,6 +372,12 @@ void h1_server_drain(struct h1_server *c)
     c->draining = true;
     if (h1_server_idle(c)) {
         server_close(c, false);
+    } else if (c->wait == WAIT_HEAD) {
+        /* A head that is on its way may come; one that is dribbled in holds nobody up. */
+        int64_t at = loop_now_ms(c->loop) + DRAIN_HEAD_MS;
+        c->read_deadline_ms = c->read_deadline_ms && c->read_deadline_ms < at ? c->read_deadline_ms
+                                                                              : at;
+        (void)arm_timer(c); /* without memory for it the end comes at the grace period's */
     }
 }
 

@@ -17,6 +17,8 @@
 /* After the last response: how much and how long is read and dropped, so that unread bytes do not
  * turn the close into a reset that destroys the response on its way. */
 #define LINGER_BYTES ((uint64_t)64 * 1024)
+/* While the server drains: for the rest of a request head. */
+#define DRAIN_HEAD_MS 1000
 #define LINGER_MS 2000
 /* The least rate of a body is looked at after so long. */
 #define RATE_GRACE_MS 60000

@@ -137,6 +137,9 @@ static bool accept_some(struct listener *ls, int max)
             return false;
         }
         if (ran_out(errnum)) {
+            if (ls->events.on_shortage) {
+                ls->events.on_shortage(ls->events.ctx);
+            }
             shed_one(ls);
         }
         take_rest(ls, errnum);

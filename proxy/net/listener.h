@@ -12,6 +12,8 @@ struct listener;
 struct listener_events {
     /* Owns fd from now on. Called from the loop, up to 64 times an event. */
     void (*on_accept)(void *ctx, int fd, const struct addr *peer);
+    /* Descriptors or memory ran out; before the rest. The owner may close what is idle. Or NULL. */
+    void (*on_shortage)(void *ctx);
     void *ctx;
 };
 

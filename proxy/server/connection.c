@@ -10,6 +10,9 @@
 #include "proxy/server/worker.h"
 
 #define HANDSHAKE_TIMEOUT_MS (10 * 1000)
+#define LIMIT_LOOK_MS 100
+#define LIMIT_TOLD_EVERY_MS (10 * 1000)
+#define SHED_AT_ONCE 64
 
 struct connection {
     struct list node; /* in worker->connections */
@@ -37,6 +40,15 @@ struct fronted {
     struct addr peer;
 };
 
+static void drain(struct connection *c)
+{
+    if (c->h1) {
+        h1_server_drain(c->h1);
+    } else if (c->h2) {
+        h2_server_drain(c->h2);
+    }
+}
+
 static void slot_leave(struct slot *slot)
 {
     slot->connections--;
@@ -46,29 +58,82 @@ static void slot_leave(struct slot *slot)
     }
 }
 
-void connections_check_limit(struct worker *w)
+static bool at_limit(const struct worker *w)
 {
-    bool full = w->connection_count >= w->connection_max;
-    if (full != w->paused) {
-        w->paused = full;
-        LIST_EACH(node, &w->slots) {
-            struct slot *slot = LIST_ENTRY(node, struct slot, node);
-            if (slot->listener) {
-                listener_pause(slot->listener, full);
-            }
-        }
-        if (full) {
-            log_event(LOG_WARN, "server", "connection limit reached; new ones wait",
-                      LOG_I("limit", w->connection_max));
+    const struct server *s = w->server;
+    return atomic_load_explicit(&s->connection_total, memory_order_relaxed) >=
+           atomic_load_explicit(&s->connection_max, memory_order_relaxed);
+}
+
+static void tell_limit(struct worker *w)
+{
+    int64_t now_ms = loop_now_ms(w->loop);
+    if (w->limit_told_ms && now_ms - w->limit_told_ms < LIMIT_TOLD_EVERY_MS) {
+        return;
+    }
+    w->limit_told_ms = now_ms;
+    log_event(LOG_WARN, "server", "connection limit reached: idle connections are closed, new ones"
+              " wait (servers { max_connections } raises it)",
+              LOG_I("limit", atomic_load(&w->server->connection_max)));
+}
+
+static void pause_listeners(struct worker *w, bool paused)
+{
+    w->paused = paused;
+    LIST_EACH(node, &w->slots) {
+        struct slot *slot = LIST_ENTRY(node, struct slot, node);
+        if (slot->listener) {
+            listener_pause(slot->listener, paused);
         }
     }
+}
+
+void connections_shed_idle(struct worker *w, unsigned max)
+{
+    LIST_EACH_SAFE(node, &w->connections) {
+        struct connection *c = LIST_ENTRY(node, struct connection, node);
+        bool idle = (c->h1 && h1_server_idle(c->h1)) || (c->h2 && h2_server_idle(c->h2));
+        if (idle && max-- > 0) {
+            drain(c);
+        }
+        if (max == 0) {
+            return;
+        }
+    }
+}
+
+void connections_check_limit(struct worker *w)
+{
+    bool full = at_limit(w);
+    if (full) {
+        tell_limit(w);
+        /* The others may end while nothing happens here, so it is looked at again and again. */
+        if (!timer_set(&w->limit_timer, LIMIT_LOOK_MS)) {
+            full = false; /* rather too many than never one again */
+        }
+    }
+    if (full != w->paused) {
+        pause_listeners(w, full);
+    }
+}
+
+void connections_limit_look(struct timer *t)
+{
+    struct worker *w = container_of(t, struct worker, limit_timer);
+    if (at_limit(w)) {
+        connections_shed_idle(w, SHED_AT_ONCE);
+    }
+    connections_check_limit(w);
 }
 
 static void count(struct worker *w, int by)
 {
     w->connection_count = (unsigned)((int)w->connection_count + by);
     atomic_store_explicit(&w->published_count, w->connection_count, memory_order_relaxed);
-    connections_check_limit(w);
+    atomic_fetch_add_explicit(&w->server->connection_total, (unsigned)by, memory_order_relaxed);
+    if (by > 0 || w->paused) {
+        connections_check_limit(w);
+    }
 }
 
 static void connection_end(struct connection *c)
@@ -93,15 +158,6 @@ static void on_h2_close(void *ctx, struct h2_server *h2)
 {
     (void)h2;
     connection_end(ctx);
-}
-
-static void drain(struct connection *c)
-{
-    if (c->h1) {
-        h1_server_drain(c->h1);
-    } else if (c->h2) {
-        h2_server_drain(c->h2);
-    }
 }
 
 static void serve(struct connection *c, struct stream *s, bool http2)
@@ -266,13 +322,35 @@ void connection_accept(void *ctx, int fd, const struct addr *peer)
     }
 }
 
+/* Ends what has no codec yet. False: it has one. */
+static bool abort_early(struct connection *c)
+{
+    if (c->fronted) {
+        proxy_accept_cancel(c->fronted->accept);
+        close(c->fronted->fd);
+        free(c->fronted);
+    } else if (c->handshake) {
+        tls_accept_cancel(c->handshake);
+    } else if (c->plain) {
+        sniff_cancel(c->plain->sniff);
+        close(c->plain->fd);
+        free(c->plain);
+    } else {
+        return false;
+    }
+    connection_end(c);
+    return true;
+}
+
 void connections_drain(struct worker *w, const struct slot *slot)
 {
     LIST_EACH_SAFE(node, &w->connections) {
         struct connection *c = LIST_ENTRY(node, struct connection, node);
-        if (!slot || c->slot == slot) {
-            drain(c);
+        /* At the end nobody waits for clients that have not even said hello. */
+        if ((slot && c->slot != slot) || (w->draining && abort_early(c))) {
+            continue;
         }
+        drain(c);
     }
 }
 
@@ -280,20 +358,10 @@ void connections_abort(struct worker *w)
 {
     LIST_EACH_SAFE(node, &w->connections) {
         struct connection *c = LIST_ENTRY(node, struct connection, node);
-        if (c->fronted) {
-            proxy_accept_cancel(c->fronted->accept);
-            close(c->fronted->fd);
-            free(c->fronted);
-            connection_end(c);
-        } else if (c->handshake) {
-            tls_accept_cancel(c->handshake);
-            connection_end(c);
-        } else if (c->plain) {
-            sniff_cancel(c->plain->sniff);
-            close(c->plain->fd);
-            free(c->plain);
-            connection_end(c);
-        } else if (c->h1) {
+        if (abort_early(c)) {
+            continue;
+        }
+        if (c->h1) {
             h1_server_abort(c->h1, END_SHUTDOWN);
         } else if (c->h2) {
             h2_server_abort(c->h2, END_SHUTDOWN);

@@ -17,6 +17,7 @@ struct server *server_new(const struct server_setup *setup, struct err *err)
     pthread_mutex_init(&s->lock, NULL);
     pthread_cond_init(&s->changed, NULL);
     s->worker_count = setup->workers;
+    atomic_init(&s->connection_max, 1024);
     s->workers = mem_zalloc(s->worker_count * sizeof(*s->workers));
     s->tls = tls_server_new(setup->certs, alpn, ARRAY_LEN(alpn), err);
     s->tls_h1 = s->tls ? tls_server_new(setup->certs, alpn + 1, 1, err) : NULL;

@@ -11,6 +11,7 @@
 
 /* Descriptors that are not client connections: listeners, files, the store, the CA. */
 #define DESCRIPTORS_RESERVED 256u
+#define SHED_IN_SHORTAGE 16
 
 /* ---- configurations -------------------------------------------------------------------------------- */
 
@@ -24,16 +25,15 @@ static struct worker_config *adopt_config(struct worker *w, struct config *confi
     return wc;
 }
 
-/* Half of the descriptors may be needed for origins, shared among the workers. */
-static unsigned connection_limit(const struct worker *w, const struct options *o)
+/* Half of the descriptors may be needed for origins. */
+static unsigned connection_limit(const struct options *o)
 {
     struct rlimit files;
     uint64_t descriptors = getrlimit(RLIMIT_NOFILE, &files) == 0 ? files.rlim_cur : 1024;
     uint64_t usable = descriptors > 2 * DESCRIPTORS_RESERVED ? descriptors - DESCRIPTORS_RESERVED
                                                              : descriptors / 2;
     uint64_t max = o->max_connections ? o->max_connections : usable / 2;
-    uint64_t mine = max / w->server->worker_count;
-    return mine < 1 ? 1 : mine > UINT32_MAX / 2 ? UINT32_MAX / 2 : (unsigned)mine;
+    return max < 1 ? 1 : max > UINT32_MAX / 2 ? UINT32_MAX / 2 : (unsigned)max;
 }
 
 /* ---- listeners ------------------------------------------------------------------------------------- */
@@ -49,10 +49,16 @@ static struct slot *find_slot(struct worker *w, const struct addr *a)
     return NULL;
 }
 
+static void on_shortage(void *ctx)
+{
+    struct slot *slot = ctx;
+    connections_shed_idle(slot->worker, SHED_IN_SHORTAGE);
+}
+
 static struct slot *add_slot(struct worker *w, const struct addr *a, int fd)
 {
     struct slot *slot = mem_zalloc(sizeof(*slot));
-    struct listener_events events = {connection_accept, slot};
+    struct listener_events events = {connection_accept, on_shortage, slot};
     slot->worker = w;
     slot->addr = *a;
     slot->fd = fd;
@@ -124,7 +130,7 @@ static void apply_update(struct message *m)
     struct worker *w = u->worker;
     struct worker_config *old = w->current;
     w->current = adopt_config(w, u->config);
-    w->connection_max = connection_limit(w, u->config->options);
+    atomic_store(&w->server->connection_max, connection_limit(u->config->options));
     for (size_t i = 0; i < u->listener_count; i++) {
         const struct worker_listener *l = &u->listeners[i];
         struct slot *slot = l->fd >= 0 ? add_slot(w, &l->addr, l->fd) : find_slot(w, &l->addr);
@@ -235,8 +241,8 @@ bool worker_init(struct worker *w, struct server *s, unsigned index, struct err 
     list_init(&w->slots);
     list_init(&w->connections);
     timer_init(&w->deadline, w->loop, deadline_passed);
+    timer_init(&w->limit_timer, w->loop, connections_limit_look);
     w->upstream = upstream_new(w->loop, s->setup.resolver);
-    w->connection_max = 1024;
     return true;
 }
 
@@ -258,5 +264,6 @@ void worker_fini(struct worker *w)
         worker_config_unpin(w->current);
     }
     timer_fini(&w->deadline);
+    timer_fini(&w->limit_timer);
     loop_free(w->loop);
 }

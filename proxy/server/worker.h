@@ -42,9 +42,10 @@ struct worker {
     struct list slots;
     struct list connections;
     unsigned connection_count;
-    unsigned connection_max;
     struct background *running; /* of the current configuration; the first worker's only */
-    bool paused;   /* at connection_max */
+    bool paused;   /* at the server's connection limit */
+    struct timer limit_timer; /* while paused: room is made, and looked for */
+    int64_t limit_told_ms;    /* when the log last heard of it; 0: never */
     bool draining; /* no new connections; the loop ends with the last one */
     struct timer deadline;
     _Atomic unsigned published_count; /* connection_count, for other threads */
@@ -75,6 +76,8 @@ struct server {
     unsigned worker_count;
     struct config *config; /* the one that was applied last; counted */
     bool started;
+    _Atomic unsigned connection_total; /* over all workers */
+    _Atomic unsigned connection_max;
     pthread_mutex_t lock;
     pthread_cond_t changed;
     unsigned waiting_for;
@@ -96,8 +99,11 @@ void connection_accept(void *slot, int fd, const struct addr *peer);
  * end now. */
 void connections_drain(struct worker *w, const struct slot *slot);
 void connections_abort(struct worker *w);
+/* Closes up to max connections that are idle between requests, the oldest first. */
+void connections_shed_idle(struct worker *w, unsigned max);
 /* Pauses the listeners, or lets them go on, by connection_count and connection_max. */
 void connections_check_limit(struct worker *w);
+void connections_limit_look(struct timer *t); /* limit_timer's */
 
 /* ---- exchanges (dispatch.c) --------------------------------------------------------------------- */
 
