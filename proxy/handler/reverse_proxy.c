@@ -21,6 +21,9 @@
  *         max_response_header 64KiB
  *         keepalive 2m|off
  *         keepalive_idle_conns 128                 (for each worker and origin)
+ *         resolvers <ip[:port]>...                 (the system's)
+ *         dial_fallback_delay 250ms                (to the next address; negative: only on failure)
+ *         proxy_protocol v1|v2                     (then each connection is one client's: no keeping)
  *         tls; tls_server_name <name>; tls_trusted_ca_certs <file>; tls_insecure_skip_verify
  *     }
  * }

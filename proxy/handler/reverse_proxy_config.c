@@ -2,6 +2,7 @@
 #include "proxy/handler/reverse_proxy_config.h"
 
 #include "proxy/handler/directives.h"
+#include "proxy/net/dns.h"
 
 #define DIAL_TIMEOUT_MS 3000
 #define KEEPALIVE_IDLE_MS (120 * 1000)
@@ -23,6 +24,8 @@ struct transport {
     int64_t keepalive_idle_ms;
     uint64_t keepalive_max;
     unsigned proxy_version;
+    struct slice resolvers;
+    int64_t fallback_delay_ms;
     struct slice tls_server_name;
     struct slice tls_ca_file;
     bool tls_insecure;
@@ -84,16 +87,18 @@ static void make_origin(const struct proxy_reading *r, const struct draft *d,
                                                       SLICE_ARG(d->host), d->port);
     struct origin like = {
         /* Connections are shared only where everything about them is the same. */
-        .key = arena_printf(b->arena, "%s://%.*s %d %.*s %.*s",
+        .key = arena_printf(b->arena, "%s://%.*s %d %.*s %.*s %.*s",
                             tls ? "https" : d->unix_path.n ? "unix" : "http", SLICE_ARG(text),
                             t->tls_insecure, SLICE_ARG(t->tls_server_name),
-                            SLICE_ARG(t->tls_ca_file)),
+                            SLICE_ARG(t->tls_ca_file), SLICE_ARG(t->resolvers)),
         .text = text,
         .host = d->host,
         .port = d->port,
         .unix_path = d->unix_path,
         .tls_client = tls ? tls_client : NULL,
         .proxy_version = t->proxy_version,
+        .resolvers = t->resolvers,
+        .fallback_delay_ms = t->fallback_delay_ms,
         .dial_timeout_ms = t->dial_timeout_ms,
         .keepalive_idle_ms = t->keepalive_idle_ms,
         .keepalive_max = (unsigned)t->keepalive_max,
@@ -314,6 +319,41 @@ static void transport_max_response_header(struct transport_reading *r,
     r->t->limits.head.head_bytes_max = (size_t)v;
 }
 
+/* As Caddy takes them: "10.0.0.53", "10.0.0.53:5353", "[::1]:53", with "udp/" in front or without. */
+static struct slice read_resolvers(struct build *b, const struct cf_directive *d)
+{
+    struct slice list = S("");
+    for (size_t i = 0; i < d->arg_count; i++) {
+        struct slice one = d->args[i].text;
+        one = slice_starts(one, S("udp/")) ? slice_from(one, 4) : one;
+        if (!dns_servers_valid(one) || slice_find(one, ',') != SLICE_NPOS) {
+            cf_error(b->diags, &d->args[i], "\"%.*s\" is no name server's IP address, with a port or"
+                     " without", SLICE_ARG(d->args[i].text));
+            return S("");
+        }
+        list = list.n ? arena_printf(b->arena, "%.*s,%.*s", SLICE_ARG(list), SLICE_ARG(one)) : one;
+    }
+    if (!dns_servers_valid(list)) {
+        cf_error(b->diags, &d->name, list.n ? "too many resolvers" : "resolvers needs an address");
+        return S("");
+    }
+    return list;
+}
+
+static void transport_resolvers(struct transport_reading *r, const struct cf_directive *d)
+{
+    r->t->resolvers = read_resolvers(r->b, d);
+}
+
+static void transport_dial_fallback_delay(struct transport_reading *r, const struct cf_directive *d)
+{
+    if (d->arg_count == 1 && slice_starts(d->args[0].text, S("-"))) {
+        r->t->fallback_delay_ms = -1; /* as in Caddy: off */
+        return;
+    }
+    read_duration(r, d, &r->t->fallback_delay_ms);
+}
+
 static void transport_proxy_protocol(struct transport_reading *r, const struct cf_directive *d)
 {
     if (!expect_args(r->b, d, d->arg_count, 1, 1)) {
@@ -368,6 +408,8 @@ static const struct {
     {S_INIT("keepalive_idle_conns_per_host"), transport_keepalive_idle_conns},
     {S_INIT("max_response_header"), transport_max_response_header},
     {S_INIT("proxy_protocol"), transport_proxy_protocol},
+    {S_INIT("resolvers"), transport_resolvers},
+    {S_INIT("dial_fallback_delay"), transport_dial_fallback_delay},
     {S_INIT("tls"), transport_tls},
     {S_INIT("tls_insecure_skip_verify"), transport_tls_insecure},
     {S_INIT("tls_server_name"), transport_tls_server_name},

@@ -379,7 +379,6 @@ static struct origin *asked_origin(struct proxy_reading *r, const struct origin 
     uint64_t port;
     like.health = (struct health){.policy = {0}};
     like.keepalive_max = 0;
-    like.proxy_version = 0;
     if (r->health_upstream.n) {
         if (!cf_parse_address(r->b->arena, r->health_upstream, &a, &why) || a.scheme.n ||
             a.path.n || !a.host.n || !slice_u64(a.port, 65535, &port)) {

@@ -23,6 +23,8 @@ struct origin *origin_new(const struct origin *like)
     o->unix_path = dup(like->unix_path);
     o->tls_client = like->tls_client ? tls_client_ref(like->tls_client) : NULL;
     o->proxy_version = like->proxy_version;
+    o->resolvers = dup(like->resolvers);
+    o->fallback_delay_ms = like->fallback_delay_ms;
     o->dial_timeout_ms = like->dial_timeout_ms;
     o->keepalive_idle_ms = like->keepalive_idle_ms;
     o->keepalive_max = like->keepalive_max;
@@ -51,6 +53,7 @@ void origin_unref(struct origin *o)
     drop(o->text);
     drop(o->host);
     drop(o->unix_path);
+    drop(o->resolvers);
     health_fini(&o->health);
     free(o);
 }

@@ -20,6 +20,8 @@ struct origin {
     struct tls_client *tls_client; /* counted; NULL: plain */
     unsigned proxy_version; /* of the PROXY header that begins each connection; 0: none. Such
                                connections belong to one client: they are not kept. */
+    struct slice resolvers;    /* name servers for host (dns.h); empty: the system's */
+    int64_t fallback_delay_ms; /* dial.h */
     int64_t dial_timeout_ms;
     int64_t keepalive_idle_ms; /* 0: connections are not kept */
     unsigned keepalive_max;    /* idle connections kept, for each worker */

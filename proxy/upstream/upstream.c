@@ -300,12 +300,15 @@ static void tls_done(void *ctx, struct stream *s, const char *why)
     use_stream(rq, s);
 }
 
-/* The first bytes of a fresh connection, which is empty: either it takes them all or it is broken. */
+/* The first bytes of a fresh connection, which is empty: either it takes them all or it is broken.
+ * They name the client (behind trusted proxies the one these name), or nobody for a check of ours. */
 static bool send_proxy_header(const struct upstream_request *rq, struct stream *s)
 {
     char header[PROXY_HEADER_V1_MAX + 1];
-    size_t n = proxy_header_write(rq->origin->proxy_version, rq->ex->client.peer,
-                                  rq->ex->client.local, header);
+    const struct exchange *ex = rq->ex;
+    bool ours = ex->client_addr->len == 0;
+    size_t n = proxy_header_write(rq->origin->proxy_version, ours ? NULL : ex->client_addr,
+                                  ours ? NULL : ex->client.local, header);
     struct iovec iov = {header, n};
     return stream_writev(s, &iov, 1, true) == (ssize_t)n;
 }
@@ -347,8 +350,9 @@ static void start_attempt(struct upstream_request *rq)
         return;
     }
     struct origin *o = rq->origin;
-    rq->dial = dial_start(rq->upstream->loop, rq->upstream->resolver, o->host, o->port,
-                          o->unix_path, o->dial_timeout_ms, dialed, rq);
+    struct dial_target t = {o->host, o->port, o->unix_path, o->resolvers, o->fallback_delay_ms};
+    rq->dial = dial_start_to(rq->upstream->loop, rq->upstream->resolver, &t, o->dial_timeout_ms,
+                             dialed, rq);
     if (!rq->dial) {
         fail_later(rq, 503, END_NO_MEMORY, S("out of memory"));
     }

@@ -2,9 +2,12 @@
 
 import socket
 import struct
+import threading
+import time
 
 import pytest
 from lib import raw as rawlib
+from lib.dns import NameServer
 from lib.origin import Response
 
 SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
@@ -234,7 +237,9 @@ def test_client_of_a_proxy_in_front_reaches_the_origin(caddis, scripted):
      "fallback_policy is ignore, use, reject, require or skip"),
     ("http://a {\nreverse_proxy b {\ntransport http {\nproxy_protocol v3\n}\n}\n}",
      "proxy_protocol is v1 or v2"),
-], ids=["order", "range", "policy", "version"])
+    ("http://a {\nreverse_proxy b {\ntransport http {\nresolvers dns.google\n}\n}\n}",
+     "is no name server's IP address"),
+], ids=["order", "range", "policy", "version", "resolvers"])
 def test_mistakes(folder, caddyfile, message):
     from lib.caddis import command
 
@@ -243,3 +248,158 @@ def test_mistakes(folder, caddyfile, message):
     done = command("validate", "--config", file, folder=folder)
     assert done.returncode != 0
     assert message in done.stderr
+
+
+# ---- names ----
+
+
+@pytest.fixture
+def names(cleanup):
+    """names(records, ...): a running NameServer."""
+
+    def make(records, **options):
+        server = NameServer(records, **options)
+        cleanup.add(server.finish)
+        return server
+
+    return make
+
+
+class At:
+    """An origin that says its address, on an address and a port that the test chooses."""
+
+    def __init__(self, cleanup, address, port=0):
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        self.address = address
+        self.count = 0
+        self.listener = socket.socket(family)
+        self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self.listener.bind((address, port))
+        self.listener.listen(64)
+        self.port = self.listener.getsockname()[1]
+        self.connections = []
+        threading.Thread(target=self._accept, daemon=True).start()
+        cleanup.add(self.stop)
+
+    def _accept(self):
+        while True:
+            try:
+                sock, _ = self.listener.accept()
+            except OSError:
+                return
+            self.count += 1
+            self.connections.append(sock)
+            threading.Thread(target=self._serve, args=(rawlib.Raw(sock, None),),
+                             daemon=True).start()
+
+    def _serve(self, raw):
+        try:
+            while True:
+                request = raw.read_request()
+                Response(body=self.address).send(raw, request.method)
+        except (AssertionError, OSError, ValueError):
+            raw.close()
+
+    def stop(self):
+        for sock in [self.listener, *self.connections]:
+            try:
+                sock.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
+            sock.close()
+
+
+def site(name, server, *more):
+    return ("http://localhost {\n\treverse_proxy %s {\n\t\ttransport http {\n\t\t\tresolvers %s\n"
+            "\t\t\t%s\n\t\t}\n\t}\n}" % (name, server.address, "\n\t\t\t".join(more)))
+
+
+def test_origin_by_name(caddis, cleanup, names):
+    o = At(cleanup, "127.0.0.2")
+    server = names({("app.test", "A"): ["127.0.0.2"]})
+    c = caddis(site(f"app.test:{o.port}", server))
+    for _ in range(5):
+        assert c.get().body == b"127.0.0.2"
+    assert server.count("app.test") == 1  # kept
+
+
+@pytest.mark.parametrize("keepalive", ["", "keepalive off"], ids=["kept", "fresh"])
+def test_moved_container_is_followed_at_once(caddis, cleanup, names, keepalive):
+    old = At(cleanup, "127.0.0.2")
+    server = names({("app.test", "A"): ["127.0.0.2"]}, ttl=300)
+    c = caddis(site(f"app.test:{old.port}", server, keepalive))
+    assert c.get().body == b"127.0.0.2"
+    time.sleep(1.1)  # an answer is asked again once a second at most
+    old.stop()
+    At(cleanup, "127.0.0.3", old.port)
+    server.records[("app.test", "A")] = ["127.0.0.3"]
+    assert c.get().body == b"127.0.0.3"  # the first request already
+    assert c.get().body == b"127.0.0.3"
+
+
+def test_moved_name_is_followed_within_its_ttl(caddis, cleanup, names, eventually):
+    old = At(cleanup, "127.0.0.2")  # goes on answering
+    At(cleanup, "127.0.0.3", old.port)
+    server = names({("app.test", "A"): ["127.0.0.2"]}, ttl=1)
+    c = caddis(site(f"app.test:{old.port}", server, "keepalive off"))
+    assert c.get().body == b"127.0.0.2"
+    server.records[("app.test", "A")] = ["127.0.0.3"]
+    moved = time.monotonic()
+    eventually(lambda: c.get().body == b"127.0.0.3", timeout=10)
+    assert time.monotonic() - moved < 6
+
+
+def test_name_servers_that_fail_do_not_stop_what_is_known(caddis, cleanup, names):
+    o = At(cleanup, "127.0.0.2")
+    server = names({("app.test", "A"): ["127.0.0.2"]}, ttl=1)
+    c = caddis(site(f"app.test:{o.port}", server, "keepalive off"))
+    assert c.get().body == b"127.0.0.2"
+    server.records[("app.test", "A")] = server.records[("app.test", "AAAA")] = "servfail"
+    time.sleep(2.5)  # past the TTL: asked, failed, the old answer serves
+    assert c.get().body == b"127.0.0.2"
+
+
+@pytest.mark.parametrize("how, status", [("servfail", 502), ("nxdomain", 502), ("silent", 504)])
+def test_name_that_cannot_be_resolved(caddis, names, how, status):
+    server = names({("app.test", "A"): how, ("app.test", "AAAA"): how})
+    c = caddis(site("app.test:80", server, "dial_timeout 1s"))
+    began = time.monotonic()
+    assert c.get().status == status
+    assert time.monotonic() - began < 8
+    assert c.get().status == status  # and it lives
+
+
+def test_answers_over_tcp(caddis, cleanup, names):
+    o = At(cleanup, "127.0.0.2")
+    server = names({("app.test", "A"): ["127.0.0.2"]}, truncate=True)
+    c = caddis(site(f"app.test:{o.port}", server))
+    assert c.get().body == b"127.0.0.2"
+    assert ("app.test", "A", "tcp") in server.asked
+
+
+def test_ipv6_that_does_not_answer(caddis, cleanup, names):
+    o = At(cleanup, "127.0.0.2")
+    # 2001:db8::/32 is nobody's: unreachable at once, or silence.
+    server = names({("app.test", "A"): ["127.0.0.2"],
+                    ("app.test", "AAAA"): ["2001:db8::1", "2001:db8::2"]})
+    c = caddis(site(f"app.test:{o.port}", server))
+    began = time.monotonic()
+    assert c.get().body == b"127.0.0.2"
+    assert time.monotonic() - began < 2.5  # dial_timeout is 3 s
+
+
+def test_name_server_that_swallows_aaaa(caddis, cleanup, names):
+    o = At(cleanup, "127.0.0.2")
+    server = names({("app.test", "A"): ["127.0.0.2"], ("app.test", "AAAA"): "silent"})
+    c = caddis(site(f"app.test:{o.port}", server))
+    began = time.monotonic()
+    assert c.get().body == b"127.0.0.2"
+    assert time.monotonic() - began < 2.5
+
+
+def test_localhost_needs_no_name_server(caddis, cleanup, names):
+    o = At(cleanup, "127.0.0.1")
+    server = names({})
+    c = caddis(site(f"localhost:{o.port}", server))
+    assert c.get().body == b"127.0.0.1"
+    assert not server.asked
