@@ -129,6 +129,16 @@ int h2_stream_field(struct h2_stream *s, struct slice name, struct slice value)
 
 /* ---- the head -------- */
 
+/* By RFC 9218 answers of the same urgency are sent one after the other. That is for clients that
+ * know it: where the request has no priority, a small answer must not wait for a huge one. */
+static void share_fairly(const struct h2_stream *s)
+{
+    static const nghttp2_extpri fair = {NGHTTP2_EXTPRI_DEFAULT_URGENCY, 1};
+    if (!fields_find(&s->ex->req.fields, S("priority"))) {
+        (void)nghttp2_session_change_extpri_stream_priority(s->server->session, s->id, &fair, 0);
+    }
+}
+
 void h2_stream_head(struct h2_stream *s, bool ended)
 {
     struct h2_server *c = s->server;
@@ -148,6 +158,7 @@ void h2_stream_head(struct h2_stream *s, bool ended)
         h2_stream_bare(s, status);
         return;
     }
+    share_fairly(s);
     s->body_progress_ms = loop_now_ms(c->loop);
     list_push_back(&c->fresh, &s->fresh);
     if (ended) {
@@ -274,6 +285,14 @@ static bool rate_too_low(struct h2_stream *s, int64_t now_ms, bool wanted)
            s->received_bytes / ((uint64_t)s->body_waited_ms / 1000) < least;
 }
 
+/* Does the client leave a window for the content there is? */
+static bool has_window(const struct h2_stream *s)
+{
+    nghttp2_session *session = s->server->session;
+    return nghttp2_session_get_remote_window_size(session) > 0 &&
+           nghttp2_session_get_stream_remote_window_size(session, s->id) > 0;
+}
+
 void h2_stream_tick(struct h2_stream *s, int64_t now_ms)
 {
     const struct h2_server_limits *l = s->server->limits;
@@ -289,8 +308,7 @@ void h2_stream_tick(struct h2_stream *s, int64_t now_ms)
         body_too_slow(s);
         return;
     }
-    /* There is content, and the client leaves no window for it. */
-    bool stalled = s->started && !s->deferred && !body_empty(&s->ex->res_body);
+    bool stalled = s->started && !s->deferred && !body_empty(&s->ex->res_body) && !has_window(s);
     if (!stalled) {
         s->out_progress_ms = now_ms;
     } else if (l->write_idle_ms > 0 && now_ms - s->out_progress_ms >= l->write_idle_ms) {

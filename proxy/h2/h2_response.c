@@ -307,6 +307,9 @@ static void op_start_response(struct exchange *ex)
         h2_stream_reset(s, NGHTTP2_INTERNAL_ERROR);
         return;
     }
+    if (fields_have_token(&ex->res.fields, FIELD_CONNECTION, S("close"))) {
+        h2_server_drain(c); /* somebody wants the client on a new connection */
+    }
     s->started = true;
     s->tunnel = ex->res.tunnel;
     s->out_progress_ms = loop_now_ms(c->loop);

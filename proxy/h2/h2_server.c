@@ -173,43 +173,55 @@ static int64_t sooner(int64_t a, int64_t b)
     return b > 0 && b < a ? b : a;
 }
 
-/* How often to look: a quarter of the shortest time limit that applies; 0: nothing to watch (tunnels
- * only). */
-static int64_t tick_wanted(const struct h2_server *c)
+static bool only_tunnels(const struct h2_server *c)
+{
+    LIST_EACH(node, &c->streams) {
+        if (!LIST_ENTRY(node, struct h2_stream, node)->tunnel) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* The shortest time limit that applies now; INT64_MAX: none. */
+static int64_t shortest_limit(const struct h2_server *c)
 {
     const struct h2_server_limits *l = c->limits;
     int64_t least = INT64_MAX;
-    bool tunnels_only = c->stream_count > 0;
-    LIST_EACH(node, &c->streams) {
-        if (!LIST_ENTRY(node, struct h2_stream, node)->tunnel) {
-            tunnels_only = false;
-            break;
-        }
-    }
-    if (c->over_since_ms) {
-        return H2_LINGER_MS / 4;
-    }
+    bool waiting = c->stream_count > 0 && !only_tunnels(c);
     if (c->head_since_ms || !c->has_settings) {
         least = sooner(least, l->header_timeout_ms);
     }
     if (c->notice_ms && !c->goaway_sent) {
         least = sooner(least, H2_NOTICE_MS);
     }
-    if (c->stream_count == 0) {
-        least = sooner(least, l->idle_timeout_ms);
-    } else if (!tunnels_only) {
+    if (waiting) {
         least = sooner(least, l->body_idle_ms);
         least = sooner(least, l->body_min_rate ? H2_RATE_GRACE_MS : 0);
+    }
+    if (waiting || (c->blocked && c->stream_count == 0)) {
         least = sooner(least, l->write_idle_ms);
     }
-    if (c->blocked && (!tunnels_only || c->calm)) {
-        least = sooner(least, l->write_idle_ms);
+    return least;
+}
+
+/* When to look next: after a quarter of the shortest time limit; an idle connection only when its
+ * time is up. 0: there is nothing to watch (tunnels only). */
+static int64_t tick_wanted(const struct h2_server *c)
+{
+    if (c->over_since_ms) {
+        return H2_LINGER_MS / 4;
     }
-    if (least == INT64_MAX) {
+    int64_t tick = shortest_limit(c) / 4;
+    tick = tick > TICK_MAX_MS ? TICK_MAX_MS : tick < TICK_MIN_MS ? TICK_MIN_MS : tick;
+    if (shortest_limit(c) != INT64_MAX) {
+        return tick;
+    }
+    if (c->stream_count > 0 || c->limits->idle_timeout_ms <= 0) {
         return 0;
     }
-    int64_t tick = least / 4;
-    return tick < TICK_MIN_MS ? TICK_MIN_MS : tick > TICK_MAX_MS ? TICK_MAX_MS : tick;
+    int64_t left = c->idle_since_ms + c->limits->idle_timeout_ms - loop_now_ms(c->loop);
+    return left > 1 ? left : 1;
 }
 
 /* Interest, timer and memory by the state; comes last in every event and task. */
@@ -312,7 +324,8 @@ static void on_timer(struct timer *t)
         if (passed(c->over_since_ms, c->lingering ? H2_LINGER_MS : H2_FLUSH_MS, now)) {
             server_close(c, END_CLIENT_SLOW, !c->lingering);
         }
-    } else if (passed(c->blocked_since_ms, l->write_idle_ms, now)) {
+    } else if (passed(c->blocked_since_ms, l->write_idle_ms, now) &&
+               (c->stream_count == 0 || !only_tunnels(c))) {
         server_close(c, END_CLIENT_SLOW, true);
     } else if (passed(c->head_since_ms, l->header_timeout_ms, now) ||
                (!c->has_settings && passed(c->idle_since_ms, l->header_timeout_ms, now))) {

@@ -13,7 +13,8 @@ enum stub { STUB_TEXT, STUB_ECHO, STUB_HOLD, STUB_BIG };
 struct echo {
     struct task task;
     struct exchange *ex;
-    size_t left; /* STUB_BIG */
+    bool big;
+    size_t left; /* where big */
 };
 
 struct reply {
@@ -60,7 +61,7 @@ static void run_echo(struct task *t)
     if (!ex || ex->finished) {
         return;
     }
-    if (fx->stub == STUB_BIG) {
+    if (e->big) {
         static char block[8192];
         while (e->left > 0 && body_room(&ex->res_body) > 0) {
             assert_true(body_push_copy(&ex->res_body, slice_of(block, sizeof(block))));
@@ -91,7 +92,7 @@ static void stub_begin(struct exchange *ex)
     unsigned i = fx->begins++;
     fx->held[i] = ex;
     struct echo *e = &fx->echoes[i];
-    *e = (struct echo){.ex = ex, .left = (size_t)4 << 20};
+    *e = (struct echo){.ex = ex, .big = fx->stub == STUB_BIG, .left = (size_t)4 << 20};
     task_init(&e->task, run_echo);
     switch (fx->stub) {
     case STUB_HOLD: return;
@@ -421,6 +422,25 @@ static void client_that_does_not_read(void **state)
     }
 }
 
+static void small_answer_beside_a_huge_one(void **state)
+{
+    (void)state;
+    fx->stub = STUB_BIG;
+    assert_int_equal(nghttp2_session_set_local_window_size(fx->session, 0, 0, 1 << 24), 0);
+    int32_t huge = request(false);
+    fx->client->out_room = 100 * 1000;
+    talk();
+    fx->stub = STUB_TEXT;
+    int32_t small = request(false);
+    fx->client->out_room = 300 * 1000;
+    talk();
+    assert_true(reply_of(small)->ended);
+    assert_false(reply_of(huge)->ended);
+    fx->client->out_room = SIZE_MAX;
+    talk();
+    assert_true(reply_of(huge)->ended);
+}
+
 static void aborted_response(void **state)
 {
     (void)state;
@@ -599,6 +619,7 @@ int main(void)
         T(stuttering_stream),
         T(upload_nobody_reads),
         T(client_that_does_not_read),
+        T(small_answer_beside_a_huge_one),
         T(aborted_response),
         T(promised_length_is_kept),
         T(reset_in_the_same_read),
