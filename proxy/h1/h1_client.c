@@ -13,6 +13,10 @@
 
 static enum client_wait current_wait(const struct h1_client *c)
 {
+    if (c->blocked && c->limits.write_idle_ms > 0 &&
+        (c->state == CLIENT_HEAD || c->state == CLIENT_BODY)) {
+        return CLIENT_WAIT_WRITE;
+    }
     switch (c->state) {
     case CLIENT_HEAD:
         /* While the request body is what we wait for, the origin owes nothing. */
@@ -37,7 +41,8 @@ static bool set_timer(struct h1_client *c)
     c->wait = w;
     int64_t limit = w == CLIENT_WAIT_HEAD   ? c->limits.response_header_timeout_ms
                     : w == CLIENT_WAIT_BODY ? c->limits.read_idle_ms
-                                            : 0;
+                    : w == CLIENT_WAIT_WRITE ? c->limits.write_idle_ms
+                                             : 0;
     if (limit <= 0) {
         timer_clear(&c->timer);
         return true;
@@ -70,6 +75,11 @@ void client_settle(struct h1_client *c)
 static void on_timer(struct timer *t)
 {
     struct h1_client *c = container_of(t, struct h1_client, timer);
+    if (c->wait == CLIENT_WAIT_WRITE && c->state != CLIENT_OVER) {
+        c->abort = true;
+        client_over(c, END_ORIGIN_SLOW, "took nothing more of the request");
+        return;
+    }
     if (c->state == CLIENT_HEAD) {
         client_over(c, END_ORIGIN_SLOW, "did not answer in time");
     } else if (c->state == CLIENT_BODY) {
@@ -291,7 +301,7 @@ void client_write(struct h1_client *c)
     uint64_t before = c->out.taken_bytes;
     enum h1_out_result r = h1_out_run(&c->out);
     c->blocked = r == H1_OUT_BLOCKED;
-    if (c->wait == CLIENT_WAIT_HEAD && c->out.taken_bytes != before) {
+    if ((c->wait == CLIENT_WAIT_HEAD || c->wait == CLIENT_WAIT_WRITE) && c->out.taken_bytes != before) {
         client_restart_wait(c);
     }
     switch (r) {

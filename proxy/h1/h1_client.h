@@ -28,6 +28,7 @@ struct h1_client_limits {
     struct h1_limits head;           /* fields and bytes of a response head */
     int64_t response_header_timeout_ms; /* 0: none */
     int64_t read_idle_ms;               /* between reads of the body; 0: none */
+    int64_t write_idle_ms;              /* while the origin takes nothing of the request; 0: none */
 };
 
 struct h1_client_owner {

@@ -25,7 +25,7 @@ enum client_state {
     CLIENT_OVER,   /* report_task will free it */
 };
 
-enum client_wait { CLIENT_WAIT_NONE, CLIENT_WAIT_HEAD, CLIENT_WAIT_BODY };
+enum client_wait { CLIENT_WAIT_NONE, CLIENT_WAIT_HEAD, CLIENT_WAIT_BODY, CLIENT_WAIT_WRITE };
 
 struct h1_client {
     struct stream *stream;

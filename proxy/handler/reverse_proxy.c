@@ -61,9 +61,16 @@ static void fail(struct forward *f, int status, struct slice detail)
 static void answer_failure(struct forward *f, const struct upstream_failure *failure)
 {
     struct exchange *ex = f->ex;
+    if (failure->reason == END_TOO_LARGE) {
+        fail(f, 413, S("the request body is larger than this server allows"));
+        return;
+    }
     struct slice detail = arena_printf(
         &ex->arena, "The origin %.*s %s%.*s.", SLICE_ARG(f->origin->text),
-        failure->unsent ? "could not be reached: " : "", SLICE_ARG(failure->detail));
+        failure->unsent                        ? "could not be reached: "
+        : failure->reason == END_ORIGIN_BAD ? "sent a bad answer: "
+                                               : "",
+        SLICE_ARG(failure->detail));
     log_event(LOG_WARN, "http.reverse_proxy", "no answer from the origin",
               LOG_S("origin", f->origin->text), LOG_S("reason", failure->detail),
               LOG_S("method", ex->req.method_text), LOG_S("host", ex->req.host),

@@ -94,6 +94,11 @@ void body_push(struct body *b, struct chunk *chunk, const char *p, size_t n)
         return;
     }
     must(b->state == BODY_OPEN && n > 0);
+    if (b->total_max_bytes && n > b->total_max_bytes - b->pushed_bytes) {
+        body_stop(b, END_TOO_LARGE);
+        wake(b, b->consumer); /* it did not stop it itself */
+        return;
+    }
     if (!try_merge(b, chunk, p, n)) {
         must(b->count < BODY_SLICES_MAX);
         append(b, chunk_ref(chunk), p, n);

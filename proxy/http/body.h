@@ -54,6 +54,7 @@ struct body {
     enum end_reason reason;
     size_t queued_bytes;
     size_t limit_bytes;
+    uint64_t total_max_bytes; /* a push past it stops the body with END_TOO_LARGE; 0: no maximum */
     uint64_t pushed_bytes;   /* in all, ever */
     uint64_t consumed_bytes; /* in all, ever */
     struct fields trailers;  /* set by body_end; slices must outlive the body (arena) */

@@ -361,6 +361,21 @@ static bool find_client(struct exchange *ex)
     return copy != NULL;
 }
 
+/* By its announced length, or by what has come already; from here on the body itself minds it. */
+static bool body_too_large(struct exchange *ex)
+{
+    uint64_t max = slot_of(ex)->worker->current->config->options->max_request_body;
+    if (!max) {
+        return false;
+    }
+    if ((ex->req.content_length > 0 && (uint64_t)ex->req.content_length > max) ||
+        ex->req_body.pushed_bytes > max) {
+        return true;
+    }
+    ex->req_body.total_max_bytes = ex->req.upgrade ? 0 : max;
+    return false;
+}
+
 static void begin(struct exchange *ex)
 {
     if (!pin_config(ex) || !find_client(ex)) {
@@ -369,6 +384,10 @@ static void begin(struct exchange *ex)
     }
     if (ex->req.method == METHOD_CONNECT) {
         exchange_error_page(ex, 405, S("CONNECT is not served here"));
+        return;
+    }
+    if (body_too_large(ex)) {
+        exchange_error_page(ex, 413, S("the request body is larger than this server allows"));
         return;
     }
     const struct port_table *table = slot_of(ex)->table;

@@ -343,6 +343,19 @@ static void opt_servers(struct reading *r, const struct cf_directive *d)
             } else if (v) {
                 r->o->limits.head.head_bytes_max = (size_t)v;
             }
+        } else if (slice_eq(name, S("max_request_body"))) {
+            if (args_between(r, c, 1, 1) &&
+                (!cf_parse_size(c->args[0].text, &r->o->max_request_body) ||
+                 r->o->max_request_body == 0)) {
+                cf_error(r->diags, &c->args[0], "max_request_body is a size such as 50MiB");
+            }
+        } else if (slice_eq(name, S("max_header_fields"))) {
+            if (args_between(r, c, 1, 1) &&
+                (!slice_u64(c->args[0].text, FIELDS_MAX / 2 + FIELDS_MAX / 4, &v) || v < 16)) {
+                cf_error(r->diags, &c->args[0], "max_header_fields is a number from 16 to 192");
+            } else if (v) {
+                r->o->limits.head.fields_max = (unsigned)v;
+            }
         } else if (slice_eq(name, S("max_connections"))) {
             if (args_between(r, c, 1, 1) &&
                 !slice_u64(c->args[0].text, 100 * 1000 * 1000, &r->o->max_connections)) {
@@ -350,7 +363,8 @@ static void opt_servers(struct reading *r, const struct cf_directive *d)
             }
         } else {
             cf_error(r->diags, &c->name, "the servers option \"%.*s\" is not in caddis (yet); it has"
-                     " timeouts, protocols, listener_wrappers, max_header_size, max_connections, trusted_proxies,"
+                     " timeouts, protocols, listener_wrappers, max_header_size, max_header_fields,"
+                     " max_request_body, max_connections, trusted_proxies,"
                      " trusted_proxies_strict, trusted_proxies_unix, client_ip_headers", SLICE_ARG(name));
         }
     }

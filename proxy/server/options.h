@@ -39,6 +39,7 @@ struct options {
     unsigned protocols; /* enum protocols */
     const struct proxy_policy *proxy; /* PROXY headers from clients; NULL: none are looked for */
     struct client_ip_policy client_ip; /* trusted_proxies, client_ip_headers */
+    uint64_t max_request_body; /* bytes; 0: no limit */
     uint64_t max_connections; /* 0: as many as descriptors allow */
 };
 

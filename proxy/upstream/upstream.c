@@ -34,8 +34,13 @@ struct connection {
     struct h1_client *client;
     struct upstream_request *request; /* until its outcome is known */
     struct timer idle_timer;
+    int64_t idle_limit_ms; /* how long the origin says it keeps it; 0: it does not say */
+    bool placed;         /* origin->connections includes it */
     bool counted_active; /* origin->active includes it */
 };
+
+#define LIMITED_IDLE_MS 1000
+#define PLACE_POLL_MS 20
 
 struct upstream_request {
     struct upstream *upstream;
@@ -48,6 +53,9 @@ struct upstream_request {
     struct dial *dial;
     struct tls_connect *tls_connect;
     struct connection *connection;
+    struct timer place_timer; /* max_conns_per_host: until there is a place */
+    bool waiting; /* the timer runs; origin->waiting includes it */
+    bool placed;  /* origin->connections includes the one being made */
     struct task fail_task; /* reports a failure that was found inside a call */
     struct upstream_failure failure;
     bool reused;     /* on a connection that had been idle */
@@ -119,6 +127,9 @@ static void connection_free(struct connection *c)
     list_remove(&c->node);
     timer_fini(&c->idle_timer);
     pool_leave(c->pool);
+    if (c->placed) {
+        atomic_fetch_sub_explicit(&c->origin->connections, 1, memory_order_relaxed);
+    }
     origin_unref(c->origin);
     free(c);
 }
@@ -155,8 +166,27 @@ static struct connection *take_idle(struct upstream *u, struct origin *o)
 
 /* ---- outcomes -------------------------------------------------------------------------------- */
 
+static void leave_place(struct origin *o, bool *placed)
+{
+    if (*placed) {
+        *placed = false;
+        atomic_fetch_sub_explicit(&o->connections, 1, memory_order_relaxed);
+    }
+}
+
+static void end_waiting(struct upstream_request *rq)
+{
+    if (rq->waiting) {
+        rq->waiting = false;
+        timer_fini(&rq->place_timer);
+        atomic_fetch_sub_explicit(&rq->origin->waiting, 1, memory_order_relaxed);
+    }
+}
+
 static void request_free(struct upstream_request *rq)
 {
+    end_waiting(rq);
+    leave_place(rq->origin, &rq->placed);
     task_cancel(&rq->fail_task);
     origin_unref(rq->origin);
     exchange_release(rq->ex); /* its arena holds rq */
@@ -185,7 +215,10 @@ static void start_attempt(struct upstream_request *rq);
 
 static int failure_status(enum end_reason reason)
 {
-    return reason == END_ORIGIN_SLOW ? 504 : reason == END_NO_MEMORY ? 503 : 502;
+    return reason == END_ORIGIN_SLOW ? 504
+           : reason == END_NO_MEMORY ? 503
+           : reason == END_TOO_LARGE ? 413
+                                     : 502;
 }
 
 /* May the request go out again after a kept connection failed? */
@@ -198,6 +231,24 @@ static bool safe_to_resend(const struct upstream_request *rq, const struct h1_cl
     return f->nothing_sent || (f->no_byte_received && http_method_idempotent(rq->out->method));
 }
 
+/* Keep-Alive: timeout=5, max=100. A second less than it says: its end may be under way already. */
+static int64_t keep_alive_hint(const struct fields *fields)
+{
+    const struct field *f = fields_find_id(fields, FIELD_KEEP_ALIVE);
+    struct slice rest = f ? f->value : (struct slice){NULL, 0};
+    struct slice item;
+    while (slice_cut(&rest, ',', &item)) {
+        struct slice value = slice_trim(item);
+        struct slice name;
+        uint64_t seconds;
+        if (slice_cut(&value, '=', &name) && slice_eq_case(slice_trim(name), S("timeout")) &&
+            slice_u64(slice_trim(value), 1000 * 1000, &seconds)) {
+            return seconds > 1 ? ((int64_t)seconds - 1) * 1000 : 500;
+        }
+    }
+    return 0;
+}
+
 static void on_outcome(void *ctx, struct h1_client *client, enum h1_client_outcome outcome,
                        const struct h1_client_failure *f)
 {
@@ -207,6 +258,7 @@ static void on_outcome(void *ctx, struct h1_client *client, enum h1_client_outco
     c->request = NULL;
     rq->connection = NULL;
     if (outcome == H1_CLIENT_HEAD) {
+        c->idle_limit_ms = keep_alive_hint(&rq->ex->res.fields);
         rq->events->on_head(rq->ctx);
         request_free(rq);
         return;
@@ -223,13 +275,30 @@ static void on_outcome(void *ctx, struct h1_client *client, enum h1_client_outco
     report_failure(rq, &failure);
 }
 
+/* How long an idle connection is kept: what is configured, but no longer than the origin says. Where
+ * the number of connections is limited another worker may be waiting for the place of this one. */
+static int64_t idle_limit(const struct connection *c)
+{
+    int64_t limit = c->origin->keepalive_idle_ms;
+    if (c->idle_limit_ms && c->idle_limit_ms < limit) {
+        limit = c->idle_limit_ms;
+    }
+    bool limited = c->origin->connections_max > 0;
+    return limited && limit > LIMITED_IDLE_MS ? LIMITED_IDLE_MS : limit;
+}
+
+static bool is_waited_for(const struct origin *o)
+{
+    return o->connections_max && atomic_load_explicit(&o->waiting, memory_order_relaxed) > 0;
+}
+
 static void on_idle(void *ctx, struct h1_client *client)
 {
     struct connection *c = ctx;
     struct pool *p = c->pool;
     count_active(c, false);
     if (p->upstream->draining || c->origin->proxy_version || p->idle_count >= c->origin->keepalive_max ||
-        !timer_set(&c->idle_timer, c->origin->keepalive_idle_ms)) {
+        is_waited_for(c->origin) || !timer_set(&c->idle_timer, idle_limit(c))) {
         h1_client_close(client);
         connection_free(c);
         return;
@@ -285,6 +354,8 @@ static void use_stream(struct upstream_request *rq, struct stream *s)
         fail_later(rq, 503, END_NO_MEMORY, S("out of memory"));
         return;
     }
+    c->placed = rq->placed;
+    rq->placed = false;
     send_on(rq, c, false);
 }
 
@@ -341,12 +412,50 @@ static void dialed(void *ctx, enum dial_result result, struct stream *s, struct 
     }
 }
 
+/* Room for one more connection (max_conns_per_host)? */
+static bool take_place(struct upstream_request *rq)
+{
+    struct origin *o = rq->origin;
+    if (!o->connections_max || rq->placed) {
+        return true;
+    }
+    rq->placed = true;
+    if (atomic_fetch_add_explicit(&o->connections, 1, memory_order_relaxed) >=
+        o->connections_max) {
+        leave_place(o, &rq->placed);
+    }
+    return rq->placed;
+}
+
+static void look_for_place(struct timer *t)
+{
+    struct upstream_request *rq = container_of(t, struct upstream_request, place_timer);
+    end_waiting(rq);
+    start_attempt(rq);
+}
+
+static void wait_for_place(struct upstream_request *rq)
+{
+    timer_init(&rq->place_timer, rq->upstream->loop, look_for_place);
+    if (!timer_set(&rq->place_timer, PLACE_POLL_MS)) {
+        timer_fini(&rq->place_timer);
+        fail_later(rq, 503, END_NO_MEMORY, S("out of memory"));
+        return;
+    }
+    rq->waiting = true;
+    atomic_fetch_add_explicit(&rq->origin->waiting, 1, memory_order_relaxed);
+}
+
 static void start_attempt(struct upstream_request *rq)
 {
     bool fresh = rq->fresh_only || rq->origin->proxy_version;
     struct connection *c = fresh ? NULL : take_idle(rq->upstream, rq->origin);
     if (c) {
         send_on(rq, c, true);
+        return;
+    }
+    if (!take_place(rq)) {
+        wait_for_place(rq);
         return;
     }
     struct origin *o = rq->origin;
