@@ -28,6 +28,11 @@ struct transport {
     int64_t fallback_delay_ms;
     struct slice tls_server_name;
     struct slice tls_ca_file;
+    const struct slice *more_ca_files;
+    size_t more_ca_count;
+    struct slice tls_cert_file;
+    struct slice tls_key_file;
+    uint64_t connections_max;
     bool tls_insecure;
     const struct cf_token *tls; /* the option that asks for TLS, or NULL */
 };
@@ -56,6 +61,10 @@ static struct tls_client *tls_for_origins(struct build *b, const struct cf_token
         .insecure_skip_verify = transport->tls_insecure,
         .server_name = transport->tls_server_name,
         .ca_file = transport->tls_ca_file,
+        .more_ca_files = transport->more_ca_files,
+        .more_ca_count = transport->more_ca_count,
+        .cert_file = transport->tls_cert_file,
+        .key_file = transport->tls_key_file,
     };
     struct err err;
     struct tls_client *client = tls_client_new(&config, &err);
@@ -87,10 +96,12 @@ static void make_origin(const struct proxy_reading *r, const struct draft *d,
                                                       SLICE_ARG(d->host), d->port);
     struct origin like = {
         /* Connections are shared only where everything about them is the same. */
-        .key = arena_printf(b->arena, "%s://%.*s %d %.*s %.*s %.*s",
+        .key = arena_printf(b->arena, "%s://%.*s %d %.*s %.*s %zu %.*s %u %.*s",
                             tls ? "https" : d->unix_path.n ? "unix" : "http", SLICE_ARG(text),
                             t->tls_insecure, SLICE_ARG(t->tls_server_name),
-                            SLICE_ARG(t->tls_ca_file), SLICE_ARG(t->resolvers)),
+                            SLICE_ARG(t->tls_ca_file), t->more_ca_count,
+                            SLICE_ARG(t->tls_cert_file), (unsigned)t->connections_max,
+                            SLICE_ARG(t->resolvers)),
         .text = text,
         .host = d->host,
         .port = d->port,
@@ -102,6 +113,7 @@ static void make_origin(const struct proxy_reading *r, const struct draft *d,
         .dial_timeout_ms = t->dial_timeout_ms,
         .keepalive_idle_ms = t->keepalive_idle_ms,
         .keepalive_max = (unsigned)t->keepalive_max,
+        .connections_max = (unsigned)t->connections_max,
         .limits = t->limits,
         .health = {.policy = r->passive},
     };
@@ -388,11 +400,90 @@ static void transport_tls_server_name(struct transport_reading *r, const struct 
     }
 }
 
+static void read_ca_files(struct transport_reading *r, const struct cf_directive *d,
+                          const struct cf_token *files, size_t count)
+{
+    struct slice *more = ARENA_ARRAY(r->b->arena, struct slice, count + 1);
+    must(more);
+    if (count == 0) {
+        cf_error(r->b->diags, &d->name, "\"%.*s\" needs a file", SLICE_ARG(d->name.text));
+        return;
+    }
+    for (size_t i = 1; i < count; i++) {
+        more[i - 1] = files[i].text;
+    }
+    r->t->tls = &d->name;
+    r->t->tls_ca_file = files[0].text;
+    r->t->more_ca_files = more;
+    r->t->more_ca_count = count - 1;
+}
+
 static void transport_tls_ca(struct transport_reading *r, const struct cf_directive *d)
 {
-    if (expect_args(r->b, d, d->arg_count, 1, 1)) {
+    read_ca_files(r, d, d->args, d->arg_count);
+}
+
+/* tls_trust_pool file <file>... [{ pem_file <file>... }] */
+static void transport_tls_trust_pool(struct transport_reading *r, const struct cf_directive *d)
+{
+    if (!expect_args(r->b, d, d->arg_count, 1, 100)) {
+        return;
+    }
+    if (!slice_eq(d->args[0].text, S("file"))) {
+        cf_error(r->b->diags, &d->args[0], "tls_trust_pool is file <file>...; \"%.*s\" is not in"
+                 " caddis (yet)", SLICE_ARG(d->args[0].text));
+        return;
+    }
+    if (d->arg_count > 1 || !d->children) {
+        read_ca_files(r, d, d->args + 1, d->arg_count - 1);
+    } else if (slice_eq(d->children->name.text, S("pem_file")) && !d->children->next) {
+        read_ca_files(r, d->children, d->children->args, d->children->arg_count);
+    } else {
+        cf_error(r->b->diags, &d->children->name, "the block of tls_trust_pool file has pem_file");
+    }
+}
+
+static void transport_tls_client_auth(struct transport_reading *r, const struct cf_directive *d)
+{
+    if (d->arg_count == 1) {
+        cf_error(r->b->diags, &d->args[0], "tls_client_auth takes a certificate and a key file here;"
+                 " automatic certificates are not in caddis (yet)");
+    } else if (expect_args(r->b, d, d->arg_count, 2, 2)) {
         r->t->tls = &d->name;
-        r->t->tls_ca_file = d->args[0].text;
+        r->t->tls_cert_file = d->args[0].text;
+        r->t->tls_key_file = d->args[1].text;
+    }
+}
+
+static void transport_write_timeout(struct transport_reading *r, const struct cf_directive *d)
+{
+    read_duration(r, d, &r->t->limits.write_idle_ms);
+}
+
+static void transport_max_conns(struct transport_reading *r, const struct cf_directive *d)
+{
+    if (expect_args(r->b, d, d->arg_count, 1, 1) &&
+        !slice_u64(d->args[0].text, 1000 * 1000, &r->t->connections_max)) {
+        cf_error(r->b->diags, &d->args[0], "\"%.*s\" is no number of connections",
+                 SLICE_ARG(d->args[0].text));
+    }
+}
+
+/* Caddy's tuning of its own buffers and probes: nothing is lost without it. */
+static void transport_harmless(struct transport_reading *r, const struct cf_directive *d)
+{
+    cf_warning(r->b->diags, &d->name, "\"%.*s\" has no meaning in caddis and is left out",
+               SLICE_ARG(d->name.text));
+}
+
+/* `compression off` and `tls_renegotiation never` ask for what is always so here. */
+static void transport_always(struct transport_reading *r, const struct cf_directive *d)
+{
+    bool compression = slice_eq(d->name.text, S("compression"));
+    struct slice want = compression ? S("off") : S("never");
+    if (expect_args(r->b, d, d->arg_count, 1, 1) && !slice_eq(d->args[0].text, want)) {
+        cf_error(r->b->diags, &d->args[0], "\"%.*s\" can only be %.*s here",
+                 SLICE_ARG(d->name.text), SLICE_ARG(want));
     }
 }
 
@@ -414,6 +505,17 @@ static const struct {
     {S_INIT("tls_insecure_skip_verify"), transport_tls_insecure},
     {S_INIT("tls_server_name"), transport_tls_server_name},
     {S_INIT("tls_trusted_ca_certs"), transport_tls_ca},
+    {S_INIT("tls_trust_pool"), transport_tls_trust_pool},
+    {S_INIT("tls_client_auth"), transport_tls_client_auth},
+    {S_INIT("write_timeout"), transport_write_timeout},
+    {S_INIT("max_conns_per_host"), transport_max_conns},
+    {S_INIT("read_buffer"), transport_harmless},
+    {S_INIT("write_buffer"), transport_harmless},
+    {S_INIT("keepalive_interval"), transport_harmless},
+    {S_INIT("expect_continue_timeout"), transport_harmless},
+    {S_INIT("tls_timeout"), transport_harmless},
+    {S_INIT("compression"), transport_always},
+    {S_INIT("tls_renegotiation"), transport_always},
 };
 
 static void parse_transport_option(struct transport_reading *r, const struct cf_directive *d)

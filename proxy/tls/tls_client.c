@@ -78,9 +78,21 @@ static X509_STORE *system_roots(void)
     return store;
 }
 
-static bool set_roots(SSL_CTX *ctx, struct slice ca_file, struct err *err)
+static bool add_roots(X509_STORE *store, struct slice file, struct err *err)
+{
+    char *path = mem_dup(file);
+    bool ok = X509_STORE_load_file(store, path) == 1;
+    if (!ok) {
+        err_set(err, "reading the CA file %s: %s", path, ossl_reason("no certificate in it"));
+    }
+    free(path);
+    return ok;
+}
+
+static bool set_roots(SSL_CTX *ctx, const struct tls_client_config *config, struct err *err)
 {
     X509_STORE *store;
+    struct slice ca_file = config->ca_file;
     if (ca_file.n) {
         char *path = mem_dup(ca_file);
         store = load_roots(path);
@@ -90,6 +102,12 @@ static bool set_roots(SSL_CTX *ctx, struct slice ca_file, struct err *err)
         free(path);
         if (!store) {
             return false;
+        }
+        for (size_t i = 0; i < config->more_ca_count; i++) {
+            if (!add_roots(store, config->more_ca_files[i], err)) {
+                X509_STORE_free(store);
+                return false;
+            }
         }
     } else {
         store = system_roots();
@@ -103,6 +121,28 @@ static bool set_roots(SSL_CTX *ctx, struct slice ca_file, struct err *err)
 
 /* ---- the policy --------------------------------------------------------------------------------- */
 
+static bool set_own_certificate(SSL_CTX *ctx, const struct tls_client_config *config,
+                                struct err *err)
+{
+    if (!config->cert_file.n) {
+        return true;
+    }
+    char *cert = mem_dup(config->cert_file);
+    char *key = mem_dup(config->key_file);
+    bool ok = false;
+    if (SSL_CTX_use_certificate_chain_file(ctx, cert) != 1) {
+        err_set(err, "reading the certificate %s: %s", cert, ossl_reason("there is none in it"));
+    } else if (SSL_CTX_use_PrivateKey_file(ctx, key, SSL_FILETYPE_PEM) != 1 ||
+               SSL_CTX_check_private_key(ctx) != 1) {
+        err_set(err, "reading the key %s: %s", key, ossl_reason("it is not the certificate's"));
+    } else {
+        ok = true;
+    }
+    free(cert);
+    free(key);
+    return ok;
+}
+
 static bool set_up(struct tls_client *t, const struct tls_client_config *config, struct err *err)
 {
     unsigned char wire[ALPN_WIRE_MAX];
@@ -114,7 +154,8 @@ static bool set_up(struct tls_client *t, const struct tls_client_config *config,
     }
     SSL_CTX_set_session_cache_mode(t->ctx, SSL_SESS_CACHE_OFF);
     SSL_CTX_set_verify(t->ctx, t->insecure ? SSL_VERIFY_NONE : SSL_VERIFY_PEER, NULL);
-    return t->insecure || set_roots(t->ctx, config->ca_file, err);
+    return set_own_certificate(t->ctx, config, err) &&
+           (t->insecure || set_roots(t->ctx, config, err));
 }
 
 struct tls_client *tls_client_new(const struct tls_client_config *config, struct err *err)

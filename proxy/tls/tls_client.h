@@ -11,6 +11,10 @@ struct tls_client_config {
     bool insecure_skip_verify;
     struct slice server_name; /* overrides the host for SNI and verification; or empty */
     struct slice ca_file;     /* PEM, instead of the system's roots; or empty */
+    const struct slice *more_ca_files; /* added to it */
+    size_t more_ca_count;
+    struct slice cert_file; /* PEM chain and key that we show if we are asked to; or empty */
+    struct slice key_file;
     const struct slice *alpn;
     size_t alpn_count;
 };

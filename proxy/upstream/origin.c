@@ -28,10 +28,13 @@ struct origin *origin_new(const struct origin *like)
     o->dial_timeout_ms = like->dial_timeout_ms;
     o->keepalive_idle_ms = like->keepalive_idle_ms;
     o->keepalive_max = like->keepalive_max;
+    o->connections_max = like->connections_max;
     o->limits = like->limits;
     health_init(&o->health, &like->health.policy);
     atomic_init(&o->refs, 1);
     atomic_init(&o->active, 0);
+    atomic_init(&o->connections, 0);
+    atomic_init(&o->waiting, 0);
     return o;
 }
 

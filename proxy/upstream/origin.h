@@ -11,6 +11,9 @@
 
 struct origin {
     _Atomic unsigned refs;
+    _Atomic unsigned connections; /* open or being opened; counted where connections_max is set */
+    _Atomic unsigned waiting;     /* requests that wait for one of them */
+    unsigned connections_max;     /* 0: no limit */
     _Atomic unsigned active; /* requests under way on all workers: for least_conn */
     struct slice key;        /* equal keys may share connections */
     struct slice text;       /* "localhost:8000", for people and logs */

@@ -500,7 +500,7 @@ def test_active_checks_on_another_port_and_with_thresholds(caddis, origin, event
     assert not [r for r in o.requests if r.get("User-Agent") == "caddis-health"]
 
 
-def test_active_checks_time_out(caddis, scripted, eventually):
+def test_active_checks_time_out(caddis, scripted):
     def script(raw):
         raw.read_head()
         raw.sock.settimeout(None)
@@ -508,7 +508,8 @@ def test_active_checks_time_out(caddis, scripted, eventually):
 
     o = scripted(script)
     c = caddis(site(o.address, "health_uri /", "health_interval 50ms", "health_timeout 100ms"))
-    eventually(lambda: c.get("/").status == 503)
+    c.wait_log("no answer in time")
+    assert c.get("/").status == 503
 
 
 def test_active_checks_end_with_their_configuration(caddis, origin, eventually):
@@ -526,3 +527,117 @@ def test_active_checks_end_with_their_configuration(caddis, origin, eventually):
     seen = len(o.requests)
     time.sleep(0.5)
     assert len(o.requests) <= seen + 1
+
+
+# ---- connections to origins ----
+
+
+def test_keep_alive_of_the_origin_is_honoured(caddis, origin, eventually):
+    o = origin(lambda r: Response(fields=[("Keep-Alive", "timeout=1, max=100")]))
+    c = caddis(site(o.address), args=["--workers", "1"])
+    c.get("/")
+    c.get("/")
+    assert [r.connection for r in o.requests] == [0, 0]
+    eventually(lambda: not o.open)  # ours to close, before the origin does
+    c.get("/")
+    assert o.last.connection == 1
+    assert o.last.get("Keep-Alive") is None
+
+
+def test_keepalive_in_days_and_off(caddis, origin):
+    o = origin()
+    c = caddis(site(o.address, "transport http {", "keepalive 7d", "}"), args=["--workers", "1"])
+    c.get("/")
+    c.get("/")
+    assert o.last.connection == 0
+    c.reload(site(o.address, "transport http {", "keepalive off", "max_conns_per_host 5", "}"))
+    c.get("/")
+    c.get("/")
+    assert o.last.connection == 2
+
+
+def test_max_conns_per_host(caddis, scripted):
+    gate = threading.Semaphore(0)
+    arrived = threading.Semaphore(0)
+    lock = threading.Lock()
+    now, most = [0], [0]
+
+    def script(raw):
+        with lock:
+            now[0] += 1
+            most[0] = max(most[0], now[0])
+        raw.read_head()
+        arrived.release()
+        assert gate.acquire(timeout=20)
+        with lock:
+            now[0] -= 1
+        raw.send("HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+
+    o = scripted(script)
+    c = caddis(site(o.address, "transport http {", "max_conns_per_host 2", "}"))
+    clients = [c.connect() for _ in range(6)]
+    for client in clients:
+        client.send("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    for _ in range(6):
+        assert arrived.acquire(timeout=15)
+        gate.release()
+    for client in clients:
+        assert client.read_response("GET").status == 200
+        client.close()
+    assert most[0] <= 2
+
+
+def test_write_timeout(caddis, scripted):
+    done = threading.Event()
+
+    def script(raw):
+        raw.read_head()
+        done.wait(20)
+
+    o = scripted(script)
+    c = caddis(site(o.address, "transport http {", "write_timeout 300ms", "}"))
+    with c.connect() as client:
+        client.send("POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000000\r\n\r\n")
+        client.send_until_stalled(b"x" * 65536, 50 << 20, quiet=0.2)
+        assert client.read_response("POST").status == 504
+    done.set()
+
+
+def test_tls_client_certificate_and_trust_pool(caddis, scripted, authority, folder):
+    import ssl
+
+    cert, key = authority.issue("localhost")
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    server.load_cert_chain(str(cert), str(key))
+    server.verify_mode = ssl.CERT_REQUIRED
+    server.load_verify_locations(str(authority.path))
+    seen = []
+
+    def script(raw):
+        raw.read_head()
+        seen.append(raw.sock.getpeercert())
+        raw.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok")
+
+    o = scripted(script, tls=server)
+    mine, mine_key = authority.issue("client.example")
+    c = caddis(site(f"https://localhost:{o.port}", "transport http {",
+                    f"tls_trust_pool file {authority.path}",
+                    f"tls_client_auth {mine} {mine_key}", "}"))
+    assert c.get("/").body == b"ok"
+    assert "client.example" in str(seen[0])
+
+
+@pytest.mark.parametrize("line, message", [
+    ("tls_client_auth /nonexistent /nonexistent", "reading the certificate"),
+    ("tls_trust_pool file /nonexistent", "reading the CA file"),
+    ("tls_trust_pool http x", "is file"),
+    ("compression on", "can only be off"),
+    ("max_conns_per_host x", "no number"),
+    ("write_timeout x", "no duration"),
+    ("max_conn_per_host 2", 'did you mean "max_conns_per_host"'),
+])
+def test_errors_of_the_transport_have_a_place(caddis, line, message):
+    c = caddis(site("https://localhost:1", "transport http {", line, "}"), start=False)
+    done = c.command("validate", "--config", c.file)
+    assert done.returncode == 1 and message in done.stdout + done.stderr, done.stdout + done.stderr
+    assert re.search(r"Caddyfile:\d+:\d+", done.stderr + done.stdout)
