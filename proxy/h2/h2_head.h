@@ -11,7 +11,7 @@
 struct h2_crumb;
 
 struct h2_head_limits {
-    size_t bytes_max; /* names and values, and 32 for each field, as SETTINGS_MAX_HEADER_LIST_SIZE */
+    size_t bytes_max; /* names, values, 32 for each field: as SETTINGS_MAX_HEADER_LIST_SIZE */
     unsigned fields_max; /* crumbs of a cookie are one field */
 };
 

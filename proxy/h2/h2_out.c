@@ -8,7 +8,8 @@
 
 bool h2_out_full(const struct h2_out *o)
 {
-    return o->bytes >= H2_OUT_BYTES || o->first + o->count > H2_OUT_SEGMENTS - H2_OUT_FRAME_SEGMENTS;
+    return o->bytes >= H2_OUT_BYTES ||
+           o->first + o->count > H2_OUT_SEGMENTS - H2_OUT_FRAME_SEGMENTS;
 }
 
 /* Takes over the reference. */

@@ -12,7 +12,7 @@
 
 #define H2_OUT_SEGMENTS 64
 #define H2_OUT_BYTES ((size_t)64 * 1024)
-/* What one frame may need: its header, and the slices of its content with the copied ones between. */
+/* What one frame may need: its header, the slices of its content, copied ones between them. */
 #define H2_OUT_FRAME_SEGMENTS 20
 
 struct h2_segment {

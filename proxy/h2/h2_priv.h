@@ -136,8 +136,8 @@ void h2_charge(struct h2_server *c, int cost);
 
 /* The session with callbacks, options and the first SETTINGS. False: memory. */
 bool h2_session_open(struct h2_server *c);
-/* A frame's header has come; before nghttp2 sees it. Counts floods before anything is done for them,
- * and may end the session. */
+/* A frame's header has come; nghttp2 has not seen it yet. Counts floods before anything is done for
+ * them, and may end the session. */
 void h2_session_frame(struct h2_server *c, const nghttp2_frame_hd *hd);
 
 /* ---- h2_request.c -------- */

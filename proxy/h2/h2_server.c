@@ -370,8 +370,8 @@ static void look_at_head(struct h2_server *c)
     h2_session_frame(c, &hd);
 }
 
-/* The next piece for nghttp2: it ends where a frame's header or a frame ends, so that each header is
- * looked at when all before it has been dealt with. */
+/* The next piece for nghttp2: it ends where a frame's header or a frame ends, so that each header
+ * is looked at when all before it has been dealt with. */
 static size_t next_piece(struct h2_server *c, const unsigned char *p, size_t n)
 {
     if (c->frame_left > 0) {

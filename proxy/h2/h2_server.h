@@ -9,7 +9,7 @@
 struct h2_server;
 
 struct h2_server_limits {
-    size_t head_bytes_max;       /* of a decoded field section: past it 431 (the connection lives) */
+    size_t head_bytes_max;       /* of a field section: past it 431 (the connection lives) */
     unsigned fields_max;         /* FIELDS_FROM_PEER_MAX */
     unsigned streams_max;        /* SETTINGS_MAX_CONCURRENT_STREAMS */
     int64_t header_timeout_ms;   /* preface, SETTINGS, a field section begun: until complete */
@@ -32,7 +32,8 @@ struct h2_server *h2_server_new(struct stream *s, const struct h2_server_limits 
                                 const struct http_service *service, struct slice scheme,
                                 const void *listener, struct slice received,
                                 const struct h2_server_owner *owner);
-/* Graceful: GOAWAY, exchanges under way finish, then close; idle ones at once. Tunnels go on. */
+/* Graceful: GOAWAY in two steps (RFC 9113 section 6.8), exchanges under way finish, then close; idle
+ * ones at once. Tunnels go on. From a task; nothing is written before it returns. */
 void h2_server_drain(struct h2_server *c);
 /* Ends now. */
 void h2_server_abort(struct h2_server *c, enum end_reason reason);
