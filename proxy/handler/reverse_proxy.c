@@ -14,17 +14,26 @@
  *     health_headers { <field> <value> }; health_request_body <text>; health_body <regexp>
  *     health_follow_redirects; health_interval 30s; health_timeout 5s; health_passes 1
  *     health_fails 1; health_status 2xx
+ *     method <method>; rewrite <path?query>        (GET and HEAD drop the body)
+ *     flush_interval <duration>|-1                 (accepted; everything is passed on at once)
+ *     stream_timeout <duration>                    (none; the longest that a tunnel lives)
+ *     stream_close_delay <duration>                (unset: a reload ends no tunnel; set: they end so
+ *                                                   long after it)
+ *     verbose_logs                                 (a debug line for each answer)
  *     transport http {
  *         dial_timeout 3s
  *         response_header_timeout <duration>       (none)
  *         read_timeout <duration>                  (none; between reads of the response)
+ *         write_timeout <duration>                 (none; while the origin takes nothing)
  *         max_response_header 64KiB
- *         keepalive 2m|off
+ *         keepalive 2m|off                         (no longer than the origin's Keep-Alive says)
+ *         max_conns_per_host <n>                   (none; over all workers; requests wait)
  *         keepalive_idle_conns 128                 (for each worker and origin)
  *         resolvers <ip[:port]>...                 (the system's)
  *         dial_fallback_delay 250ms                (to the next address; negative: only on failure)
  *         proxy_protocol v1|v2                     (then each connection is one client's: no keeping)
- *         tls; tls_server_name <name>; tls_trusted_ca_certs <file>; tls_insecure_skip_verify
+ *         tls; tls_server_name <name>; tls_trust_pool file <file>...; tls_insecure_skip_verify
+ *         tls_client_auth <certificate> <key>
  *     }
  * }
  *
@@ -126,6 +135,14 @@ static void on_head(void *ctx)
         return; /* and the configuration may be gone */
     }
     judge_answer(f);
+    if (f->out.method == METHOD_HEAD && ex->req.method != METHOD_HEAD) {
+        ex->res.content_length = 0; /* of a body that does not come */
+    }
+    if (f->proxy->verbose) {
+        log_event(LOG_DEBUG, "http.reverse_proxy", "answered", LOG_S("origin", f->origin->text),
+                  LOG_I("status", ex->res.status), LOG_I("retries", f->retries),
+                  LOG_I("ms", loop_now_ms(ex->loop) - f->attempt_ms));
+    }
     if (!finish_fields(f, &rules) || rules == RULES_NO_MEMORY) {
         body_stop(&ex->res_body, END_NO_MEMORY);
         exchange_reset(ex, END_NO_MEMORY);
@@ -136,6 +153,9 @@ static void on_head(void *ctx)
         ex->res.status = 500;
         ex->res.reason = http_reason(500);
         ex->error_detail = S("a regular expression of header_down hit its limit");
+    }
+    if (ex->res.tunnel && f->proxy->tunnels) {
+        tunnel_watch(ex, f->proxy->tunnels);
     }
     exchange_respond(ex);
 }
@@ -329,8 +349,11 @@ static enum handler_result proxy_request(const void *instance, struct exchange *
     f->ex = ex;
     f->started_ms = loop_now_ms(ex->loop);
     task_init(&f->cancel, client_gone);
-    if (forward_build(f) != RULES_DONE) {
-        exchange_error_page(ex, 431, S("too many header fields"));
+    enum rules_result built = forward_build(f);
+    if (built != RULES_DONE) {
+        bool target = built == RULES_LIMIT;
+        exchange_error_page(ex, target ? 500 : 431, target ? S("rewrite gave no target")
+                                                           : S("too many header fields"));
         return HANDLER_DONE;
     }
     ex->cancel = &f->cancel;
@@ -345,6 +368,7 @@ static void proxy_release(void *instance)
         health_checker_free(p->checkers[i]);
         origin_unref(p->origins[i]);
     }
+    tunnel_policy_unref(p->tunnels);
 }
 
 const struct handler_ops reverse_proxy_ops = {

@@ -11,10 +11,8 @@
 
 /* Caddy's subdirectives that are not here yet. */
 static const struct slice elsewhere[] = {
-    S_INIT("dynamic"),         S_INIT("flush_interval"), S_INIT("request_buffers"),
-    S_INIT("response_buffers"), S_INIT("stream_timeout"), S_INIT("stream_close_delay"),
-    S_INIT("stream_buffer_size"), S_INIT("method"),     S_INIT("rewrite"),
-    S_INIT("replace_status"),  S_INIT("handle_response"), S_INIT("verbose_logs"),
+    S_INIT("dynamic"),        S_INIT("request_buffers"), S_INIT("response_buffers"),
+    S_INIT("replace_status"), S_INIT("handle_response"),
 };
 
 /* What `transport http` says; the same for all origins of the directive. */

@@ -27,6 +27,19 @@ struct response_rule {
     struct route route;
 };
 
+/* How long tunnels live; outlives the configuration, because they do. */
+struct tunnel_policy {
+    _Atomic unsigned refs;
+    _Atomic bool replaced; /* the configuration is not the current one any more */
+    int64_t timeout_ms;    /* 0: none */
+    bool closes;           /* they end close_delay_ms after their configuration was replaced */
+    int64_t close_delay_ms;
+};
+
+/* The exchange has become a tunnel: ends it when the policy says so. */
+void tunnel_watch(struct exchange *ex, struct tunnel_policy *policy);
+void tunnel_policy_unref(struct tunnel_policy *policy);
+
 struct reverse_proxy {
     struct origin *origins[ORIGINS_MAX]; /* counted */
     size_t origin_count;
@@ -43,6 +56,8 @@ struct reverse_proxy {
     uint64_t request_buffer_bytes;
     int64_t stream_timeout_ms;
     int64_t stream_close_delay_ms;
+    struct tunnel_policy *tunnels; /* counted; NULL: tunnels live as long as they like */
+    struct background tunnel_background;
     bool verbose;
     struct response_rule *response_rules;
 };
@@ -65,6 +80,7 @@ struct proxy_reading {
     struct slice health_upstream;
     const struct cf_token *retry_match_at;
     bool try_interval_set;
+    bool close_delay;
     struct response_scope *responses;
 };
 

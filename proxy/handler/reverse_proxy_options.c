@@ -282,6 +282,67 @@ static void option_health_status(struct proxy_reading *r, const struct cf_direct
     r->active_at = &d->name;
 }
 
+/* ---- the request and the stream ----------------------------------------------------------------- */
+
+static void option_method(struct proxy_reading *r, const struct cf_directive *d)
+{
+    read_text(r, d, &r->p->method);
+    if (r->p->method.n &&
+        (!field_name_valid(r->p->method) || http_method_of(r->p->method) == METHOD_CONNECT)) {
+        cf_error(r->b->diags, &d->args[0], "\"%.*s\" is no method", SLICE_ARG(r->p->method));
+    }
+}
+
+static void option_rewrite(struct proxy_reading *r, const struct cf_directive *d)
+{
+    struct slice to = S("");
+    read_text(r, d, &to);
+    if (!to.n) {
+        return;
+    }
+    if (to.p[0] != '/' && to.p[0] != '?' && to.p[0] != '{') {
+        cf_error(r->b->diags, &d->args[0], "rewrite takes a path and a query: /path?query");
+        return;
+    }
+    r->p->rewrite = template_compile(r->b->arena, &d->args[0], r->b->diags);
+}
+
+/* Everything is passed on at once here, whatever the interval (-1 is Caddy's word for that). */
+static void option_flush_interval(struct proxy_reading *r, const struct cf_directive *d)
+{
+    int64_t unused;
+    struct slice v = d->arg_count ? d->args[0].text : S("");
+    v = slice_from(v, slice_starts(v, S("-")) ? 1 : 0);
+    if (expect_args(r->b, d, d->arg_count, 1, 1) && !slice_eq(v, S("1")) &&
+        !cf_parse_duration(v, &unused)) {
+        cf_error(r->b->diags, &d->args[0], "\"%.*s\" is neither a duration nor -1",
+                 SLICE_ARG(d->args[0].text));
+    }
+}
+
+static void option_stream_timeout(struct proxy_reading *r, const struct cf_directive *d)
+{
+    read_duration(r, d, &r->p->stream_timeout_ms);
+}
+
+static void option_stream_close_delay(struct proxy_reading *r, const struct cf_directive *d)
+{
+    read_duration(r, d, &r->p->stream_close_delay_ms);
+    r->close_delay = true;
+}
+
+static void option_verbose_logs(struct proxy_reading *r, const struct cf_directive *d)
+{
+    r->p->verbose = expect_args(r->b, d, d->arg_count, 0, 0);
+}
+
+/* Sizes of Caddy's own buffers; here bodies go through a bounded queue that needs no size. */
+static void option_harmless(struct proxy_reading *r, const struct cf_directive *d)
+{
+    cf_warning(r->b->diags, &d->name, "\"%.*s\" has no meaning in caddis and is left out",
+               SLICE_ARG(d->name.text));
+}
+
 /* ---- the table ---------------------------------------------------------------------------------- */
 
 static const struct {
@@ -315,6 +376,13 @@ static const struct {
     {S_INIT("health_passes"), option_health_passes},
     {S_INIT("health_fails"), option_health_fails},
     {S_INIT("health_status"), option_health_status},
+    {S_INIT("method"), option_method},
+    {S_INIT("rewrite"), option_rewrite},
+    {S_INIT("flush_interval"), option_flush_interval},
+    {S_INIT("stream_timeout"), option_stream_timeout},
+    {S_INIT("stream_close_delay"), option_stream_close_delay},
+    {S_INIT("stream_buffer_size"), option_harmless},
+    {S_INIT("verbose_logs"), option_verbose_logs},
 };
 
 bool reverse_proxy_read_option(struct proxy_reading *r, const struct cf_directive *d)
@@ -400,6 +468,37 @@ static struct origin *asked_origin(struct proxy_reading *r, const struct origin 
     return origin_new(&like);
 }
 
+/* ---- when all is read: tunnels and checks ------------------------------------------------------- */
+
+static void tunnels_run(struct background *self, struct upstream *u)
+{
+    (void)self;
+    (void)u;
+}
+
+/* The configuration was replaced (or caddis stops): tunnels have so much time left. */
+static void tunnels_replaced(struct background *self)
+{
+    struct reverse_proxy *p = container_of(self, struct reverse_proxy, tunnel_background);
+    atomic_store_explicit(&p->tunnels->replaced, true, memory_order_relaxed);
+}
+
+static void make_tunnel_policy(struct proxy_reading *r)
+{
+    struct reverse_proxy *p = r->p;
+    p->tunnels = mem_zalloc(sizeof(*p->tunnels));
+    atomic_init(&p->tunnels->refs, 1);
+    atomic_init(&p->tunnels->replaced, false);
+    p->tunnels->timeout_ms = p->stream_timeout_ms;
+    p->tunnels->close_delay_ms = p->stream_close_delay_ms;
+    p->tunnels->closes = r->close_delay;
+    if (r->close_delay) {
+        p->tunnel_background = (struct background){r->b->backgrounds, tunnels_run,
+                                                   tunnels_replaced};
+        r->b->backgrounds = &p->tunnel_background;
+    }
+}
+
 static void make_checkers(struct proxy_reading *r)
 {
     struct reverse_proxy *p = r->p;
@@ -435,6 +534,9 @@ void reverse_proxy_reading_end(struct proxy_reading *r, const struct cf_directiv
         p->retry.try_interval_ms = 0;
     }
     balance_finish(r->b, p);
+    if (r->b->diags->errors == 0 && (p->stream_timeout_ms || r->close_delay)) {
+        make_tunnel_policy(r);
+    }
     if (r->active && r->b->diags->errors == 0) {
         make_checkers(r);
     }

@@ -278,6 +278,9 @@ void exchange_finish(struct exchange *ex, enum end_reason reason)
         task_cancel(&ex->begin_task);
     }
     task_cancel(&ex->respond_task);
+    if (ex->ended) {
+        task_post(ex->queue, ex->ended);
+    }
     task_post(ex->queue, &ex->end_task);
 }
 

@@ -83,6 +83,7 @@ struct exchange {
     struct task begin_task;   /* -> service->begin */
     struct task respond_task; /* -> service->respond */
     struct task end_task;     /* -> service->end */
+    struct task *ended;       /* borrowed: posted when it has finished, however that came about */
     struct task *cancel;      /* borrowed: posted when the client is gone; NULL: nobody waits */
 
     bool begin_posted;     /* exchange_begin has been called: the chain has its hold */

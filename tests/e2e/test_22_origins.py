@@ -641,3 +641,94 @@ def test_errors_of_the_transport_have_a_place(caddis, line, message):
     done = c.command("validate", "--config", c.file)
     assert done.returncode == 1 and message in done.stdout + done.stderr, done.stdout + done.stderr
     assert re.search(r"Caddyfile:\d+:\d+", done.stderr + done.stdout)
+
+
+# ---- method, rewrite, streams ----
+
+
+@pytest.mark.parametrize("to, target", [
+    ("/new", "/new?q=1"), ("/new?a=b", "/new?a=b"), ("?a=b", "/old/x?a=b"), ("/new?", "/new"),
+    ("/in{path}", "/in/old/x?q=1"), ("{path}.html?{query}&z", "/old/x.html?q=1&z"),
+])
+def test_rewrite(caddis, origin, to, target):
+    o = origin()
+    assert caddis(site(o.address, f"rewrite {to}")).get("/old/x?q=1").status == 200
+    assert o.last.target == target
+
+
+def test_method(caddis, origin):
+    o = origin()
+    c = caddis(site(o.address, "method GET", "rewrite /auth"))
+    with c.connect() as connection:
+        assert connection.request("POST", "/x", body=b"12345").body == b"GET /auth"
+        assert connection.request("PUT", "/y", body=b"12345").status == 200
+    assert o.last.method == "GET" and o.last.framing == "none"
+    c.reload(site(o.address, "method HEAD"))
+    assert c.get("/").body == b""
+
+
+def test_flush_interval_and_harmless_options(caddis, origin):
+    o = origin()
+    c = caddis(site(o.address, "flush_interval -1", "stream_buffer_size 4KiB", "verbose_logs",
+                    "transport http {", "read_buffer 8KiB", "compression off", "}"),
+               globals="debug")
+    assert c.get("/").status == 200
+    c.wait_log('"msg":"answered"')
+    assert "stream_buffer_size" in c.log()
+
+
+UPGRADE = [("Connection", "Upgrade"), ("Upgrade", "echo")]
+
+
+def echo(raw):
+    raw.read_head()
+    raw.send("HTTP/1.1 101 X\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n")
+    raw.sock.settimeout(None)
+    try:
+        while data := raw.sock.recv(65536):
+            raw.sock.sendall(data)
+    except ConnectionResetError:
+        pass
+
+
+def open_tunnel(c):
+    connection = c.connect()
+    assert connection.get("/", UPGRADE).status == 101
+    connection.send("ping")
+    connection.expect(b"ping")
+    return connection
+
+
+def is_closed(connection):
+    connection.sock.settimeout(15)
+    try:
+        return connection.sock.recv(1) == b""
+    except ConnectionResetError:
+        return True
+
+
+def test_stream_timeout(caddis, scripted):
+    c = caddis(site(scripted(echo).address, "stream_timeout 500ms"))
+    start = time.monotonic()
+    with open_tunnel(c) as connection:
+        assert is_closed(connection)
+    assert time.monotonic() - start > 0.4
+    open_tunnel(c).close()  # ends by itself; nothing is left behind when caddis stops
+
+
+def test_stream_close_delay(caddis, scripted):
+    o = scripted(echo)
+    text = site(o.address, "stream_close_delay 500ms")
+    c = caddis(text)
+    with open_tunnel(c) as connection:
+        c.reload(text + "\n# changed")
+        assert is_closed(connection)
+
+
+def test_without_stream_close_delay_a_reload_ends_no_tunnel(caddis, scripted):
+    o = scripted(echo)
+    c = caddis(site(o.address))
+    with open_tunnel(c) as connection:
+        c.reload(site(o.address) + "\n# changed")
+        connection.send("again")
+        connection.expect(b"again")
