@@ -32,8 +32,8 @@ struct h2_server *h2_server_new(struct stream *s, const struct h2_server_limits 
                                 const struct http_service *service, struct slice scheme,
                                 const void *listener, struct slice received,
                                 const struct h2_server_owner *owner);
-/* Graceful: GOAWAY in two steps (RFC 9113 section 6.8), exchanges under way finish, then close; idle
- * ones at once. Tunnels go on. From a task; nothing is written before it returns. */
+/* Graceful: GOAWAY in two steps (RFC 9113 section 6.8), exchanges under way finish, then it closes;
+ * at once when idle. Tunnels go on. Nothing is written before this returns. */
 void h2_server_drain(struct h2_server *c);
 /* Ends now. */
 void h2_server_abort(struct h2_server *c, enum end_reason reason);
