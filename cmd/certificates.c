@@ -1,6 +1,7 @@
 /* Who signs which name, and where finished certificates go; see certificates.h. */
 #include "cmd/certificates.h"
 
+#include "proxy/base/clock.h"
 #include "proxy/base/log.h"
 #include "proxy/base/mem.h"
 #include "proxy/net/addr.h"
@@ -121,7 +122,12 @@ static void on_status(void *ctx, struct slice name, const struct acme_status *st
 {
     struct dstr text;
     dstr_init(&text, 4096);
-    if (status->activity.n) {
+    bool waits = slice_starts(status->activity, S("next attempt in"));
+    if (waits && status->next_attempt_wall_ms > 0) { /* a time: the page is read later */
+        char when[CLOCK_RFC3339_BYTES];
+        clock_rfc3339(status->next_attempt_wall_ms, when);
+        dstr_printf(&text, "Next: an attempt at %.10s %.8s UTC", when, when + 11);
+    } else if (status->activity.n) {
         dstr_printf(&text, "Now:  %.*s", SLICE_ARG(status->activity));
     }
     if (status->last_error.n) {

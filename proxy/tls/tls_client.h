@@ -23,6 +23,9 @@ struct tls_client *tls_client_new(const struct tls_client_config *config, struct
 struct tls_client *tls_client_ref(struct tls_client *t);
 void tls_client_unref(struct tls_client *t);
 
+/* why, when timeout_ms went by. */
+#define TLS_TOO_SLOW "the TLS handshake took too long"
+
 struct tls_connect;
 /* As tls_accepted; why is OpenSSL's reason in words ("certificate has expired"), copied by the
  * callee if it is kept. */

@@ -1,6 +1,7 @@
 /* The handshake, with its deadline. See tls_stream.h. */
 #include <openssl/err.h>
 
+#include "proxy/tls/tls_client.h"
 #include "proxy/tls/ossl.h"
 #include "proxy/tls/tls_server.h"
 #include "proxy/tls/tls_stream.h"
@@ -33,7 +34,7 @@ static void fail(struct tls_handshake *h, const char *why)
 
 void tls_handshake_timeout(struct tls_handshake *h)
 {
-    fail(h, "the TLS handshake took too long");
+    fail(h, TLS_TOO_SLOW);
 }
 
 /* Go's answer, word for word; then what has come is read away, so that closing does not turn into
