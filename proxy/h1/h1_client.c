@@ -147,6 +147,9 @@ static void let_go(struct h1_client *c)
     if (ex->res_body.producer == &c->res_task) {
         body_set_producer(&ex->res_body, NULL);
     }
+    if (ex->source == &c->source) {
+        ex->source = NULL;
+    }
     task_cancel(&c->req_task);
     task_cancel(&c->res_task);
     h1_out_cancel(&c->out);
@@ -231,6 +234,13 @@ void client_report_head(struct h1_client *c)
 {
     c->report_head = true;
     loop_post(c->loop, &c->report_task);
+}
+
+/* The response is not wanted after all; the connection cannot be used for another one. */
+static void drop_response(struct response_source *source)
+{
+    struct h1_client *c = container_of(source, struct h1_client, source);
+    client_over(c, END_NOT_WANTED, "the response was not wanted any more");
 }
 
 void client_complete(struct h1_client *c)
@@ -415,6 +425,7 @@ struct h1_client *h1_client_new(struct stream *s, const struct h1_client_owner *
     task_init(&c->report_task, on_report);
     timer_init(&c->timer, c->loop, on_timer);
     h1_out_init(&c->out, s);
+    c->source.drop = drop_response;
     s->owner = c;
     s->on_event = on_event;
     client_settle(c);

@@ -41,6 +41,7 @@ struct h1_client {
     struct h1_client_limits limits;
 
     struct exchange *ex; /* held; NULL when idle */
+    struct response_source source; /* ex->source from the head until we let go */
     enum http_method method; /* as sent: it decides about the response body */
     struct slice upgrade; /* what was asked for; empty: nothing */
     struct h1_in in;

@@ -87,6 +87,7 @@ static void start_body(struct h1_client *c)
     h1_body_in_init(&c->body_in, c->head.framing, length, &ex->res_body, &ex->arena);
     body_set_producer(&ex->res_body, &c->res_task);
     task_cancel(&c->res_task); /* what was before is known: we are the first */
+    ex->source = &c->source;
     client_report_head(c);
     if (c->head.framing == H1_TUNNEL) {
         ex->res.tunnel = true;

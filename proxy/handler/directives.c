@@ -6,9 +6,11 @@
 /* Places are those of Caddy's default order (caddy-behaviour 1.7); gaps are directives to come. */
 static const struct directive table[] = {
     {S_INIT("header"), DIRECTIVE_HANDLER, true, 70, header_parse},
+    {S_INIT("copy_response_headers"), DIRECTIVE_HANDLER, true, 80, copy_response_headers_parse},
     {S_INIT("redir"), DIRECTIVE_HANDLER, true, 100, redir_parse},
     {S_INIT("handle"), DIRECTIVE_HANDLER, true, 220, handle_parse},
     {S_INIT("request_header"), DIRECTIVE_HANDLER, true, 170, request_header_parse},
+    {S_INIT("copy_response"), DIRECTIVE_HANDLER, true, 280, copy_response_parse},
     {S_INIT("respond"), DIRECTIVE_HANDLER, true, 290, respond_parse},
     {S_INIT("reverse_proxy"), DIRECTIVE_HANDLER, true, 310, reverse_proxy_parse},
     {S_INIT("log"), DIRECTIVE_SITE, false, 0, log_parse},
@@ -18,7 +20,7 @@ static const struct directive table[] = {
 /* Caddy's directives that are not here yet: the message says so instead of guessing. */
 static const struct slice elsewhere[] = {
     S_INIT("abort"),         S_INIT("acme_server"),  S_INIT("basic_auth"),
-    S_INIT("basicauth"),     S_INIT("bind"),         S_INIT("copy_response"),
+    S_INIT("basicauth"),     S_INIT("bind"),
     S_INIT("encode"),        S_INIT("error"),        S_INIT("file_server"),
     S_INIT("forward_auth"),  S_INIT("fs"),           S_INIT("handle_errors"),
     S_INIT("handle_path"),   S_INIT("intercept"),    S_INIT("invoke"),

@@ -8,6 +8,8 @@
     bool name(struct build *b, const struct cf_directive *d, const struct cf_token *args, \
               size_t count, struct handler *out)
 
+DIRECTIVE_PARSE(copy_response_parse);
+DIRECTIVE_PARSE(copy_response_headers_parse);
 DIRECTIVE_PARSE(handle_parse);
 DIRECTIVE_PARSE(header_parse);
 DIRECTIVE_PARSE(log_parse);

@@ -66,6 +66,7 @@ struct build {
     const struct matcher_scope *scope; /* of the block being read */
     struct site_settings *site;        /* directives that are not handlers write here */
     unsigned log_count; /* logs without a name so far: log0, log1, ... as in Caddy */
+    bool in_handle_response; /* the block being read belongs to reverse_proxy's handle_response */
     struct background *backgrounds;
     struct build_release *releases; /* handlers with a release, in reverse order of making */
 };

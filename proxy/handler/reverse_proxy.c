@@ -15,6 +15,10 @@
  *     health_follow_redirects; health_interval 30s; health_timeout 5s; health_passes 1
  *     health_fails 1; health_status 2xx
  *     method <method>; rewrite <path?query>        (GET and HEAD drop the body)
+ *     @<name> status <code>|<n>xx... | header [!]<field> [<value>...] | { both }
+ *     replace_status [@<name>] <status>            (the first of these two that fits the answer)
+ *     handle_response [@<name>] { <directives>; copy_response [<status>];
+ *                                 copy_response_headers { include|exclude <field>... } }
  *     flush_interval <duration>|-1                 (accepted; everything is passed on at once)
  *     stream_timeout <duration>                    (none; the longest that a tunnel lives)
  *     stream_close_delay <duration>                (unset: a reload ends no tunnel; set: they end so
@@ -124,25 +128,10 @@ static void judge_answer(struct forward *f)
     }
 }
 
-static void on_head(void *ctx)
+static void send_answer(struct forward *f)
 {
-    struct forward *f = ctx;
     struct exchange *ex = f->ex;
     enum rules_result rules = RULES_DONE;
-    f->request = NULL;
-    ex->cancel = NULL;
-    if (ex->finished) {
-        return; /* and the configuration may be gone */
-    }
-    judge_answer(f);
-    if (f->out.method == METHOD_HEAD && ex->req.method != METHOD_HEAD) {
-        ex->res.content_length = 0; /* of a body that does not come */
-    }
-    if (f->proxy->verbose) {
-        log_event(LOG_DEBUG, "http.reverse_proxy", "answered", LOG_S("origin", f->origin->text),
-                  LOG_I("status", ex->res.status), LOG_I("retries", f->retries),
-                  LOG_I("ms", loop_now_ms(ex->loop) - f->attempt_ms));
-    }
     if (!finish_fields(f, &rules) || rules == RULES_NO_MEMORY) {
         body_stop(&ex->res_body, END_NO_MEMORY);
         exchange_reset(ex, END_NO_MEMORY);
@@ -158,6 +147,104 @@ static void on_head(void *ctx)
         tunnel_watch(ex, f->proxy->tunnels);
     }
     exchange_respond(ex);
+}
+
+/* ---- handle_response, replace_status --------------------------------------------------------------- */
+
+static void set_status(struct exchange *ex, int status)
+{
+    bool body = http_status_has_body(METHOD_GET, status) ||
+                !http_status_has_body(METHOD_GET, ex->res.status);
+    ex->res.status = status;
+    ex->res.reason = http_reason(status);
+    if (!body) {
+        ex->res.content_length = LENGTH_UNKNOWN; /* there is none: the codec writes no body */
+    }
+}
+
+/* What placeholders and copy_response_headers say of the answer outlives it. False: memory. */
+static bool remember_answer(struct forward *f)
+{
+    struct exchange *ex = f->ex;
+    fields_strip_hop_by_hop(&ex->res.fields);
+    ex->forward = f;
+    ex->origin_status = ex->res.status;
+    ex->origin_fields.count = 0;
+    for (unsigned i = 0; i < ex->res.fields.count; i++) {
+        const struct field *from = &ex->res.fields.items[i];
+        struct slice name = arena_copy(&ex->arena, from->name);
+        struct slice value = arena_copy(&ex->arena, from->value);
+        if (!name.p || !value.p ||
+            !fields_add_id(&ex->origin_fields, &ex->arena, from->id, name, value)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* True: a handle_response has taken over. */
+static bool apply_rules(struct forward *f)
+{
+    struct exchange *ex = f->ex;
+    const struct response_rule *rule = f->proxy->response_rules;
+    while (rule && rule->matcher &&
+           !response_matches(rule->matcher, ex->res.status, &ex->res.fields)) {
+        rule = rule->next;
+    }
+    if (!rule || ex->res.tunnel) {
+        return false;
+    }
+    if (!remember_answer(f)) {
+        exchange_error_page(ex, 503, S("out of memory"));
+        return true;
+    }
+    if (!rule->status) {
+        chain_run(ex, &rule->route);
+        return true;
+    }
+    uint64_t status;
+    if (!slice_u64(template_eval(rule->status, ex), 599, &status) || status < 200) {
+        exchange_error_page(ex, 500, S("replace_status was given no status"));
+        return true;
+    }
+    set_status(ex, (int)status);
+    return false;
+}
+
+void reverse_proxy_copy(struct exchange *ex, int status)
+{
+    struct forward *f = ex->forward;
+    if (!f || !ex->res.status) {
+        exchange_error_page(ex, 500, S("there is no response to copy any more"));
+        return;
+    }
+    if (status) {
+        set_status(ex, status);
+    }
+    send_answer(f);
+}
+
+static void on_head(void *ctx)
+{
+    struct forward *f = ctx;
+    struct exchange *ex = f->ex;
+    f->request = NULL;
+    ex->cancel = NULL;
+    if (ex->finished) {
+        return; /* and the configuration may be gone */
+    }
+    judge_answer(f);
+    if (f->out.method == METHOD_HEAD && ex->req.method != METHOD_HEAD) {
+        ex->res.content_length = 0; /* of a body that does not come */
+    }
+    if (f->proxy->verbose) {
+        log_event(LOG_DEBUG, "http.reverse_proxy", "answered", LOG_S("origin", ex->origin_text),
+                  LOG_I("status", ex->res.status), LOG_I("retries", f->retries),
+                  LOG_I("ms", loop_now_ms(ex->loop) - f->attempt_ms));
+    }
+    if (!apply_rules(f)) {
+        send_answer(f);
+    }
 }
 
 /* ---- attempts ------------------------------------------------------------------------------------- */
@@ -354,6 +441,13 @@ static enum handler_result proxy_request(const void *instance, struct exchange *
         bool target = built == RULES_LIMIT;
         exchange_error_page(ex, target ? 500 : 431, target ? S("rewrite gave no target")
                                                            : S("too many header fields"));
+        return HANDLER_DONE;
+    }
+    if (ex->res.status) {
+        exchange_clear_response(ex); /* inside a handle_response: what it looked at goes */
+    }
+    if (ex->req_body.consumed_bytes > 0 && f->out.content_length != 0) {
+        exchange_error_page(ex, 502, S("the request body was sent to another origin already"));
         return HANDLER_DONE;
     }
     ex->cancel = &f->cancel;

@@ -11,8 +11,7 @@
 
 /* Caddy's subdirectives that are not here yet. */
 static const struct slice elsewhere[] = {
-    S_INIT("dynamic"),        S_INIT("request_buffers"), S_INIT("response_buffers"),
-    S_INIT("replace_status"), S_INIT("handle_response"),
+    S_INIT("dynamic"), S_INIT("request_buffers"), S_INIT("response_buffers"),
 };
 
 /* What `transport http` says; the same for all origins of the directive. */
@@ -609,6 +608,7 @@ bool reverse_proxy_parse(struct build *b, const struct cf_directive *d, const st
     for (size_t i = 0; i < count; i++) {
         (void)parse_origin(b, &drafts, &args[i]);
     }
+    reverse_proxy_define_matchers(&r, d->children);
     for (const struct cf_directive *o = d->children; o; o = o->next) {
         parse_option(&r, &drafts, &t, o);
     }

@@ -6,6 +6,7 @@
 
 #include "proxy/handler/field_rules.h"
 #include "proxy/handler/handler.h"
+#include "proxy/handler/response_match.h"
 #include "proxy/route/ip_ranges.h"
 #include "proxy/upstream/balance.h"
 #include "proxy/upstream/health.h"
@@ -64,9 +65,11 @@ struct reverse_proxy {
 
 extern const struct handler_ops reverse_proxy_ops;
 
+/* Inside handle_response: the origin's answer goes to the client, with this status if it is not 0. */
+void reverse_proxy_copy(struct exchange *ex, int status);
+
 /* ---- reading ------------------------------------------------------------------------------------ */
 
-struct response_scope;
 
 /* While a block is read. */
 struct proxy_reading {
@@ -81,10 +84,13 @@ struct proxy_reading {
     const struct cf_token *retry_match_at;
     bool try_interval_set;
     bool close_delay;
-    struct response_scope *responses;
+    struct response_scope responses;
+    struct response_rule **rules_tail;
 };
 
 void reverse_proxy_reading_init(struct proxy_reading *r, struct build *b, struct reverse_proxy *p);
+/* Reads the response matchers of a block; before its options. */
+void reverse_proxy_define_matchers(struct proxy_reading *r, const struct cf_directive *first);
 /* Reads an option that is neither an origin nor the transport; false: there is none of that name
  * (did-you-mean is the caller's; names from reverse_proxy_option_names). */
 bool reverse_proxy_read_option(struct proxy_reading *r, const struct cf_directive *d);

@@ -343,6 +343,72 @@ static void option_harmless(struct proxy_reading *r, const struct cf_directive *
                SLICE_ARG(d->name.text));
 }
 
+/* ---- what is done with an answer ----------------------------------------------------------------- */
+
+/* A rule with the matcher that may stand in front; *args and *count move behind it. */
+static struct response_rule *new_rule(struct proxy_reading *r, const struct cf_token **args,
+                                      size_t *count)
+{
+    struct response_rule *rule = ARENA_NEW(r->b->arena, struct response_rule);
+    must(rule);
+    if (*count && slice_starts((*args)[0].text, S("@"))) {
+        rule->matcher = response_matcher_find(r->b, &r->responses, &(*args)[0]);
+        ++*args;
+        --*count;
+    }
+    *r->rules_tail = rule;
+    r->rules_tail = &rule->next;
+    return rule;
+}
+
+static void option_replace_status(struct proxy_reading *r, const struct cf_directive *d)
+{
+    const struct cf_token *args = d->args;
+    size_t count = d->arg_count;
+    struct response_rule *rule = new_rule(r, &args, &count);
+    uint64_t v;
+    if (!expect_args(r->b, d, count, 1, 1) || !expect_no_block(r->b, d)) {
+        return;
+    }
+    bool literal = slice_find(args[0].text, '{') == SLICE_NPOS;
+    if (literal && (!slice_u64(args[0].text, 599, &v) || v < 200)) {
+        cf_error(r->b->diags, &args[0], "\"%.*s\" is no status from 200 to 599",
+                 SLICE_ARG(args[0].text));
+        return;
+    }
+    rule->status = template_compile(r->b->arena, &args[0], r->b->diags);
+}
+
+static void option_handle_response(struct proxy_reading *r, const struct cf_directive *d)
+{
+    const struct cf_token *args = d->args;
+    size_t count = d->arg_count;
+    struct response_rule *rule = new_rule(r, &args, &count);
+    if (!expect_args(r->b, d, count, 0, 0)) {
+        return;
+    }
+    if (!d->has_block) {
+        cf_error(r->b->diags, &d->name, "handle_response needs a block of directives");
+        return;
+    }
+    bool outer = r->b->in_handle_response;
+    r->b->in_handle_response = true;
+    if (!route_build(r->b, d->children, &rule->route)) {
+        /* its errors are in diags */
+    }
+    r->b->in_handle_response = outer;
+}
+
+/* Definitions come first, wherever they stand. */
+void reverse_proxy_define_matchers(struct proxy_reading *r, const struct cf_directive *first)
+{
+    for (const struct cf_directive *d = first; d; d = d->next) {
+        if (slice_starts(d->name.text, S("@")) && d->name.quote == CF_BARE) {
+            response_matcher_define(r->b, &r->responses, d);
+        }
+    }
+}
+
 /* ---- the table ---------------------------------------------------------------------------------- */
 
 static const struct {
@@ -376,6 +442,8 @@ static const struct {
     {S_INIT("health_passes"), option_health_passes},
     {S_INIT("health_fails"), option_health_fails},
     {S_INIT("health_status"), option_health_status},
+    {S_INIT("replace_status"), option_replace_status},
+    {S_INIT("handle_response"), option_handle_response},
     {S_INIT("method"), option_method},
     {S_INIT("rewrite"), option_rewrite},
     {S_INIT("flush_interval"), option_flush_interval},
@@ -387,6 +455,9 @@ static const struct {
 
 bool reverse_proxy_read_option(struct proxy_reading *r, const struct cf_directive *d)
 {
+    if (slice_starts(d->name.text, S("@")) && d->name.quote == CF_BARE) {
+        return true; /* a response matcher; read before */
+    }
     for (size_t i = 0; i < ARRAY_LEN(options); i++) {
         if (slice_eq(d->name.text, options[i].name)) {
             options[i].read(r, d);
@@ -408,6 +479,7 @@ size_t reverse_proxy_option_names(struct slice *out, size_t max)
 void reverse_proxy_reading_init(struct proxy_reading *r, struct build *b, struct reverse_proxy *p)
 {
     *r = (struct proxy_reading){.b = b, .p = p};
+    r->rules_tail = &p->response_rules;
     p->header_up.side = RULES_REQUEST;
     p->header_down.side = RULES_RESPONSE;
     p->retry.try_interval_ms = TRY_INTERVAL_MS;

@@ -188,6 +188,10 @@ void exchange_clear_response(struct exchange *ex)
 {
     check(ex);
     must(!ex->response_started);
+    if (ex->source) {
+        ex->source->drop(ex->source);
+        must(!ex->source);
+    }
     unpin_from(ex, ex->request_pins);
     ex->res = (struct response){.content_length = LENGTH_UNKNOWN};
     if (ex->finished) {

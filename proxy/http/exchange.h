@@ -61,6 +61,11 @@ struct client_info {
     const void *listener;         /* server's own, opaque */
 };
 
+/* Who produces res_body, where it can be told to stop: drop lets go of the exchange at once. */
+struct response_source {
+    void (*drop)(struct response_source *self);
+};
+
 #define EXCHANGE_ARENA_MAX ((size_t)1 << 20)
 
 struct exchange {
@@ -83,6 +88,8 @@ struct exchange {
     struct task begin_task;   /* -> service->begin */
     struct task respond_task; /* -> service->respond */
     struct task end_task;     /* -> service->end */
+    struct response_source *source; /* borrowed; set by the origin codec with its head, and cleared
+                                       when it lets go; NULL: res_body has no such producer */
     struct task *ended;       /* borrowed: posted when it has finished, however that came about */
     struct task *cancel;      /* borrowed: posted when the client is gone; NULL: nobody waits */
 
@@ -103,6 +110,7 @@ struct exchange {
     struct slice clean_path[2]; /* the path as matchers see it, made on demand: slashes merged, kept */
     struct slice error_detail; /* for logs: what went wrong with the origin, if anything did */
     struct slice origin_text;  /* host:port of the origin used, for logs */
+    void *forward;               /* reverse_proxy's own: whose answer handle_response looks at */
     int origin_status;           /* what it answered, where a handler looks before it goes on */
     struct fields origin_fields;
     const struct addr *client_addr; /* the client behind trusted proxies; else client.peer */
@@ -123,8 +131,9 @@ static inline void exchange_hold(struct exchange *ex)
 void exchange_release(struct exchange *ex);
 /* Keeps a reference to c for the life of ex; false: all places are taken. */
 NODISCARD bool exchange_pin(struct exchange *ex, struct chunk *c);
-/* Releases the chunks pinned for an abandoned response (a retry), empties res and makes res_body
- * OPEN and empty again (the producer is forgotten: it must have let go). Before start_response. */
+/* Releases the chunks pinned for an abandoned response (a retry, an answer of our own instead of the
+ * origin's), empties res and makes res_body OPEN and empty again. ex->source is told to drop it; a
+ * producer that is no source must have let go. Before start_response. */
 void exchange_clear_response(struct exchange *ex);
 
 /* Codec: the head is there. Posts begin (takes the chain's hold). */

@@ -732,3 +732,101 @@ def test_without_stream_close_delay_a_reload_ends_no_tunnel(caddis, scripted):
         c.reload(site(o.address) + "\n# changed")
         connection.send("again")
         connection.expect(b"again")
+
+
+# ---- handle_response, replace_status, copy_response ----
+
+BIG = bytes(i % 251 for i in range(1_000_000))
+
+
+def by_path(r):
+    if r.target == "/denied":
+        return Response(status=401, body=BIG, fields=[("X-Reason", "no token"), ("X-A", "1")])
+    if r.target == "/gone":
+        return Response(status=404, body=b"gone", fields=[("X-Kind", "a-b-c")])
+    return Response(body=BIG, fields=[("X-A", "1"), ("X-Bee", "2")])
+
+
+def test_replace_status(caddis, origin):
+    o = origin(by_path)
+    c = caddis(site(o.address, "@gone status 404 410", "replace_status @gone 410",
+                    "@a header X-A *", "replace_status @a 2{http.response.header.X-Nothing}03"))
+    assert c.get("/gone").status == 410
+    assert c.get("/gone").body == b"gone"
+    r = c.get("/")
+    assert r.status == 203 and r.body == BIG
+    c.reload(site(o.address, "replace_status 204"))
+    with c.connect() as connection:
+        assert connection.get("/").status == 204
+        assert connection.get("/gone").status == 204
+
+
+def test_handle_response_answers_itself(caddis, origin):
+    o = origin(by_path)
+    c = caddis(site(
+        o.address, "header_down X-Down 1", "@denied {", "status 4xx", "header X-Reason no*", "}",
+        "handle_response @denied {", "copy_response_headers {", "include X-Reason", "}",
+        'respond "sorry: {rp.status_code} {rp.header.X-Reason}" 403', "}",
+        "@kind header X-Kind *-b-*", "handle_response @kind {", "redir * /found", "}"))
+    with c.connect() as connection:
+        for _ in range(3):  # the origin's body of a megabyte is nowhere in between
+            r = connection.get("/denied")
+            assert r.status == 403 and r.body == b"sorry: 401 no token"
+            assert r.get("X-Reason") == "no token" and not r.all("X-A") and not r.all("X-Down")
+            r = connection.get("/gone")
+            assert r.status == 302 and r.get("Location") == "/found"
+            r = connection.get("/")
+            assert r.status == 200 and r.body == BIG and r.get("X-Down") == "1"
+
+
+def test_copy_response(caddis, origin):
+    o = origin(by_path)
+    c = caddis(site(o.address, "header_down X-Down 1", "handle_response {", "header X-Seen {rp.status_code}",
+                    "copy_response 202", "}"))
+    with c.connect() as connection:
+        for _ in range(2):
+            r = connection.get("/")
+            assert r.status == 202 and r.body == BIG
+            assert r.get("X-Seen") == "200" and r.get("X-Down") == "1" and r.get("X-A") == "1"
+
+
+def test_handle_response_goes_on_to_another_origin(caddis, origin):
+    first = origin(by_path)
+    second = origin()
+    c = caddis(site(first.address, "method HEAD", "rewrite /denied", "@no status 401",
+                    "handle_response @no {", f"reverse_proxy {second.address}", "}"))
+    with c.connect() as connection:
+        for _ in range(3):
+            r = connection.request("POST", "/x", body=b"the body")
+            assert r.body == b"POST /x"
+    assert second.last.body == b"the body"
+
+
+def test_unanswered_handle_response_goes_on_behind_the_proxy(caddis, origin):
+    o = origin(by_path)
+    c = caddis("http://localhost {\n\treverse_proxy /denied %s {\n\t\thandle_response {\n\t\t}\n"
+               "\t}\n\treverse_proxy %s\n}" % (o.address, o.address))
+    assert c.get("/denied").status == 401  # the second one's
+
+
+@pytest.mark.parametrize("line, message", [
+    ("@a statu 404", 'did you mean "status"'),
+    ("@a status 999", "no status"),
+    ("@a header", "needs a field"),
+    ("replace_status @b 200", "not defined"),
+    ("replace_status 99", "no status from 200"),
+    ("handle_response", "needs a block"),
+    ("handle_response {\n respnd x\n }", 'did you mean "respond"'),
+    ("handle_response {\n copy_response_headers {\n inclde X\n }\n }", "include or exclude"),
+])
+def test_errors_of_responses_have_a_place(caddis, line, message):
+    c = caddis(site("localhost:1", line), start=False)
+    done = c.command("validate", "--config", c.file)
+    assert done.returncode == 1 and message in done.stdout + done.stderr, done.stdout + done.stderr
+    assert re.search(r"Caddyfile:\d+:\d+", done.stderr + done.stdout)
+
+
+def test_copy_response_elsewhere_is_an_error(caddis):
+    c = caddis("http://localhost {\n\tcopy_response\n}", start=False)
+    done = c.command("validate", "--config", c.file)
+    assert done.returncode == 1 and "only inside" in done.stdout + done.stderr
