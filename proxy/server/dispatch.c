@@ -171,6 +171,9 @@ static void waiting_page(struct exchange *ex, struct slice why)
         SLICE_ARG(ex->req.host), SLICE_ARG(why));
     if (!text.p || !exchange_simple(ex, 503, S("text/plain; charset=utf-8"), text) ||
         !fields_add(&ex->res.fields, &ex->arena, S("Retry-After"), S("10")) ||
+        /* The certificate that comes is for new connections. */
+        (ex->client.tls &&
+         !fields_add(&ex->res.fields, &ex->arena, S("Connection"), S("close"))) ||
         !fields_add(&ex->res.fields, &ex->arena, S("Cache-Control"), S("no-store"))) {
         fail(ex);
         return;
