@@ -86,7 +86,9 @@ def test_raised_connection_limit_holds_at_once(caddis):
     c = caddis(site, globals=few, args=["--workers", "1"])
     kept = [c.connect() for _ in range(3)]
     try:
-        assert all(k.get().body == b"hello" for k in kept)
+        for k in kept:
+            assert k.get().body == b"hello"
+            k.send("GET / HT")  # busy: idle ones would make room
         with c.connect() as late:
             late.request("GET", read=False)
             late.expect_nothing(0.3)
