@@ -52,7 +52,7 @@ bool copy_response_parse(struct build *b, const struct cf_directive *d, const st
     return count == 0 || c->status;
 }
 
-/* ---- copy_response_headers ---------------------------------------------------------------------- */
+/* ---- copy_response_headers ------------------------------------------------------------------- */
 
 struct copy_headers {
     bool include; /* only the names; else all but them */
@@ -99,7 +99,8 @@ static const struct handler_ops copy_headers_ops = {.name = "copy_response_heade
 static void read_names(struct build *b, struct copy_headers *c, const struct cf_directive *o)
 {
     bool include = slice_eq(o->name.text, S("include"));
-    if ((!include && !slice_eq(o->name.text, S("exclude"))) || (c->names && c->include != include)) {
+    if ((!include && !slice_eq(o->name.text, S("exclude"))) ||
+        (c->names && c->include != include)) {
         cf_error(b->diags, &o->name, "copy_response_headers has either include or exclude");
         return;
     }

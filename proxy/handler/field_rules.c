@@ -16,7 +16,7 @@ struct field_rule {
     struct regex *find;
 };
 
-/* ---- applying ----------------------------------------------------------------------------------- */
+/* ---- applying -------------------------------------------------------------------------------- */
 
 /* Fields that no rule with a star touches: framing is the codec's, a request needs its Host. */
 static bool is_kept(enum field_rules_side side, const struct field *f)
@@ -133,7 +133,7 @@ enum rules_result field_rules_apply(const struct field_rules *rules, struct fiel
     return RULES_DONE;
 }
 
-/* ---- reading ------------------------------------------------------------------------------------ */
+/* ---- reading --------------------------------------------------------------------------------- */
 
 static bool name_allowed(struct build *b, const struct field_rules *rules, const struct cf_token *t,
                          const struct field_rule *r)
@@ -194,8 +194,8 @@ static bool count_allowed(struct build *b, const struct cf_token *tokens, size_t
     return false;
 }
 
-static bool compile_values(struct build *b, struct field_rules *rules, const struct cf_token *tokens,
-                           size_t count, struct field_rule *r)
+static bool compile_values(struct build *b, struct field_rules *rules,
+                           const struct cf_token *tokens, size_t count, struct field_rule *r)
 {
     struct slice why = S("");
     if (r->kind == RULE_REPLACE) {
@@ -233,8 +233,8 @@ bool field_rules_parse(struct build *b, struct field_rules *rules, const struct 
     char sign = r->name.n ? r->name.p[0] : '\0';
     if (sign && strchr("+-?>", sign)) {
         if (!strchr(signs, sign)) {
-            cf_error(b->diags, &tokens[0], "\"%c\" has no meaning here; a field may begin with + or -",
-                     sign);
+            cf_error(b->diags, &tokens[0], "\"%c\" has no meaning here; a field may begin with +"
+                     " or -", sign);
             return false;
         }
         r->name = slice_from(r->name, 1);

@@ -7,7 +7,7 @@
  *                $1, ${name} in repl stand for groups
  *   ?F v         set if it is not there               >F v     set, deferred (responses)
  * Within one list they run in Caddy's order whatever the order they are written in: delete all,
- * add, set, delete, replace, set-if-absent. Framing fields are the codecs' and cannot be changed. */
+ * add, set, delete, replace, set-if-absent. Framing fields are the codecs', out of reach. */
 #ifndef HANDLER_FIELD_RULES_H
 #define HANDLER_FIELD_RULES_H
 

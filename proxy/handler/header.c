@@ -70,15 +70,15 @@ static enum handler_result request_header_request(const void *instance, struct e
 static const struct handler_ops request_header_ops = {.name = "request_header",
                                                       .on_request = request_header_request};
 
-/* ---- reading ------------------------------------------------------------------------------------ */
+/* ---- reading --------------------------------------------------------------------------------- */
 
 static bool is_defer(const struct cf_directive *d)
 {
     return slice_eq(d->name.text, S("defer")) && d->arg_count == 0;
 }
 
-static void parse_block(struct build *b, const struct cf_directive *first, struct field_rules *rules,
-                        const char *signs)
+static void parse_block(struct build *b, const struct cf_directive *first,
+                        struct field_rules *rules, const char *signs)
 {
     for (const struct cf_directive *d = first; d; d = d->next) {
         struct cf_token tokens[RULE_TOKENS_MAX];
@@ -138,7 +138,8 @@ bool request_header_parse(struct build *b, const struct cf_directive *d,
                field_rules_parse(b, rules, args, count, "+-");
     }
     if (!d->children) {
-        cf_error(b->diags, &d->name, "\"request_header\" needs a field: request_header X-Name value");
+        cf_error(b->diags, &d->name,
+                 "\"request_header\" needs a field: request_header X-Name value");
     }
     parse_block(b, d->children, rules, "+-");
     return b->diags->errors == errors;

@@ -16,7 +16,7 @@ struct response_matcher {
     struct field_condition *fields; /* all of them */
 };
 
-/* ---- reading ------------------------------------------------------------------------------------ */
+/* ---- reading --------------------------------------------------------------------------------- */
 
 static void read_status(struct build *b, struct response_matcher *m, const struct cf_token *args,
                         size_t count, const struct cf_token *at)
@@ -118,15 +118,15 @@ const struct response_matcher *response_matcher_find(struct build *b,
             names[count++] = m->name;
         }
     }
-    struct cf_diag *diag = cf_error(b->diags, name, "the response matcher %.*s is not defined in this"
-                                    " block", SLICE_ARG(name->text));
+    struct cf_diag *diag = cf_error(b->diags, name, "the response matcher %.*s is not defined in"
+                                    " this block", SLICE_ARG(name->text));
     if (diag) {
         cf_did_you_mean(b->diags, diag, name->text, names, count);
     }
     return NULL;
 }
 
-/* ---- trying ------------------------------------------------------------------------------------- */
+/* ---- trying ---------------------------------------------------------------------------------- */
 
 static bool value_fits(struct slice pattern, struct slice value)
 {

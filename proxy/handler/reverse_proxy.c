@@ -21,8 +21,8 @@
  *                                 copy_response_headers { include|exclude <field>... } }
  *     flush_interval <duration>|-1                 (accepted; everything is passed on at once)
  *     stream_timeout <duration>                    (none; the longest that a tunnel lives)
- *     stream_close_delay <duration>                (unset: a reload ends no tunnel; set: they end so
- *                                                   long after it)
+ *     stream_close_delay <duration>                (unset: a reload ends no tunnel; set: they end
+ *                                                   so long after it)
  *     verbose_logs                                 (a debug line for each answer)
  *     transport http {
  *         dial_timeout 3s
@@ -62,7 +62,7 @@
 
 static void try_origin(struct forward *f);
 
-/* ---- answers of our own -------------------------------------------------------------------------- */
+/* ---- answers of our own ---------------------------------------------------------------------- */
 
 static void fail(struct forward *f, int status, struct slice detail)
 {
@@ -91,7 +91,7 @@ static void answer_failure(struct forward *f, const struct upstream_failure *fai
     fail(f, failure->status, detail);
 }
 
-/* ---- the answer ----------------------------------------------------------------------------------- */
+/* ---- the answer ------------------------------------------------------------------------------ */
 
 /* The origin's answer is not for the client: whoever produces it stops. */
 static void drop_response(struct exchange *ex)
@@ -149,7 +149,7 @@ static void send_answer(struct forward *f)
     exchange_respond(ex);
 }
 
-/* ---- handle_response, replace_status --------------------------------------------------------------- */
+/* ---- handle_response, replace_status --------------------------------------------------------- */
 
 static void set_status(struct exchange *ex, int status)
 {
@@ -247,7 +247,7 @@ static void on_head(void *ctx)
     }
 }
 
-/* ---- attempts ------------------------------------------------------------------------------------- */
+/* ---- attempts -------------------------------------------------------------------------------- */
 
 static void on_failed(void *ctx, const struct upstream_failure *failure);
 

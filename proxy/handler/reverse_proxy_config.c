@@ -262,7 +262,7 @@ static bool parse_origin(struct build *b, struct drafts *drafts, const struct cf
     return true;
 }
 
-/* ---- transport http { ... } -------------------------------------------------------------------- */
+/* ---- transport http { ... } ------------------------------------------------------------------ */
 
 struct transport_reading {
     struct build *b;
@@ -443,8 +443,8 @@ static void transport_tls_trust_pool(struct transport_reading *r, const struct c
 static void transport_tls_client_auth(struct transport_reading *r, const struct cf_directive *d)
 {
     if (d->arg_count == 1) {
-        cf_error(r->b->diags, &d->args[0], "tls_client_auth takes a certificate and a key file here;"
-                 " automatic certificates are not in caddis (yet)");
+        cf_error(r->b->diags, &d->args[0], "tls_client_auth takes a certificate and a key file"
+                 " here; automatic certificates are not in caddis (yet)");
     } else if (expect_args(r->b, d, d->arg_count, 2, 2)) {
         r->t->tls = &d->name;
         r->t->tls_cert_file = d->args[0].text;
@@ -549,7 +549,7 @@ static void parse_transport(struct build *b, struct transport *t, const struct c
     }
 }
 
-/* ---- the directive ---------------------------------------------------------------------------- */
+/* ---- the directive --------------------------------------------------------------------------- */
 
 #define OPTION_NAMES_MAX 64
 

@@ -8,6 +8,7 @@
 void health_init(struct health *h, const struct health_policy *policy)
 {
     h->policy = *policy;
+    h->fails = NULL;
     if (policy->fail_duration_ms > 0) {
         h->policy.max_fails = policy->max_fails ? policy->max_fails : 1;
         h->fails = mem_zalloc(h->policy.max_fails * sizeof(*h->fails));
