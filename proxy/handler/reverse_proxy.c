@@ -1,5 +1,6 @@
 /* reverse_proxy [matcher] [<origin>...] {
  *     to <origin>...
+ *     dynamic a <name> <port> | srv <name> | multi { ... }        (reverse_proxy_dynamic.c)
  *     header_up [+|-]<field> [<value>|<regexp> <replacement>]     (field_rules.h; to the origin)
  *     header_down [+|-]<field> [<value>|<regexp> <replacement>]   (to the client)
  *     trusted_proxies private_ranges|<range>...
@@ -61,11 +62,23 @@
 #include "proxy/handler/reverse_proxy_forward.h"
 
 static void try_origin(struct forward *f);
+static void begin_round(struct forward *f);
+
+/* No more attempts: what was looked up is let go of. */
+static void release_origins(struct forward *f)
+{
+    if (f->dynamic) {
+        dynamic_release(f->dynamic);
+        f->origin_count = 0;
+        f->prepared_for = NULL; /* another origin may come to stand at its address */
+    }
+}
 
 /* ---- answers of our own ---------------------------------------------------------------------- */
 
 static void fail(struct forward *f, int status, struct slice detail)
 {
+    release_origins(f);
     f->ex->cancel = NULL;
     f->ex->error_detail = detail;
     exchange_error_page(f->ex, status, detail);
@@ -231,9 +244,11 @@ static void on_head(void *ctx)
     f->request = NULL;
     ex->cancel = NULL;
     if (ex->finished) {
+        release_origins(f);
         return; /* and the configuration may be gone */
     }
     judge_answer(f);
+    release_origins(f);
     if (f->out.method == METHOD_HEAD && ex->req.method != METHOD_HEAD) {
         ex->res.content_length = 0; /* of a body that does not come */
     }
@@ -269,8 +284,9 @@ static void wait_over(struct timer *t)
     exchange_hold(ex);
     end_wait(f);
     if (!ex->finished) {
-        f->tried = 0;
-        try_origin(f);
+        begin_round(f);
+    } else {
+        release_origins(f);
     }
     exchange_release(ex);
 }
@@ -300,12 +316,11 @@ static bool another_round(struct forward *f)
 /* Bit i: origin i may be taken for this attempt. */
 static uint64_t usable_origins(const struct forward *f)
 {
-    const struct reverse_proxy *p = f->proxy;
     int64_t now = loop_now_ms(f->ex->loop);
     uint64_t usable = 0;
-    for (size_t i = 0; i < p->origin_count; i++) {
-        unsigned active = atomic_load_explicit(&p->origins[i]->active, memory_order_relaxed);
-        if (!((f->tried >> i) & 1) && health_usable(&p->origins[i]->health, active, now)) {
+    for (size_t i = 0; i < f->origin_count; i++) {
+        unsigned active = atomic_load_explicit(&f->origins[i]->active, memory_order_relaxed);
+        if (!((f->tried >> i) & 1) && health_usable(&f->origins[i]->health, active, now)) {
             usable |= (uint64_t)1 << i;
         }
     }
@@ -337,7 +352,7 @@ static bool choose(struct forward *f, uint64_t usable)
 {
     const struct reverse_proxy *p = f->proxy;
     bool new_cookie = false;
-    size_t i = balance_choose(&p->balance, p->origins, p->origin_count, usable, f->ex,
+    size_t i = balance_choose(&p->balance, f->origins, f->origin_count, usable, f->ex,
                               &new_cookie);
     if (i == BALANCE_NONE) {
         return false;
@@ -347,8 +362,8 @@ static bool choose(struct forward *f, uint64_t usable)
         set_cookie(f, i);
     }
     f->tried |= (uint64_t)1 << i;
-    f->origin = p->origins[i];
-    f->ex->origin_text = f->origin->text;
+    f->origin = f->origins[i];
+    f->ex->origin_text = p->dynamic ? arena_copy(&f->ex->arena, f->origin->text) : f->origin->text;
     return true;
 }
 
@@ -376,6 +391,51 @@ static void try_origin(struct forward *f)
     }
 }
 
+/* ---- origins that are looked up -------------------------------------------------------------- */
+
+static void with_origins(struct forward *f)
+{
+    if (f->dynamic && f->dynamic->count) {
+        f->origins = f->dynamic->origins;
+        f->origin_count = f->dynamic->count;
+    }
+    try_origin(f);
+}
+
+static void looked_up(struct dynamic_request *dr)
+{
+    struct forward *f = dr->owner;
+    struct exchange *ex = f->ex;
+    f->looking_up = false;
+    if (ex->finished) {
+        release_origins(f);
+    } else {
+        with_origins(f);
+    }
+    exchange_release(ex);
+}
+
+/* With what is configured, or with what the name servers say. */
+static void begin_round(struct forward *f)
+{
+    const struct reverse_proxy *p = f->proxy;
+    struct upstream *u = chain_of(f->ex)->upstream;
+    release_origins(f);
+    f->tried = 0;
+    f->origins = p->origins;
+    f->origin_count = p->origin_count;
+    if (p->dynamic && !f->dynamic) {
+        f->dynamic = ARENA_NEW(&f->ex->arena, struct dynamic_request);
+    }
+    if (f->dynamic &&
+        !dynamic_start(p->dynamic, upstream_resolver(u), f->ex->loop, f->dynamic, looked_up, f)) {
+        f->looking_up = true;
+        exchange_hold(f->ex);
+        return;
+    }
+    with_origins(f);
+}
+
 /* May the request go out again although the origin may have acted upon it? */
 static bool may_repeat(const struct forward *f)
 {
@@ -393,7 +453,11 @@ static void on_failed(void *ctx, const struct upstream_failure *failure)
     struct forward *f = ctx;
     f->request = NULL;
     if (f->ex->finished) {
+        release_origins(f);
         return; /* and the configuration may be gone */
+    }
+    if (failure->unsent && f->dynamic) {
+        dynamic_distrust(f->proxy->dynamic);
     }
     bool ours = failure->reason == END_NO_MEMORY || failure->status == 503;
     if (!ours && failure->reason != END_CLIENT_GONE && failure->reason != END_CLIENT_BAD &&
@@ -422,7 +486,12 @@ static void client_gone(struct task *t)
         upstream_cancel(f->request);
         f->request = NULL;
     }
+    release_origins(f);
     end_wait(f);
+    if (f->looking_up) {
+        f->looking_up = false;
+        exchange_release(f->ex); /* not the last hold: whoever posted this task has one */
+    }
 }
 
 static enum handler_result proxy_request(const void *instance, struct exchange *ex)
@@ -451,7 +520,7 @@ static enum handler_result proxy_request(const void *instance, struct exchange *
         return HANDLER_DONE;
     }
     ex->cancel = &f->cancel;
-    try_origin(f);
+    begin_round(f);
     return HANDLER_WAIT;
 }
 
@@ -462,6 +531,7 @@ static void proxy_release(void *instance)
         health_checker_free(p->checkers[i]);
         origin_unref(p->origins[i]);
     }
+    dynamic_unref(p->dynamic);
     tunnel_policy_unref(p->tunnels);
 }
 

@@ -2,7 +2,7 @@
 #include "proxy/handler/reverse_proxy_config.h"
 
 #include "proxy/handler/directives.h"
-#include "proxy/net/dns.h"
+#include "proxy/handler/reverse_proxy_dynamic.h"
 
 #define DIAL_TIMEOUT_MS 3000
 #define KEEPALIVE_IDLE_MS (120 * 1000)
@@ -11,7 +11,7 @@
 
 /* Caddy's subdirectives that are not here yet. */
 static const struct slice elsewhere[] = {
-    S_INIT("dynamic"), S_INIT("request_buffers"), S_INIT("response_buffers"),
+    S_INIT("request_buffers"), S_INIT("response_buffers"),
 };
 
 /* What `transport http` says; the same for all origins of the directive. */
@@ -41,6 +41,7 @@ struct draft {
     struct slice unix_path;
     uint16_t port;
     bool tls;
+    bool dynamic; /* stands for all that are looked up */
 };
 
 struct drafts {
@@ -114,7 +115,11 @@ static void make_origin(const struct proxy_reading *r, const struct draft *d,
         .limits = t->limits,
         .health = {.policy = r->passive},
     };
-    p->origins[p->origin_count++] = origin_new(&like);
+    if (d->dynamic) {
+        p->dynamic = dynamic_new(p->sources.items, p->sources.count, &like);
+    } else {
+        p->origins[p->origin_count++] = origin_new(&like);
+    }
 }
 
 static void make_origins(const struct proxy_reading *r, const struct drafts *drafts,
@@ -254,7 +259,7 @@ static bool parse_origin(struct build *b, struct drafts *drafts, const struct cf
         return false;
     }
     for (uint64_t port = first; port <= last; port++) {
-        struct draft d = {t, a.host, S(""), (uint16_t)port, tls};
+        struct draft d = {.at = t, .host = a.host, .port = (uint16_t)port, .tls = tls};
         if (!add_draft(b, drafts, &d)) {
             return false;
         }
@@ -328,30 +333,9 @@ static void transport_max_response_header(struct transport_reading *r,
     r->t->limits.head.head_bytes_max = (size_t)v;
 }
 
-/* As Caddy takes them: "10.0.0.53", "10.0.0.53:5353", "[::1]:53", with "udp/" in front or without. */
-static struct slice read_resolvers(struct build *b, const struct cf_directive *d)
-{
-    struct slice list = S("");
-    for (size_t i = 0; i < d->arg_count; i++) {
-        struct slice one = d->args[i].text;
-        one = slice_starts(one, S("udp/")) ? slice_from(one, 4) : one;
-        if (!dns_servers_valid(one) || slice_find(one, ',') != SLICE_NPOS) {
-            cf_error(b->diags, &d->args[i], "\"%.*s\" is no name server's IP address, with a port or"
-                     " without", SLICE_ARG(d->args[i].text));
-            return S("");
-        }
-        list = list.n ? arena_printf(b->arena, "%.*s,%.*s", SLICE_ARG(list), SLICE_ARG(one)) : one;
-    }
-    if (!dns_servers_valid(list)) {
-        cf_error(b->diags, &d->name, list.n ? "too many resolvers" : "resolvers needs an address");
-        return S("");
-    }
-    return list;
-}
-
 static void transport_resolvers(struct transport_reading *r, const struct cf_directive *d)
 {
-    r->t->resolvers = read_resolvers(r->b, d);
+    r->t->resolvers = resolvers_read(r->b, d);
 }
 
 static void transport_dial_fallback_delay(struct transport_reading *r, const struct cf_directive *d)
@@ -579,6 +563,11 @@ static void parse_option(struct proxy_reading *r, struct drafts *drafts, struct 
             for (size_t i = 0; i < d->arg_count; i++) {
                 (void)parse_origin(r->b, drafts, &d->args[i]);
             }
+        }
+    } else if (slice_eq(d->name.text, S("dynamic"))) {
+        struct draft looked_up = {.at = &d->name, .host = S("dynamic"), .dynamic = true};
+        if (dynamic_read(r->b, d, &r->p->sources)) {
+            (void)add_draft(r->b, drafts, &looked_up);
         }
     } else if (slice_eq(d->name.text, S("transport"))) {
         parse_transport(r->b, t, d);

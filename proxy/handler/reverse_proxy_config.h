@@ -7,6 +7,7 @@
 #include "proxy/handler/field_rules.h"
 #include "proxy/handler/handler.h"
 #include "proxy/handler/response_match.h"
+#include "proxy/handler/reverse_proxy_dynamic.h"
 #include "proxy/route/ip_ranges.h"
 #include "proxy/upstream/balance.h"
 #include "proxy/upstream/health.h"
@@ -44,6 +45,8 @@ void tunnel_policy_unref(struct tunnel_policy *policy);
 struct reverse_proxy {
     struct origin *origins[ORIGINS_MAX]; /* counted */
     size_t origin_count;
+    struct dynamic_sources sources;
+    struct dynamic *dynamic; /* owned; NULL: only those above. They are used where it finds none. */
     struct balance balance;
     struct retry_policy retry;
     struct field_rules header_up;

@@ -19,8 +19,12 @@ struct forward {
     struct task cancel;
     struct timer wait;   /* between attempts */
     bool waiting;        /* and then ex is held */
+    struct origin *const *origins; /* of this round: the configuration's, or dynamic's */
+    size_t origin_count;
+    struct dynamic_request *dynamic; /* holds these; or NULL */
+    bool looking_up;     /* and then ex is held */
     uint64_t tried;      /* bit i: origin i, since the last wait */
-    struct origin *origin; /* of the attempt under way; the configuration's */
+    struct origin *origin; /* of the attempt under way; one of origins */
     unsigned retries;
     int64_t started_ms;
     int64_t attempt_ms;  /* when the attempt under way began */

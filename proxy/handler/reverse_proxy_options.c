@@ -605,6 +605,15 @@ void reverse_proxy_reading_end(struct proxy_reading *r, const struct cf_directiv
     if (!p->retry.try_duration_ms && !r->try_interval_set) {
         p->retry.try_interval_ms = 0;
     }
+    for (const struct balance *x = p->dynamic ? &p->balance : NULL; x; x = x->fallback) {
+        if (x->policy == POLICY_COOKIE || x->policy == POLICY_WEIGHTED_ROUND_ROBIN) {
+            cf_error(r->b->diags, x->at ? x->at : &d->name,
+                     "this lb_policy with dynamic is Caddy's and not yet in caddis");
+        }
+    }
+    if (p->dynamic && r->active) {
+        cf_warning(r->b->diags, r->active_at, "active health checks do not reach dynamic origins");
+    }
     balance_finish(r->b, p);
     if (r->b->diags->errors == 0 && (p->stream_timeout_ms || r->close_delay)) {
         make_tunnel_policy(r);

@@ -18,8 +18,10 @@
 #pragma GCC diagnostic ignored "-Wdeprecated-declarations"
 
 #define CHANNELS_MAX 16
-#define TRY_MS 1000 /* the first try; each further one takes twice as long */
-#define TRIES 3
+/* The first try; the second takes twice as long. Both are over before dial_timeout's 3 s, so that a
+ * remembered answer can still be used when the name servers are gone. */
+#define TRY_MS 800
+#define TRIES 2
 #define OTHER_FAMILY_MS 250
 #define HOSTS_TTL_MS 5000
 #define RESOLV_CONF "/etc/resolv.conf"
@@ -167,7 +169,7 @@ static bool has_addr(const struct asked *q, const struct addr *a)
     return false;
 }
 
-/* Half of the room is kept for each family. IPv6 goes in front of IPv4. */
+/* IPv6 goes in front of IPv4. */
 static void add_addr(struct asked *q, const struct ares_addrinfo_node *n)
 {
     struct addr a;
@@ -179,8 +181,7 @@ static void add_addr(struct asked *q, const struct ares_addrinfo_node *n)
     memcpy(&a.u, n->ai_addr, (size_t)n->ai_addrlen);
     a.len = (socklen_t)n->ai_addrlen;
     addr_set_port(&a, 0);
-    unsigned same = v6 ? q->v6_count : q->count - q->v6_count;
-    if (same == DNS_ADDRS_MAX / 2 || has_addr(q, &a)) {
+    if (q->count == DNS_ADDRS_MAX || (v6 && q->v6_count == DNS_ADDRS_MAX / 2) || has_addr(q, &a)) {
         return;
     }
     unsigned at = v6 ? q->v6_count++ : q->count;

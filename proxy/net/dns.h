@@ -7,7 +7,7 @@
 #include "proxy/loop/loop.h"
 #include "proxy/net/addr.h"
 
-#define DNS_ADDRS_MAX 16
+#define DNS_ADDRS_MAX 64 /* of them at most 32 IPv6 */
 #define DNS_SRV_MAX 64
 #define DNS_NAME_MAX 254 /* RFC 1035 section 2.3.4, with the dot at the end */
 #define DNS_SERVERS_MAX 256

@@ -162,21 +162,43 @@ static size_t item_bytes(const struct entry *e)
     return is_srv(e) ? sizeof(struct dns_srv) : sizeof(struct addr);
 }
 
+/* IPv6 comes first. Where there is no room for all, IPv4 gets its half. */
 static void fill(struct resolve_request *rq, const struct addr *addrs, unsigned count)
 {
-    memcpy(rq->addrs, addrs, count * sizeof(*addrs));
-    rq->count = count;
+    struct addr *out = rq->all ? rq->all : rq->addrs;
+    unsigned max = rq->all ? DNS_ADDRS_MAX : RESOLVE_ADDRS_MAX;
+    unsigned v6 = 0;
+    while (v6 < count && addrs[v6].u.sa.sa_family == AF_INET6) {
+        v6++;
+    }
+    unsigned skip_from = count > max && v6 > max / 2 ? max / 2 : v6;
+    rq->count = 0;
     rq->error = NULL;
-    for (unsigned i = 0; i < count; i++) {
-        addr_set_port(&rq->addrs[i], rq->port);
+    for (unsigned i = 0; i < count && rq->count < max; i++) {
+        if (i < skip_from || i >= v6) {
+            out[rq->count] = addrs[i];
+            addr_set_port(&out[rq->count++], rq->port);
+        }
     }
 }
 
-static void fill_from(struct resolve_request *rq, const struct entry *e)
+static int64_t keep_ms(const struct resolve_request *rq, const struct entry *e)
 {
-    if (e->count == 0) {
+    return rq->max_age_ms ? rq->max_age_ms : e->ttl_ms;
+}
+
+static bool usable(const struct resolve_request *rq, const struct entry *e, int64_t now_ms)
+{
+    int64_t stale_ms = rq->stale_ms ? rq->stale_ms : STALE_MS;
+    return e->count && now_ms - e->good_ms < keep_ms(rq, e) + stale_ms;
+}
+
+static void fill_from(struct resolve_request *rq, const struct entry *e, int64_t now_ms)
+{
+    rq->age_ms = now_ms - e->good_ms;
+    if (!usable(rq, e, now_ms)) {
         rq->count = 0;
-        rq->error = e->error;
+        rq->error = e->error ? e->error : "name not known";
     } else if (is_srv(e)) {
         memcpy(rq->srv, e->u.srv, e->count * sizeof(*rq->srv));
         rq->count = e->count;
@@ -197,7 +219,7 @@ static int64_t clamped_ttl(int64_t ttl_ms)
 static void entry_update(struct entry *e, const struct dns_answer *a)
 {
     const void *items = is_srv(e) ? (const void *)a->srv : (const void *)a->addrs;
-    unsigned max = is_srv(e) ? DNS_SRV_MAX : RESOLVE_ADDRS_MAX;
+    unsigned max = is_srv(e) ? DNS_SRV_MAX : DNS_ADDRS_MAX;
     unsigned count = a->count > max ? max : a->count;
     void *copy = count ? malloc(count * item_bytes(e)) : NULL;
     e->asked_ms = clock_mono_ms();
@@ -211,8 +233,6 @@ static void entry_update(struct entry *e, const struct dns_answer *a)
         e->count = count;
         e->good_ms = e->asked_ms;
         e->ttl_ms = clamped_ttl(a->ttl_ms);
-    } else if (e->asked_ms - e->good_ms > e->ttl_ms + STALE_MS) {
-        e->count = 0;
     }
 }
 
@@ -243,7 +263,7 @@ static void conclude(struct lookup *lookup, const struct dns_answer *answer)
     entry_update(lookup->entry, answer);
     while (!list_empty(&lookup->entry->waiters)) {
         struct waiter *w = LIST_ENTRY(lookup->entry->waiters.next, struct waiter, node);
-        fill_from(w->rq, lookup->entry);
+        fill_from(w->rq, lookup->entry, lookup->entry->asked_ms);
         w->sent = true;
         list_remove(&w->node);
         list_push_back(&told, &w->node);
@@ -344,27 +364,26 @@ static const char *answer_or_wait(struct resolver *r, struct resolve_request *rq
     if (!e) {
         return "out of memory";
     }
-    int64_t keep_ms = rq->max_age_ms ? rq->max_age_ms : e->ttl_ms;
-    int64_t age_ms = e->count ? now_ms - e->good_ms : INT64_MAX / 2;
-    int64_t asked_ago_ms = e->asked_ms ? now_ms - e->asked_ms : INT64_MAX / 2;
-    bool just_failed = e->error && asked_ago_ms < FAILURE_MS;
-    bool usable = age_ms < keep_ms + STALE_MS;
-    if (usable && !e->forget && (age_ms < keep_ms + GRACE_MS || just_failed)) {
-        if (age_ms > keep_ms / 4 * 3 && !e->busy && !just_failed) {
+    int64_t age_ms = now_ms - e->good_ms;
+    bool good = usable(rq, e, now_ms);
+    bool just_failed = e->error && now_ms - e->asked_ms < FAILURE_MS;
+    /* While the servers fail nobody waits for them again. */
+    if (good && !e->forget && (age_ms < keep_ms(rq, e) + GRACE_MS || e->error)) {
+        if ((age_ms > keep_ms(rq, e) / 4 * 3 || e->error) && !e->busy && !just_failed) {
             (void)lookup_start(r, e); /* if not now, then at the next request */
         }
         rq->cached = true;
-        fill_from(rq, e);
+        fill_from(rq, e, now_ms);
         return NULL;
     }
-    if (!usable && just_failed && !e->busy) {
+    if (!good && just_failed && !e->busy) {
         return e->error;
     }
     if (e->busy || lookup_start(r, e)) {
         return wait_for(r, e, rq) ? NULL : "out of memory";
     }
-    if (usable) {
-        fill_from(rq, e);
+    if (good) {
+        fill_from(rq, e, now_ms);
         return NULL;
     }
     return r->stopping ? "shutting down" : "too many look-ups";
@@ -445,6 +464,7 @@ void resolve_start(struct resolver *r, struct loop *l, struct resolve_request *r
     rq->count = 0;
     rq->error = NULL;
     rq->cached = false;
+    rq->age_ms = 0;
     rq->internal = NULL;
     task_init(&rq->task, run_done);
     bool is_name = make_key(rq->srv != NULL, rq->host, rq->servers, buf, &key, &name_bytes);

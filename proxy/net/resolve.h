@@ -7,7 +7,7 @@
 
 #include "proxy/net/dns.h"
 
-#define RESOLVE_ADDRS_MAX DNS_ADDRS_MAX
+#define RESOLVE_ADDRS_MAX 16
 
 struct resolver; /* one a process, thread-safe */
 
@@ -22,6 +22,8 @@ struct resolve_request {
     uint16_t port;
     struct slice servers; /* to ask, as dns_query's; empty: the system's */
     int64_t max_age_ms;   /* an older answer is asked again, whatever its TTL; 0: the TTL holds */
+    int64_t stale_ms;     /* how long an old answer serves while there is no new one; 0: 60 s */
+    struct addr *all;     /* room for DNS_ADDRS_MAX, where all of them are wanted; used instead of addrs */
     /* Room for DNS_SRV_MAX: the question is for host's SRV records, the answer is here. NULL: for
      * addresses. */
     struct dns_srv *srv;
@@ -29,7 +31,8 @@ struct resolve_request {
      * failed, see error. rq may be released or started again from inside. */
     void (*done)(struct resolve_request *self);
     struct addr addrs[RESOLVE_ADDRS_MAX];
-    unsigned count; /* of addrs or srv */
+    unsigned count; /* of addrs, all or srv */
+    int64_t age_ms; /* of the answer */
     bool cached;    /* it was not asked for now: a failed connection may ask again */
     const char *error; /* static text: "name not known", "timed out", "too many look-ups" */
     void *internal;    /* the waiter, while a look-up is under way */

@@ -77,6 +77,11 @@ struct loop *upstream_loop(const struct upstream *u)
     return u->loop;
 }
 
+struct resolver *upstream_resolver(const struct upstream *u)
+{
+    return u->resolver;
+}
+
 /* ---- pools ---------------------------------------------------------------------------------- */
 
 static struct pool *pool_get(struct upstream *u, struct slice key)

@@ -20,6 +20,7 @@ void upstream_drain(struct upstream *u);
 void upstream_free(struct upstream *u);
 
 struct loop *upstream_loop(const struct upstream *u);
+struct resolver *upstream_resolver(const struct upstream *u);
 
 struct upstream_failure {
     int status;       /* what to tell the client: 502, 503 or 504 */

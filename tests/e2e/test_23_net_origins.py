@@ -403,3 +403,141 @@ def test_localhost_needs_no_name_server(caddis, cleanup, names):
     c = caddis(site(f"localhost:{o.port}", server))
     assert c.get().body == b"127.0.0.1"
     assert not server.asked
+
+
+# ---- origins that are looked up ----
+
+
+def dynamic(text, *more):
+    return ("http://localhost {\n\treverse_proxy {\n\t\tdynamic %s\n\t\t%s\n\t}\n}"
+            % (text, "\n\t\t".join(more)))
+
+
+def bodies(c, n=30):
+    return {c.get().body.decode() for _ in range(n)}
+
+
+def test_dynamic_a(caddis, cleanup, names, eventually):
+    port = At(cleanup, "127.0.0.2").port
+    for address in ("127.0.0.3", "127.0.0.4", "::1"):
+        At(cleanup, address, port)
+    server = names({("app.test", "A"): ["127.0.0.2", "127.0.0.3"], ("app.test", "AAAA"): ["::1"]})
+    c = caddis(dynamic(f"a app.test {port} {{\nresolvers {server.address}\nrefresh 1s\n}}",
+                       "lb_policy round_robin"))
+    assert bodies(c) == {"127.0.0.2", "127.0.0.3", "::1"}
+    assert server.count("app.test") <= 3
+    server.records[("app.test", "A")] = ["127.0.0.3", "127.0.0.4"]
+    server.records[("app.test", "AAAA")] = []
+    eventually(lambda: bodies(c, 8) == {"127.0.0.3", "127.0.0.4"})
+
+
+def test_dynamic_a_in_a_block_with_versions(caddis, cleanup, names):
+    port = At(cleanup, "127.0.0.2").port
+    At(cleanup, "::1", port)
+    server = names({("app.test", "A"): ["127.0.0.2"], ("app.test", "AAAA"): ["::1"]})
+    c = caddis(dynamic(f"a {{\nname app.test\nport {port}\nversions ipv4\n"
+                       f"resolvers {server.address}\n}}"))
+    assert bodies(c, 10) == {"127.0.0.2"}
+
+
+def test_dynamic_a_with_many_addresses(caddis, cleanup, names):
+    addresses = [f"127.0.0.{n}" for n in range(2, 42)]
+    port = At(cleanup, addresses[0]).port
+    for address in addresses[1:]:
+        At(cleanup, address, port)
+    server = names({("app.test", "A"): addresses}, truncate=True)
+    c = caddis(dynamic(f"a app.test {port} {{\nresolvers {server.address}\n}}",
+                       "lb_policy round_robin"))
+    assert bodies(c, 80) == set(addresses)
+
+
+def test_dynamic_a_origin_that_goes(caddis, cleanup, names, eventually):
+    """Its connections fail: the other one is tried, and the name is asked again before its time."""
+    old = At(cleanup, "127.0.0.2")
+    At(cleanup, "127.0.0.3", old.port)
+    server = names({("app.test", "A"): ["127.0.0.2"]})
+    c = caddis(dynamic(f"a app.test {old.port} {{\nresolvers {server.address}\nrefresh 1h\n}}",
+                       "lb_try_duration 10s"))
+    assert c.get().body == b"127.0.0.2"
+    server.records[("app.test", "A")] = ["127.0.0.3"]
+    old.stop()
+    assert c.get().body == b"127.0.0.3"
+
+
+def test_dynamic_srv(caddis, cleanup, names):
+    first, second = At(cleanup, "127.0.0.2"), At(cleanup, "127.0.0.3")
+    server = names({
+        ("_http._tcp.app.test", "SRV"): [(1, 5, first.port, "one.localhost"),
+                                        (2, 5, second.port, "two.localhost")]})
+    first_port = At(cleanup, "127.0.0.1", first.port)
+    second_port = At(cleanup, "127.0.0.1", second.port)
+    c = caddis(dynamic(f"srv _http._tcp.app.test {{\nresolvers {server.address}\n}}",
+                       "lb_policy round_robin"))
+    for _ in range(10):
+        assert c.get().body == b"127.0.0.1"
+    assert first_port.count and second_port.count
+    c.reload(dynamic(f"srv {{\nservice http\nproto tcp\nname app.test\n"
+                     f"resolvers {server.address}\n}}", "lb_policy first"))
+    before = second_port.count
+    for _ in range(5):
+        c.get()
+    assert second_port.count == before  # by priority
+
+
+def test_dynamic_falls_back_to_what_is_written(caddis, cleanup, names):
+    written, found = At(cleanup, "127.0.0.2"), At(cleanup, "127.0.0.3")
+    server = names({("app.test", "A"): "servfail", ("app.test", "AAAA"): "servfail"})
+    c = caddis(dynamic(f"a app.test {found.port} {{\nresolvers {server.address}\n}}",
+                       f"to 127.0.0.2:{written.port}"))
+    assert c.get().body == b"127.0.0.2"
+    server.records.clear()
+    server.records[("app.test", "A")] = ["127.0.0.3"]
+    time.sleep(1.2)  # a failure is remembered for a second
+    assert c.get().body == b"127.0.0.3"
+
+
+def test_dynamic_without_any_origin(caddis, names):
+    server = names({})
+    c = caddis(dynamic(f"a app.test 80 {{\nresolvers {server.address}\n}}"))
+    assert c.get().status == 503
+    assert c.get().status == 503
+
+
+def test_dynamic_multi(caddis, cleanup, names):
+    one, two = At(cleanup, "127.0.0.2"), At(cleanup, "127.0.0.1")
+    server = names({("a.test", "A"): ["127.0.0.2"],
+                    ("_x._tcp.b.test", "SRV"): [(1, 1, two.port, "localhost")]})
+    c = caddis(dynamic(f"multi {{\na a.test {one.port} {{\nresolvers {server.address}\n}}\n"
+                       f"srv _x._tcp.b.test {{\nresolvers {server.address}\n}}\n}}",
+                       "lb_policy round_robin"))
+    assert bodies(c, 10) == {"127.0.0.2", "127.0.0.1"}
+
+
+def test_client_that_leaves_while_names_are_asked(caddis, cleanup, names, eventually):
+    o = At(cleanup, "127.0.0.2")
+    server = names({("app.test", "A"): "silent", ("app.test", "AAAA"): "silent"})
+    c = caddis(dynamic(f"a app.test {o.port} {{\nresolvers {server.address}\n}}"))
+    for _ in range(5):
+        with c.connect() as connection:
+            connection.send(GET)
+            eventually(lambda: server.asked)
+            connection.reset()
+    c.reload(SITE % "127.0.0.1:1")  # nothing of the old configuration is touched when answers come
+    time.sleep(3)
+    assert c.get().status == 502
+
+
+@pytest.mark.parametrize("text, message", [
+    ("a app.test", "a name and a port"), ("srv", "needs a name"), ("b x", "is a, srv or multi"),
+    ("multi", "needs a block"), ("a {host} 80", "placeholders in dynamic"),
+    ("a app.test 80 {\nversions ipv5\n}", "versions are ipv4 and ipv6"),
+    ("srv {\nservice http\nname x\n}", "service and proto go together"),
+])
+def test_dynamic_mistakes(folder, text, message):
+    from lib.caddis import command
+
+    file = folder / "Caddyfile"
+    file.write_text(dynamic(text))
+    done = command("validate", "--config", file, folder=folder)
+    assert done.returncode != 0
+    assert message in done.stderr
