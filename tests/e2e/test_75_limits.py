@@ -1,6 +1,7 @@
 """Limits and what happens at them: connections, bodies, fields; and a stop that nobody holds up."""
 
 import socket
+import threading
 import time
 
 import pytest
@@ -33,10 +34,12 @@ def test_idle_connections_make_room_at_the_limit(caddis):
 
 
 def test_requests_under_way_are_not_shed(caddis, scripted):
+    done = threading.Event()
+
     def script(raw):
         raw.read_request()
         raw.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\no")
-        raw.recv_all()  # until caddis lets go of it
+        done.wait(20)
 
     o = scripted(script)
     c = caddis(f"http://localhost {{\n\treverse_proxy {o.address}\n}}",
@@ -51,6 +54,7 @@ def test_requests_under_way_are_not_shed(caddis, scripted):
         busy[0].close()
         busy[1].expect_nothing(0.2)  # not cut off for the newcomer
         waiting.recv_until(b"\r\n\r\no")
+    done.set()
     busy[1].close()
 
 
