@@ -4,54 +4,17 @@
 /* Addresses read from one request's fields at the most: they come from outside. */
 #define LISTED_MAX 1024u
 
-static const struct slice private_ranges[] = {
-    S_INIT("192.168.0.0/16"), S_INIT("172.16.0.0/12"), S_INIT("10.0.0.0/8"),
-    S_INIT("127.0.0.1/8"),    S_INIT("fd00::/8"),      S_INIT("::1"),
-};
-
 /* ---- ranges ------------------------------------------------------------------------------------- */
-
-static bool to_bits(const struct addr *a, unsigned char bits[16])
-{
-    static const unsigned char mapped[12] = {[10] = 0xff, [11] = 0xff};
-    if (a->len && a->u.sa.sa_family == AF_INET) {
-        memcpy(bits, mapped, sizeof(mapped));
-        memcpy(bits + 12, &a->u.in.sin_addr, 4);
-        return true;
-    }
-    if (a->len && a->u.sa.sa_family == AF_INET6) {
-        memcpy(bits, &a->u.in6.sin6_addr, 16);
-        return true;
-    }
-    return false;
-}
-
-static bool parse_range(struct slice text, struct ip_range *out)
-{
-    struct slice ip;
-    struct addr a;
-    uint64_t prefix;
-    if (!slice_cut(&text, '/', &ip) || !addr_parse_ip(ip, 0, &a) || !to_bits(&a, out->bits)) {
-        return false;
-    }
-    unsigned bits = a.u.sa.sa_family == AF_INET ? 32 : 128;
-    prefix = bits;
-    if (text.p && !slice_u64(text, bits, &prefix)) {
-        return false;
-    }
-    out->prefix_bits = (unsigned)prefix + (128 - bits);
-    return true;
-}
 
 static bool add_range(struct arena *a, struct ip_ranges *r, struct slice text)
 {
-    struct ip_range range;
-    if (!parse_range(text, &range)) {
+    struct cidr range;
+    if (!cidr_parse(text, &range)) {
         return false;
     }
     if (r->count == r->cap) {
         size_t cap = r->cap * 2 + 8;
-        struct ip_range *items = ARENA_ARRAY(a, struct ip_range, cap);
+        struct cidr *items = ARENA_ARRAY(a, struct cidr, cap);
         must(items);
         if (r->count) {
             memcpy(items, r->items, r->count * sizeof(*items));
@@ -66,13 +29,13 @@ static bool add_range(struct arena *a, struct ip_ranges *r, struct slice text)
 bool ip_ranges_add(struct arena *a, struct ip_ranges *r, const struct cf_token *token,
                    struct cf_diags *diags)
 {
-    if (r->count + ARRAY_LEN(private_ranges) > IP_RANGES_MAX) {
+    if (r->count + CIDR_PRIVATE_COUNT > IP_RANGES_MAX) {
         cf_error(diags, token, "more than %d ranges", IP_RANGES_MAX);
         return false;
     }
     if (slice_eq(token->text, S("private_ranges"))) {
-        for (size_t i = 0; i < ARRAY_LEN(private_ranges); i++) {
-            must(add_range(a, r, private_ranges[i]));
+        for (size_t i = 0; i < CIDR_PRIVATE_COUNT; i++) {
+            must(add_range(a, r, cidr_private[i]));
         }
         return true;
     }
@@ -88,26 +51,9 @@ bool ip_ranges_add(struct arena *a, struct ip_ranges *r, const struct cf_token *
     return false;
 }
 
-static bool in_range(const struct ip_range *r, const unsigned char bits[16])
-{
-    unsigned bytes = r->prefix_bits / 8;
-    unsigned rest = r->prefix_bits % 8;
-    return memcmp(r->bits, bits, bytes) == 0 &&
-           (rest == 0 || ((r->bits[bytes] ^ bits[bytes]) >> (8 - rest)) == 0);
-}
-
 bool ip_ranges_have(const struct ip_ranges *r, const struct addr *a)
 {
-    unsigned char bits[16];
-    if (r->count == 0 || !to_bits(a, bits)) {
-        return false;
-    }
-    for (size_t i = 0; i < r->count; i++) {
-        if (in_range(&r->items[i], bits)) {
-            return true;
-        }
-    }
-    return false;
+    return cidr_list_has(r->items, r->count, a);
 }
 
 /* ---- the client --------------------------------------------------------------------------------- */

@@ -5,17 +5,12 @@
 
 #include "proxy/caddyfile/caddyfile.h"
 #include "proxy/http/field.h"
-#include "proxy/net/addr.h"
+#include "proxy/net/cidr.h"
 
 #define IP_RANGES_MAX 4096
 
-struct ip_range {
-    unsigned char bits[16]; /* IPv4 as ::ffff:a.b.c.d */
-    unsigned prefix_bits;   /* of 128 */
-};
-
 struct ip_ranges {
-    struct ip_range *items; /* in the arena */
+    struct cidr *items; /* in the arena */
     size_t count;
     size_t cap;
 };

@@ -36,7 +36,7 @@ static void test_ranges(void **state)
         {"192.0.2.128/25", "192.0.2.127", false}, {"192.0.2.128/25", "192.0.2.129", true},
         {"0.0.0.0/0", "8.8.8.8", true},          {"0.0.0.0/0", "2001:db8::1", false},
         {"2001:db8::/33", "2001:db8:7fff::1", true}, {"2001:db8::/33", "2001:db8:8000::", false},
-        {"::/0", "8.8.8.8", true},               {"10.0.0.0/8", "::ffff:10.1.1.1", true},
+        {"::/0", "8.8.8.8", false},              {"10.0.0.0/8", "::ffff:10.1.1.1", true},
         {"private_ranges", "172.31.0.1", true},  {"private_ranges", "172.32.0.1", false},
         {"private_ranges", "::1", true},         {"private_ranges", "fd12::1", true},
         {"private_ranges", "fe80::1", false},    {"private_ranges", "127.1.2.3", true},
