@@ -21,7 +21,7 @@ static enum server_wait current_wait(const struct h1_server *c)
             return WAIT_NONE;
         }
         if (c->eof) {
-            return c->started ? WAIT_NONE : WAIT_ANSWER;
+            return c->blocked ? WAIT_NONE : WAIT_ANSWER;
         }
         return server_body_wanted(c) ? WAIT_BODY : WAIT_NONE;
     }

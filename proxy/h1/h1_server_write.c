@@ -130,6 +130,9 @@ void server_write(struct h1_server *c)
         c->ex->sent_bytes = c->out.body_bytes;
     }
     note_progress(c, c->out.taken_bytes != before);
+    if (c->wait == WAIT_ANSWER && c->out.taken_bytes != before) {
+        c->wait = WAIT_NONE; /* progress: the time starts anew */
+    }
     switch (r) {
     case H1_OUT_WAIT:
     case H1_OUT_BLOCKED:

@@ -302,3 +302,21 @@ def test_challenge_path_that_is_routed_after_a_reload(caddis, scripted):
         got = connection.read_response()
     assert got.body == b"ok"
     assert "of configuration" in got.get("X-From-File")
+
+
+def test_a_reader_that_left_a_quiet_stream_is_let_go(caddis, scripted):
+    """A closed tab must not hold an origin's event stream until the next event."""
+    gone = threading.Event()
+
+    def script(raw):
+        raw.read_request()
+        raw.send("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\ndata: 1\n\n")
+        assert raw.closed(15)
+        gone.set()
+
+    o = scripted(script)
+    c = caddis("http://localhost {\n\treverse_proxy %s\n}" % o.address)
+    with c.connect() as connection:
+        connection.send("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        connection.recv_until(b"data: 1\n\n")
+    assert gone.wait(15)
