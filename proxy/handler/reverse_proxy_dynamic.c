@@ -8,8 +8,8 @@
  * }
  * dynamic multi { a ...; srv ... }                          (all of them together)
  *
- * Caddy's, but for placeholders in names. When nothing can be looked up the origins that are written
- * beside it are used. */
+ * Caddy's, but for placeholders in names. When nothing can be looked up the origins that are
+ * written beside it are used. */
 #include "proxy/handler/reverse_proxy_dynamic.h"
 
 #include "proxy/handler/directives.h"
@@ -30,8 +30,8 @@ struct slice resolvers_read(struct build *b, const struct cf_directive *d)
         struct slice one = d->args[i].text;
         one = slice_starts(one, S("udp/")) ? slice_from(one, 4) : one;
         if (!dns_servers_valid(one) || slice_find(one, ',') != SLICE_NPOS) {
-            cf_error(b->diags, &d->args[i], "\"%.*s\" is no name server's IP address, with a port or"
-                     " without", SLICE_ARG(d->args[i].text));
+            cf_error(b->diags, &d->args[i], "\"%.*s\" is no name server's IP address, with a port"
+                     " or without", SLICE_ARG(d->args[i].text));
             return S("");
         }
         list = list.n ? arena_printf(b->arena, "%.*s,%.*s", SLICE_ARG(list), SLICE_ARG(one)) : one;
@@ -113,8 +113,8 @@ static bool read_common(struct reading *r, const struct cf_directive *d)
         r->s->resolvers = resolvers_read(r->b, d);
     } else if (slice_eq(name, S("dial_timeout")) || slice_eq(name, S("dial_fallback_delay"))) {
         read_duration(r, d, &unused);
-        cf_warning(r->b->diags, &d->name, "\"%.*s\" of dynamic is about reaching name servers, which"
-                   " caddis asks with times of its own: it is left out", SLICE_ARG(name));
+        cf_warning(r->b->diags, &d->name, "\"%.*s\" of dynamic is about reaching name servers,"
+                   " which caddis asks with times of its own: it is left out", SLICE_ARG(name));
     } else {
         return false;
     }
@@ -152,8 +152,9 @@ static void finish(struct reading *r, const struct cf_token *at)
                                SLICE_ARG(r->proto), SLICE_ARG(s->name));
     }
     if (!s->name.n || (!s->srv && !s->port)) {
-        cf_error(r->b->diags, at, s->srv ? "dynamic srv needs a name: dynamic srv _http._tcp.example"
-                                         : "dynamic a needs a name and a port: dynamic a app 8000");
+        cf_error(r->b->diags, at,
+                 s->srv ? "dynamic srv needs a name: dynamic srv _http._tcp.example"
+                        : "dynamic a needs a name and a port: dynamic a app 8000");
     }
 }
 
@@ -172,7 +173,8 @@ static void read_source(struct build *b, const struct cf_directive *d, const str
                                                       : "dynamic a takes a name and a port");
         return;
     }
-    if ((count && !read_name(&r, &args[0], &r.s->name)) || (count == 2 && !read_port(&r, &args[1]))) {
+    if ((count && !read_name(&r, &args[0], &r.s->name)) ||
+        (count == 2 && !read_port(&r, &args[1]))) {
         return;
     }
     for (const struct cf_directive *c = d->children; c; c = c->next) {
@@ -193,7 +195,8 @@ bool dynamic_read(struct build *b, const struct cf_directive *d, struct dynamic_
 {
     unsigned errors = b->diags->errors;
     if (out->count) {
-        cf_error(b->diags, &d->name, "dynamic is given twice; several sources go into dynamic multi");
+        cf_error(b->diags, &d->name,
+                 "dynamic is given twice; several sources go into dynamic multi");
         return false;
     }
     if (d->arg_count == 1 && slice_eq(d->args[0].text, S("multi"))) {
