@@ -26,7 +26,7 @@ static bool load_key(struct session *s, struct store *store, struct slice key, s
     if (pkey && jws_key_init(&s->key, pkey, &err)) {
         return true;
     }
-    if (got == STORE_OK) {
+    if (got != STORE_MISSING) {
         log_event(LOG_WARN, "acme", "the account key in the store is damaged; set aside",
                   LOG_S("key", key), LOG_Z("error", err.text));
         if (store_set_aside(store, key, &err) != STORE_OK) {
@@ -44,7 +44,12 @@ static void load_location(struct session *s, struct store *store, struct slice j
     struct err err;
     dstr_init(&text, JSON_BYTES_MAX);
     dstr_reset(&s->kid);
-    if (store_get(store, json, &text, &err) == STORE_OK) {
+    enum store_result got = store_get(store, json, &text, &err);
+    if (got == STORE_UNUSABLE && store_set_aside(store, json, &err) == STORE_FAILED) {
+        log_event(LOG_WARN, "acme", "the account's record cannot be set aside",
+                  LOG_Z("error", err.text));
+    }
+    if (got == STORE_OK) {
         cJSON *obj = json_parse_object(dstr_slice(&text), &err);
         struct slice location = json_string(obj, "location");
         if (message_url_ok(location)) {

@@ -11,6 +11,8 @@
 #include "proxy/base/rand.h"
 
 #define STORE_HOLD_MS (10 * SCHEDULE_SECOND_MS)
+/* How many times one order may run out of time: with the first one's waits, over an hour. */
+#define SLOW_LOOKS_MAX 3
 
 void attempt_init(struct attempt *t)
 {
@@ -52,7 +54,14 @@ static enum attempt_result store_trouble(struct attempt *t, const char *what, co
 bool attempt_of_present_root(struct store *s, struct slice chain_pem)
 {
     X509 *root = local_ca_root_of(s);
-    bool ok = root && cert_chain_ends_at(chain_pem, root);
+    struct cert_chain chain;
+    int64_t now_ms = clock_wall_ms();
+    bool ok = root && !local_ca_from_the_future(root, now_ms) &&
+              cert_chain_ends_at(chain_pem, root) && cert_chain_parse(chain_pem, &chain, NULL);
+    if (ok) {
+        ok = !local_ca_from_the_future(chain.certs[0], now_ms);
+        cert_chain_free(&chain);
+    }
     X509_free(root);
     return ok;
 }
@@ -213,7 +222,21 @@ static enum attempt_result order_afresh(struct attempt *t, struct order_run *run
     if (ok) {
         return keep_result(t, run);
     }
-    return settle(t, s, &before, run->saved.url.n > 0);
+    return settle(t, s, &before, run->saved.url.n > 0 || run->perhaps_made);
+}
+
+/* An order that never gets on is left in the end, or its name would wait for ever. */
+static void give_up_slow(struct attempt *t, struct schedule *s)
+{
+    if (t->failure.kind != FAILURE_SLOW) {
+        return;
+    }
+    s->failures++;
+    if (s->failures >= SLOW_LOOKS_MAX) {
+        log_event(LOG_WARN, "acme", "the CA's order does not get on; it is given up",
+                  LOG_S("name", t->name));
+        order_saved_delete(t->store, t->ca, t->name);
+    }
 }
 
 /* True when there was an order and the attempt is over with *result; false: make a new one. */
@@ -231,6 +254,7 @@ static bool resume(struct attempt *t, struct order_run *run, struct schedule *s,
         return true;
     }
     if (!run->order_dead) {
+        give_up_slow(t, s);
         *result = settle(t, s, s, true);
         return true;
     }
@@ -306,7 +330,10 @@ static struct store_lock *lock_name(struct attempt *t, struct err *err)
     struct arena a;
     arena_init(&a, 4096);
     err->text[0] = '\0';
-    struct slice name = arena_printf(&a, "issue_cert_%.*s", SLICE_ARG(t->name));
+    /* With the CA: an attempt that still hangs at another one, which the configuration has left
+     * meanwhile, holds nobody up. */
+    struct slice name =
+        arena_printf(&a, "issue_cert_%.*s_%.*s", SLICE_ARG(t->ca), SLICE_ARG(t->name));
     struct store_lock *lock = store_lock(t->store, name, 0, stop_cancelled, t->stop, err);
     arena_fini(&a);
     return lock;

@@ -12,9 +12,13 @@
 /* In order of preference. */
 static const struct challenge_type *const types[] = {&challenge_http01};
 
+/* How often a CA that does not take a challenge is told about it. */
+#define TELLS_MAX 4
+
 struct choice {
     const struct challenge_type *type;
     struct challenge_message challenge;
+    bool told; /* the CA took the challenge, or is at it already */
 };
 
 bool authorise_possible(struct slice name)
@@ -39,7 +43,7 @@ static bool choose(const struct order_run *run, const struct authz_message *auth
             const struct challenge_message *c = &authz->challenges[k];
             if (slice_eq(c->type, types[i]->type) &&
                 (!types[i]->needs_token || challenge_token_valid(c->token))) {
-                *out = (struct choice){types[i], *c};
+                *out = (struct choice){.type = types[i], .challenge = *c};
                 return true;
             }
         }
@@ -76,14 +80,17 @@ static bool read_authz(struct order_run *run, struct slice url, struct authz_mes
 }
 
 /* Tells the CA that the answer is there (RFC 8555 section 7.5.1). Refusals are not final here: the
- * challenge may have been under way already; the authorisation's state decides. */
-static bool tell_ca(struct order_run *run, const struct choice *c, struct failure *f)
+ * challenge may have been under way already; the authorisation's state decides. False: there is no
+ * use in going on. */
+static bool tell_ca(struct order_run *run, struct choice *c, struct failure *f)
 {
-    if (c->challenge.status != STATUS_PENDING && c->challenge.status != STATUS_UNKNOWN) {
+    c->told = c->challenge.status != STATUS_PENDING && c->challenge.status != STATUS_UNKNOWN;
+    if (c->told) {
         return true;
     }
     struct session_request request = {.url = c->challenge.url, .payload = S("{}")};
-    if (session_post(run->session, &request, &run->reply, f)) {
+    c->told = session_post(run->session, &request, &run->reply, f);
+    if (c->told) {
         return true;
     }
     if (f->kind == FAILURE_STOPPED || problem_is(&f->problem, "accountDoesNotExist")) {
@@ -94,11 +101,22 @@ static bool tell_ca(struct order_run *run, const struct choice *c, struct failur
     return true;
 }
 
+/* The challenge as the CA now shows it: it may have heard us although we did not hear it. */
+static void look_at_challenge(struct choice *c, const struct authz_message *authz)
+{
+    for (size_t i = 0; i < authz->challenge_count; i++) {
+        if (slice_eq(authz->challenges[i].url, c->challenge.url)) {
+            c->challenge.status = authz->challenges[i].status;
+        }
+    }
+}
+
 static bool await_decision(struct order_run *run, struct slice url, struct authz_message *authz,
-                           struct failure *f)
+                           struct choice *c, struct failure *f)
 {
     int64_t interval_ms = SCHEDULE_SECOND_MS;
-    for (;;) {
+    struct failure untold = *f;
+    for (int tells = 1;;) {
         if (!order_pause(run, &interval_ms, "validate the name", f) ||
             !read_authz(run, url, authz, f)) {
             return false;
@@ -108,6 +126,17 @@ static bool await_decision(struct order_run *run, struct slice url, struct authz
         }
         if (authz->status != STATUS_PENDING && authz->status != STATUS_PROCESSING) {
             return failed(run, authz, f);
+        }
+        if (!c->told) {
+            look_at_challenge(c, authz);
+            if (tells++ >= TELLS_MAX) {
+                *f = untold;
+                return false;
+            }
+            if (!tell_ca(run, c, f)) {
+                return false;
+            }
+            untold = *f;
         }
     }
 }
@@ -138,7 +167,7 @@ static bool prove(struct order_run *run, struct slice url, struct authz_message 
     order_say(run, "waiting for %.*s to validate the name (%.*s)", SLICE_ARG(run->ca),
               SLICE_ARG(c.type->type));
     run->deadline_mono_ms = clock_mono_ms() + VALIDATION_MAX_MS;
-    ok = tell_ca(run, &c, f) && await_decision(run, url, authz, f);
+    ok = tell_ca(run, &c, f) && await_decision(run, url, authz, &c, f);
     if (ok || f->kind != FAILURE_STOPPED) {
         c.type->remove(&context, c.challenge.token);
     }

@@ -22,6 +22,12 @@
 #define INTERMEDIATE_LIFETIME_MS (7 * SCHEDULE_DAY_MS)
 #define BACKDATE_MS SCHEDULE_MINUTE_MS
 #define LOCK_WAIT_MS (10 * SCHEDULE_SECOND_MS)
+/* What begins later than this was made while the clock was far ahead: nobody accepts it, perhaps
+ * for years. Less than this may be our clock being behind. */
+#define FUTURE_MS (30 * SCHEDULE_DAY_MS)
+/* The first of January 2026. A clock before it was never set (a machine without a battery that has
+ * not asked the network yet): nothing is judged by it. */
+#define CLOCK_PLAUSIBLE_MS ((int64_t)1767225600000)
 
 enum loaded { LOADED, ABSENT, BROKEN, UNREADABLE /* err is set */ };
 
@@ -79,7 +85,7 @@ static enum loaded load_key(struct store *s, const char *file, X509 *cert, EVP_P
     key_text_fini(&pem);
     arena_fini(&a);
     if (got != STORE_OK) {
-        return got == STORE_MISSING ? ABSENT : UNREADABLE;
+        return got == STORE_MISSING ? ABSENT : got == STORE_FAILED ? UNREADABLE : BROKEN;
     }
     if (!key || EVP_PKEY_eq(X509_get0_pubkey(cert), key) != 1) {
         EVP_PKEY_free(key);
@@ -178,9 +184,16 @@ static bool make_intermediate(struct local_ca *ca, struct store *s, EVP_PKEY *ro
     return true;
 }
 
+bool local_ca_from_the_future(X509 *cert, int64_t now_ms)
+{
+    int64_t from;
+    return now_ms >= CLOCK_PLAUSIBLE_MS &&
+           cert_time_ms(X509_get0_notBefore(cert), &from) && from > now_ms + FUTURE_MS;
+}
+
 static bool root_good(X509 *root, int64_t now_ms)
 {
-    return left_ms(root, now_ms) > ROOT_LEFT_MIN_MS;
+    return left_ms(root, now_ms) > ROOT_LEFT_MIN_MS && !local_ca_from_the_future(root, now_ms);
 }
 
 static bool intermediate_good(const struct local_ca *ca, int64_t leaf_lifetime_ms, int64_t now_ms)
@@ -188,7 +201,8 @@ static bool intermediate_good(const struct local_ca *ca, int64_t leaf_lifetime_m
     int64_t left = left_ms(ca->intermediate, now_ms);
     bool signed_by_root = X509_verify(ca->intermediate, X509_get0_pubkey(ca->root)) == 1;
     ERR_clear_error();
-    return signed_by_root && left > leaf_lifetime_ms && left > lifetime_ms(ca->intermediate) / 5;
+    return signed_by_root && left > leaf_lifetime_ms && left > lifetime_ms(ca->intermediate) / 5 &&
+           !local_ca_from_the_future(ca->intermediate, now_ms);
 }
 
 /* Reads what is there. True when it is all that is needed. */

@@ -30,6 +30,9 @@ NODISCARD bool local_ca_issue(const struct local_ca *ca, struct slice name,
                               int64_t leaf_lifetime_ms, int64_t now_ms, struct store_pair *out,
                               struct err *err);
 /* The root that is in the store, if it can be read; NULL otherwise. Freed with X509_free. */
+/* Does it begin so far from now that a wrong clock made it? Never true while the clock itself
+ * is plainly wrong. */
+bool local_ca_from_the_future(X509 *cert, int64_t now_ms);
 X509 *local_ca_root_of(struct store *s);
 
 #endif

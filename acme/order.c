@@ -17,6 +17,7 @@
 #define STEP_MAX_MS (5 * SCHEDULE_MINUTE_MS)
 #define FETCH_TRIES_MAX 4
 #define FINALIZE_TRIES_MAX 5
+#define NAMELESS_LOOKS_MAX 3
 #define POLL_MAX_MS (10 * SCHEDULE_SECOND_MS)
 
 void order_run_init(struct order_run *run)
@@ -27,6 +28,7 @@ void order_run_init(struct order_run *run)
     dstr_init(&run->chain_pem, TRANSPORT_PEM_MAX);
     run->certificate_url = (struct slice){NULL, 0};
     run->order_dead = false;
+    run->perhaps_made = false;
     run->deadline_mono_ms = clock_mono_ms() + STEP_MAX_MS;
 }
 
@@ -152,9 +154,6 @@ static bool finalize(struct order_run *run, struct order_message *order, struct 
 static bool download(struct order_run *run, const struct order_message *order, struct failure *f)
 {
     static const struct slice pem_type = S_INIT("application/pem-certificate-chain");
-    if (!order->certificate.n) {
-        return failure_set(f, FAILURE_CA, "the CA's order is valid but names no certificate");
-    }
     order_say(run, "downloading the certificate");
     struct session_request request = {
         .url = order->certificate, .accept = pem_type, .body_max = TRANSPORT_PEM_MAX};
@@ -190,11 +189,18 @@ static bool download(struct order_run *run, const struct order_message *order, s
     return true;
 }
 
+/* A no to something of this order says nothing about the CA as a whole, unless it is about the
+ * account. */
+static bool about_the_account(const struct problem *p)
+{
+    return problem_is(p, "accountDoesNotExist") || problem_is(p, "userActionRequired");
+}
+
 /* From whatever state the order is in to the certificate. */
-static bool carry_on(struct order_run *run, struct order_message *order, struct failure *f)
+static bool take_steps(struct order_run *run, struct order_message *order, struct failure *f)
 {
     int64_t interval_ms = SCHEDULE_SECOND_MS;
-    int finalized = 0;
+    int finalized = 0, nameless = 0;
     bool authorised = false;
     for (;;) {
         switch (order->status) {
@@ -231,7 +237,19 @@ static bool carry_on(struct order_run *run, struct order_message *order, struct 
             }
             break;
         case STATUS_VALID:
-            return download(run, order, f);
+            if (order->certificate.n) {
+                return download(run, order, f);
+            }
+            /* Perhaps it only is not there yet; if it never comes, the order is of no use. */
+            if (nameless++ >= NAMELESS_LOOKS_MAX) {
+                return failure_set(f, FAILURE_ORDER,
+                                   "the CA's order is valid but names no certificate");
+            }
+            if (!order_pause(run, &interval_ms, "name the certificate", f) ||
+                !fetch_order(run, order, f)) {
+                return false;
+            }
+            break;
         default:
             (void)failure_set(f, FAILURE_ORDER, "the CA's order failed: %s",
                               order->error.text[0] ? order->error.text : "it gives no reason");
@@ -239,6 +257,15 @@ static bool carry_on(struct order_run *run, struct order_message *order, struct 
             return false;
         }
     }
+}
+
+static bool carry_on(struct order_run *run, struct order_message *order, struct failure *f)
+{
+    bool ok = take_steps(run, order, f);
+    if (!ok && f->kind == FAILURE_REFUSED && !about_the_account(&f->problem)) {
+        f->kind = FAILURE_ORDER;
+    }
+    return ok;
 }
 
 bool order_resume(struct order_run *run, struct failure *f)
@@ -280,6 +307,7 @@ static bool post_order(struct order_run *run, struct order_message *order, struc
     bool ok = session_post(run->session, &request, &run->reply, f);
     dstr_fini(&payload);
     if (!ok) {
+        run->perhaps_made = f->kind == FAILURE_UNREACHABLE && run->reply.sent;
         bool limited = problem_is(&f->problem, "rateLimited");
         bool account = problem_is(&f->problem, "accountDoesNotExist") ||
                        problem_is(&f->problem, "unauthorized") ||

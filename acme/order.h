@@ -27,6 +27,7 @@ struct order_run {
     /* Results. */
     struct dstr chain_pem;
     struct slice certificate_url; /* in arena */
+    bool perhaps_made; /* order_new: no answer came, but the CA may have made an order */
     bool order_dead; /* after a failed order_resume: the order is of no more use */
 };
 

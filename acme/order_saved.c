@@ -32,6 +32,17 @@ static bool parse(struct slice json, struct order_saved *out)
     return ok;
 }
 
+/* Whatever is there that can be no value is in the way of the next order's. */
+static enum store_result get_or_make_way(struct store *s, struct slice key, struct dstr *out,
+                                         struct err *err)
+{
+    enum store_result got = store_get(s, key, out, err);
+    if (got != STORE_UNUSABLE) {
+        return got;
+    }
+    return store_set_aside(s, key, err) == STORE_FAILED ? STORE_FAILED : STORE_MISSING;
+}
+
 enum store_result order_saved_load(struct store *s, struct slice ca, struct slice name,
                                    struct order_saved *out, struct err *err)
 {
@@ -41,10 +52,10 @@ enum store_result order_saved_load(struct store *s, struct slice ca, struct slic
     dstr_init(&json, 16384);
     key_text_init(&pem);
     enum store_result result =
-        store_get(s, store_order_key(&a, ca, name, ".json"), &json, err);
-    if (result == STORE_OK) {
-        result = store_get(s, store_order_key(&a, ca, name, ".key"), &pem, err);
-    }
+        get_or_make_way(s, store_order_key(&a, ca, name, ".json"), &json, err);
+    enum store_result key =
+        get_or_make_way(s, store_order_key(&a, ca, name, ".key"), &pem, err);
+    result = result == STORE_OK ? key : result;
     if (result == STORE_OK) {
         EVP_PKEY_free(out->key);
         out->key = key_from_pem(dstr_slice(&pem), err);

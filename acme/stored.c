@@ -90,6 +90,11 @@ void stored_schedule(struct store *s, struct slice ca, struct slice name, struct
     dstr_init(&text, 65536);
     *out = (struct schedule){.failures = 0};
     enum store_result got = store_get(s, store_schedule_key(&a, ca, name), &text, &err);
+    if (got == STORE_UNUSABLE && store_set_aside(s, store_schedule_key(&a, ca, name), &err) ==
+                                     STORE_FAILED) {
+        log_event(LOG_WARN, "acme", "the record of attempts cannot be set aside",
+                  LOG_S("name", name), LOG_Z("error", err.text));
+    }
     if (got == STORE_OK && !schedule_read(dstr_slice(&text), out)) {
         log_event(LOG_WARN, "acme", "the record of attempts is damaged and begins anew",
                   LOG_S("name", name), LOG_S("ca", ca));

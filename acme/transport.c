@@ -37,6 +37,7 @@ static void global_init(void)
 void reply_init(struct reply *r)
 {
     r->status = 0;
+    r->sent = false;
     dstr_init(&r->body, 0);
     dstr_init(&r->nonce, FIELD_MAX);
     dstr_init(&r->location, FIELD_MAX);
@@ -264,6 +265,7 @@ enum transport_result transport_send(struct transport *t, const struct transport
                                      struct reply *reply, struct err *err)
 {
     reply->status = 0;
+    reply->sent = false;
     reply->body.max_bytes = request->body_max;
     dstr_reset(&reply->body);
     forget_head(reply);
@@ -279,6 +281,9 @@ enum transport_result transport_send(struct transport *t, const struct transport
     struct curl_slist *fields = set_request(t, request, url);
     CURLcode result = CURLE_FAILED_INIT;
     bool done = curl_multi_add_handle(t->multi, t->easy) == CURLM_OK && drive(t, &result);
+    long request_bytes = 0;
+    (void)curl_easy_getinfo(t->easy, CURLINFO_REQUEST_SIZE, &request_bytes);
+    reply->sent = request_bytes > 0;
     (void)curl_multi_remove_handle(t->multi, t->easy);
     (void)curl_easy_setopt(t->easy, CURLOPT_HTTPHEADER, NULL);
     (void)curl_easy_setopt(t->easy, CURLOPT_POSTFIELDS, NULL);

@@ -22,6 +22,7 @@ enum transport_result {
 /* The answer. Fields that were not there are empty. */
 struct reply {
     long status;
+    bool sent; /* the request left: without an answer it may have been obeyed all the same */
     struct dstr body;
     struct dstr nonce;        /* Replay-Nonce */
     struct dstr location;     /* Location */

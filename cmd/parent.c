@@ -48,7 +48,7 @@ struct parent {
     int64_t restart_at_ms; /* on the monotonic clock */
 };
 
-/* ---- starting the server --------------------------------------------------------------------------- */
+/* ---- starting the server ---- */
 
 static bool make_user_store(const struct passwd *user)
 {
@@ -132,7 +132,7 @@ static bool start_server(struct parent *p)
     return true;
 }
 
-/* ---- what the server asks -------------------------------------------------------------------------- */
+/* ---- what the server asks ---- */
 
 static void answer_listen(struct parent *p, const struct link_packet *ask)
 {
@@ -227,7 +227,7 @@ static void on_request(struct parent *p)
     }
 }
 
-/* ---- signals ---------------------------------------------------------------------------------------- */
+/* ---- signals ---- */
 
 /* A storm of signals is one order at a time, so that sending never waits for a busy server. */
 static void order_reload(struct parent *p)
@@ -321,7 +321,7 @@ static int watch(struct parent *p)
     }
 }
 
-/* ---- the whole ---------------------------------------------------------------------------------------- */
+/* ---- the whole ---- */
 
 static bool find_user(struct parent *p)
 {

@@ -58,7 +58,7 @@ struct serving {
     bool stopping;
 };
 
-/* ---- the parent ------------------------------------------------------------------------------------- */
+/* ---- the parent ---- */
 
 static void tell_parent(struct serving *s, enum link_type type)
 {
@@ -125,7 +125,7 @@ static void unlisten(void *ctx, const struct addr *a)
     (void)link_send(s->setup->link, &p, -1);
 }
 
-/* ---- configurations ------------------------------------------------------------------------------ */
+/* ---- configurations ---- */
 
 static void print_diags(const struct cf_diags *diags)
 {
@@ -151,6 +151,22 @@ static void check_store(const struct serving *s, const struct config *c, struct 
     }
 }
 
+/* On a reload only the names that are new: reading thousands again would hold up this thread. */
+static void preload(struct serving *s, const struct cert_plan *plan)
+{
+    struct acme_config fresh = plan->acme;
+    struct acme_name *names = mem_zalloc((plan->acme.name_count + 1) * sizeof(*names));
+    fresh.names = names;
+    fresh.name_count = 0;
+    for (size_t i = 0; i < plan->acme.name_count; i++) {
+        if (certs_state(s->certs, plan->acme.names[i].name, NULL) != CERTS_READY) {
+            names[fresh.name_count++] = plan->acme.names[i];
+        }
+    }
+    acme_preload(s->acme, &fresh);
+    free(names);
+}
+
 /* Takes config over as the one that runs. False: errors in diags, nothing has changed. */
 static bool apply(struct serving *s, struct config *config, struct cf_diags *diags)
 {
@@ -159,12 +175,13 @@ static bool apply(struct serving *s, struct config *config, struct cf_diags *dia
     bool ok = diags->errors == 0;
     if (ok) {
         cert_plan_configure(&plan, s->config ? &s->plan : NULL, config, s->certs);
-        acme_preload(s->acme, &plan.acme);
+        preload(s, &plan);
         ok = server_apply(s->server, config, diags);
     }
     if (!ok) {
         if (s->config) {
             cert_plan_configure(&s->plan, NULL, s->config, s->certs);
+            acme_preload(s->acme, &s->plan.acme); /* where the refused one had brought its own */
         }
         cert_plan_fini(&plan);
         return false;
@@ -254,7 +271,7 @@ static void reload_from_file(struct serving *s)
     dstr_fini(&text);
 }
 
-/* ---- orders --------------------------------------------------------------------------------------- */
+/* ---- orders ---- */
 
 static void begin_stop(struct serving *s)
 {
@@ -386,7 +403,7 @@ static void open_control(struct serving *s)
     s->control = control_new(s->loop, fd, &events);
 }
 
-/* ---- start and end ---------------------------------------------------------------------------------- */
+/* ---- start and end ---- */
 
 static unsigned core_count(void)
 {
@@ -432,7 +449,7 @@ static bool open_store(struct serving *s, const struct config *c)
     s->store_path = mem_dup(path.n ? path
                             : slice_str(s->setup->store_path ? s->setup->store_path
                                                              : paths_store(&s->arena)));
-    s->store = store_open_fs(s->store_path, &err);
+    s->store = store_open_fs_later(s->store_path, &err);
     if (!s->store) {
         (void)fprintf(stderr, "caddis: the store cannot be opened: %s\n", err.text);
         return false;

@@ -114,7 +114,7 @@ static enum store_result read_file(struct fs_store *fs, int fd, struct slice key
     if (st.st_size < 0 || size > limit) {
         err_set(err, "%s/%.*s has %lld bytes, more than the %zu allowed: it is not used",
                 fs->base.path, SLICE_ARG(key), (long long)st.st_size, limit);
-        return STORE_FAILED;
+        return STORE_UNUSABLE;
     }
     /* All at once, so that no outgrown copy of a secret stays behind in freed memory. */
     char *at = dstr_reserve(out, size);
@@ -416,7 +416,9 @@ static enum store_result fs_list(struct store *s, struct slice prefix,
 static void fs_close(struct store *s)
 {
     struct fs_store *fs = fs_of(s);
-    close(fs->root);
+    if (fs->root >= 0) {
+        close(fs->root);
+    }
     pthread_mutex_destroy(&fs->mutex);
     free(fs->base.path);
     free(fs);
@@ -455,7 +457,7 @@ static char *full_path(const char *path)
     return full;
 }
 
-struct store *store_open_fs(const char *path, struct err *err)
+static struct store *open_store(const char *path, bool later, struct err *err)
 {
     if (!path || !*path) {
         err_set(err, "the path of the store is empty");
@@ -463,7 +465,7 @@ struct store *store_open_fs(const char *path, struct err *err)
     }
     char *full = full_path(path);
     int root = fs_open_root(full);
-    if (root < 0) {
+    if (root < 0 && !later) {
         err_errno(err, errno, "cannot open the store %s", full);
         free(full);
         return NULL;
@@ -474,4 +476,14 @@ struct store *store_open_fs(const char *path, struct err *err)
     fs->root = root;
     pthread_mutex_init(&fs->mutex, NULL);
     return &fs->base;
+}
+
+struct store *store_open_fs(const char *path, struct err *err)
+{
+    return open_store(path, false, err);
+}
+
+struct store *store_open_fs_later(const char *path, struct err *err)
+{
+    return open_store(path, true, err);
 }

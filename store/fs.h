@@ -10,7 +10,7 @@
 struct fs_store {
     struct store base;
     pthread_mutex_t mutex; /* over root */
-    int root;              /* the root folder */
+    int root;              /* the root folder; -1: it could not be opened yet */
 };
 
 /* Where a key lives: its open folder (owned, -1 when closed) and its last part. */

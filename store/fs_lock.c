@@ -51,7 +51,7 @@ static enum store_result lock_place(struct fs_store *fs, const struct fs_place *
         int fd;
         enum store_result r = fs_open_file(fs, place, key, true, &fd, err);
         if (r != STORE_OK) {
-            return r;
+            return STORE_FAILED;
         }
         if (kernel_lock(fd) != 0) {
             int e = errno;

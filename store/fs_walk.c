@@ -72,11 +72,18 @@ int fs_root(struct fs_store *fs)
 {
     pthread_mutex_lock(&fs->mutex);
     struct stat st;
-    if (fstat(fs->root, &st) == 0 && st.st_nlink == 0) {
+    if (fs->root < 0 || (fstat(fs->root, &st) == 0 && st.st_nlink == 0)) {
         int again = fs_open_root(fs->base.path);
         if (again >= 0) {
-            close(fs->root);
+            if (fs->root >= 0) {
+                close(fs->root);
+            }
             fs->root = again;
+        } else if (fs->root < 0) {
+            int why = errno;
+            pthread_mutex_unlock(&fs->mutex);
+            errno = why;
+            return -1;
         }
     }
     int fd = fcntl(fs->root, F_DUPFD_CLOEXEC, 0);
@@ -174,7 +181,7 @@ static enum store_result refuse_kind(struct fs_store *fs, struct slice key, mode
 {
     err_set(err, "%s/%.*s is %s, not a regular file: it is not used", fs->base.path, SLICE_ARG(key),
             kind_of(mode));
-    return STORE_FAILED;
+    return STORE_UNUSABLE;
 }
 
 /* A pipe or device that was swapped in does not block the open. */

@@ -93,7 +93,7 @@ static enum store_result memory_get(struct store *s, struct slice key, struct ds
         dstr_append(out, slice_of(e->value, e->value_len));
         if (out->failed) {
             err_set(err, "memory/%.*s: too large for the reader", SLICE_ARG(key));
-            r = STORE_FAILED;
+            r = STORE_UNUSABLE;
         }
     }
     pthread_mutex_unlock(&m->mutex);

@@ -156,9 +156,12 @@ static bool roll_forward(struct files *f, bool key_is_new, struct err *err)
         store_ignore(store_copy(f->store, f->key[CRT][CUR], f->key[CRT][PREV], &ignored));
         store_ignore(store_copy(f->store, f->key[KEY][CUR], f->key[KEY][PREV], &ignored));
     }
-    return rename_if_there(f, f->key[KEY][NEW], f->key[KEY][CUR], err) &&
-           rename_if_there(f, f->meta_new, f->meta, err) &&
-           rename_if_there(f, f->key[CRT][NEW], f->key[CRT][CUR], err);
+    if (!rename_if_there(f, f->key[KEY][NEW], f->key[KEY][CUR], err)) {
+        return false;
+    }
+    struct err unread; /* the meta data is only told, never used: it must not hold the pair up */
+    (void)rename_if_there(f, f->meta_new, f->meta, &unread);
+    return rename_if_there(f, f->key[CRT][NEW], f->key[CRT][CUR], err);
 }
 
 /* An unfinished write goes; what looks like more than that is kept aside. */

@@ -194,13 +194,15 @@ static void scan_damaged(void *ctx, struct slice name, bool is_folder)
 {
     struct damaged_scan *scan = ctx;
     uint64_t n;
-    if (is_folder || !slice_starts(name, scan->stem) ||
+    if (!slice_starts(name, scan->stem) ||
         !slice_u64(slice_from(name, scan->stem.n), UINT32_MAX, &n)) {
         return;
     }
-    scan->lowest = scan->count == 0 || n < scan->lowest ? n : scan->lowest;
     scan->highest = n > scan->highest ? n : scan->highest;
-    scan->count++;
+    if (!is_folder) { /* a folder that stood in a value's place stays */
+        scan->lowest = scan->count == 0 || n < scan->lowest ? n : scan->lowest;
+        scan->count++;
+    }
 }
 
 enum store_result store_set_aside(struct store *s, struct slice key, struct err *err)

@@ -14,7 +14,13 @@
 #include "proxy/base/dstr.h"
 #include "proxy/base/err.h"
 
-enum store_result { STORE_OK, STORE_MISSING, STORE_FAILED /* err is set */ };
+enum store_result {
+    STORE_OK,
+    STORE_MISSING,
+    STORE_FAILED,  /* err is set: the disk, permissions, memory; later it may work */
+    STORE_UNUSABLE /* err is set; store_get only: what is there can be no value (too large, a symbolic
+                    * link, a folder, a pipe) until it is set aside */
+};
 
 #define STORE_VALUE_MAX ((size_t)1 << 20)
 
@@ -24,6 +30,9 @@ struct store_lock;
 /* The file-system back end. path is made (0700) if it is not there. NULL and err on failure.
  * A folder that cannot be written is opened all the same for reading. */
 struct store *store_open_fs(const char *path, struct err *err);
+/* The same, but a folder that cannot be opened or made now is no error: every operation tries again
+ * and fails as long as that lasts. NULL only for an empty path. */
+struct store *store_open_fs_later(const char *path, struct err *err);
 /* A back end in memory, for tests. */
 struct store *store_open_memory(void);
 void store_close(struct store *s);
@@ -44,7 +53,7 @@ NODISCARD enum store_result store_list(struct store *s, struct slice prefix,
 /* Renames within the store, replacing; durable when it returns STORE_OK. */
 NODISCARD enum store_result store_rename(struct store *s, struct slice from, struct slice to,
                                          struct err *err);
-/* Puts a damaged value aside as "<key>.damaged-<n>" (at most a few are kept) so that it is neither
+/* Puts a damaged value (or what else stands in its place) aside as "<key>.damaged-<n>" (at most a few are kept) so that it is neither
  * used nor lost. */
 NODISCARD enum store_result store_set_aside(struct store *s, struct slice key, struct err *err);
 

@@ -105,10 +105,28 @@ static void roots_that_cannot_be(void **state UNUSED)
     assert_non_null(strstr(err.text, "Read-only"));
 }
 
+static void a_root_that_comes_later(void **state UNUSED)
+{
+    struct err err = {0};
+    assert_null(store_open_fs_later("", &err));
+    write_raw(folder, "file", "x");
+    struct store *t = store_open_fs_later(path_in(folder, "file"), &err);
+    assert_non_null(t);
+    assert_int_equal(get_result(t, "k", &err), STORE_FAILED);
+    assert_false(store_check_writable(t, &err));
+    assert_non_null(strstr(err.text, "/file"));
+    assert_int_equal(unlink(path_in(folder, "file")), 0);
+    put(t, "k", "v");
+    assert_string_equal(get(t, "k"), "v");
+    store_close(t);
+    t = store_open_fs_later(path_in(folder, "never"), &err);
+    store_close(t);
+}
+
 static void expect_refused(const char *key, const char *what)
 {
     struct err err = {0};
-    assert_int_equal(get_result(s, key, &err), STORE_FAILED);
+    assert_int_equal(get_result(s, key, &err), STORE_UNUSABLE);
     if (!strstr(err.text, what) || !strstr(err.text, path_in(folder, key))) {
         fail_msg("'%s' does not name %s and '%s'", err.text, key, what);
     }
@@ -149,6 +167,14 @@ static void strange_files_are_refused_by_name(void **state UNUSED)
     assert_int_equal(store_rename(s, S("d/real"), S("d/folder"), &err), STORE_FAILED);
     assert_int_equal(store_delete(s, S("d/folder"), &err), STORE_FAILED);
     assert_string_equal(get(s, "d/real"), "secret");
+    /* Until it is set aside; a second time too. */
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(store_set_aside(s, S("d/folder"), &err), STORE_OK);
+        assert_int_equal(get_result(s, "d/folder", &err), STORE_MISSING);
+        assert_int_equal(mkdir(path_in(folder, "d/folder"), 0700), 0);
+    }
+    assert_int_equal(store_set_aside(s, S("d/large"), &err), STORE_OK);
+    assert_int_equal(get_result(s, "d/large", &err), STORE_MISSING);
     close(sock);
 }
 
@@ -520,6 +546,7 @@ int main(void)
         TEST(the_root_may_be_linked),
         TEST(a_relative_root_stays_where_it_was),
         TEST(roots_that_cannot_be),
+        TEST(a_root_that_comes_later),
         TEST(strange_files_are_refused_by_name),
         TEST(linked_folders_are_refused),
         TEST(linked_lock_files_are_refused),

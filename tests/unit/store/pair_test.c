@@ -335,15 +335,41 @@ static void a_file_that_cannot_be_read_is_not_damage(void **state UNUSED)
     struct store_pair p;
     struct err err = {0};
     bool damaged;
-    lay_out(".key", K("1"), NULL);
-    assert_int_equal(symlink("elsewhere", path_in(folder, FILE_OF(".crt"))), 0);
     store_pair_init(&p);
+    assert_int_equal(symlink("elsewhere", path_in(folder, "certificates")), 0);
     assert_int_equal(store_pair_get(s, S(CA), S(NAME), matches, NULL, &p, &damaged, &err),
                      STORE_FAILED);
     assert_false(damaged);
-    assert_non_null(strstr(err.text, FILE_OF(".crt")));
-    assert_string_equal(get(s, FILE_OF(".key")), K("1"));
+    assert_non_null(strstr(err.text, "certificates is a symbolic link"));
     store_pair_fini(&p);
+}
+
+/* Too large, a link, a folder: it will never be a value, so it is damage. */
+static void what_can_be_no_value_is_set_aside(void **state UNUSED)
+{
+    for (int i = 0; i < 3; i++) {
+        struct store_pair p;
+        struct err err = {0};
+        bool damaged;
+        lay_out(".key", K("1"), ".crt.prev", C("1"), NULL);
+        const char *crt = path_in(folder, FILE_OF(".crt"));
+        if (i == 0) {
+            assert_int_equal(symlink("elsewhere", crt), 0);
+        } else if (i == 1) {
+            assert_int_equal(mkdir(crt, 0700), 0);
+        } else {
+            write_raw(folder, FILE_OF(".crt"), "x");
+            assert_int_equal(truncate(crt, (off_t)STORE_VALUE_MAX + 1), 0);
+        }
+        store_pair_init(&p);
+        assert_int_equal(store_pair_get(s, S(CA), S(NAME), matches, NULL, &p, &damaged, &err),
+                         STORE_OK);
+        assert_true(damaged);
+        assert_true(exists(folder, FILE_OF(".crt.damaged-1")));
+        assert_string_equal(get(s, FILE_OF(".crt")), C("1"));
+        store_pair_fini(&p);
+        remove_tree(path_in(folder, "certificates"));
+    }
 }
 
 /* ---- every mixture of {new, current, prev}, each of two generations or absent ---- */
@@ -556,6 +582,7 @@ int main(void)
         TEST(killed_writers_one_after_another),
         TEST(failing_disks),
         TEST(a_file_that_cannot_be_read_is_not_damage),
+        TEST(what_can_be_no_value_is_set_aside),
         TEST(every_mixture_that_matches_is_read),
         TEST(the_newest_is_preferred),
         TEST(damaged_pairs_are_set_aside),

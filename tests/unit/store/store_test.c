@@ -72,7 +72,7 @@ static void get_appends_within_the_readers_maximum(void **state)
     assert_string_equal(d.p, "abcde12345");
     dstr_fini(&d);
     dstr_init(&d, 4);
-    assert_int_equal(store_get(s, S("k"), &d, &err), STORE_FAILED);
+    assert_int_equal(store_get(s, S("k"), &d, &err), STORE_UNUSABLE);
     assert_non_null(strstr(err.text, "k"));
     dstr_fini(&d);
 }
