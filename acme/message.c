@@ -5,7 +5,8 @@
 
 bool message_url_ok(struct slice url)
 {
-    if (url.n > MESSAGE_URL_MAX || url.n <= 8 || !slice_eq_case(slice_upto(url, 8), S("https://"))) {
+    if (url.n > MESSAGE_URL_MAX || url.n <= 8 ||
+        !slice_eq_case(slice_upto(url, 8), S("https://"))) {
         return false;
     }
     for (size_t i = 0; i < url.n; i++) {
@@ -38,7 +39,8 @@ bool message_directory(struct arena *a, struct slice body, struct directory *out
     out->binding_required = json_true(meta, "externalAccountRequired");
     cJSON_Delete(obj);
     return (out->new_nonce.n && out->new_account.n && out->new_order.n) ||
-           err_set(err, "the CA's directory lacks an https URL for newNonce, newAccount or newOrder");
+           err_set(err,
+                   "the CA's directory lacks an https URL for newNonce, newAccount or newOrder");
 }
 
 static enum message_status status_of(const cJSON *obj)

@@ -17,14 +17,17 @@ static bool decide(const struct managed_name *m, struct cf_diags *diags, bool *l
 {
     *local = m->internal || acme_name_is_local(m->name);
     if (!acme_name_qualifies(m->name)) {
-        cf_error(diags, m->at, "\"%.*s\" cannot be on a certificate; for plain HTTP write http://%.*s",
+        cf_error(diags, m->at,
+                 "\"%.*s\" cannot be on a certificate; for plain HTTP write http://%.*s",
                  SLICE_ARG(m->name), SLICE_ARG(m->name));
         return false;
     }
     if (!*local && slice_find(m->name, '*') != SLICE_NPOS) {
-        cf_error(diags, m->at, "a public certificate for the wildcard \"%.*s\" needs a DNS challenge,"
+        cf_error(diags, m->at,
+                 "a public certificate for the wildcard \"%.*s\" needs a DNS challenge,"
                  " which caddis has not yet; name the hosts one by one, or use tls internal or"
-                 " tls CERT KEY", SLICE_ARG(m->name));
+                 " tls CERT KEY",
+                 SLICE_ARG(m->name));
         return false;
     }
     if (*local && !m->internal && is_ip(m->name) && slice_find(m->name, ':') == SLICE_NPOS) {

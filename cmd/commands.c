@@ -47,7 +47,8 @@ bool adapter_allowed(const char *command, const char *adapter)
     if (!adapter || slice_eq(slice_str(adapter), S("caddyfile")) || adapter[0] == '\0') {
         return true;
     }
-    (void)fprintf(stderr, "caddis %s: the only adapter is caddyfile, not \"%s\"\n", command, adapter);
+    (void)fprintf(stderr, "caddis %s: the only adapter is caddyfile, not \"%s\"\n", command,
+                  adapter);
     return false;
 }
 

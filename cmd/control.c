@@ -130,7 +130,7 @@ void control_free(struct control *c)
     free(c);
 }
 
-/* ---- the client ------------------------------------------------------------------------------------ */
+/* ---- the client ------------------------------------------------------------------------------ */
 
 static int open_client(const char *path, struct err *err)
 {
@@ -191,7 +191,8 @@ bool control_ask(const char *path, struct slice line, int64_t timeout_ms, struct
     dstr_append(answer, rest);
     bool ok = got && cut && slice_eq(verdict, S("ok"));
     if (!ok) {
-        err_set(err, "%s%s", got && cut ? "refused by the caddis at " : "no answer came from ", path);
+        err_set(err, "%s%s", got && cut ? "refused by the caddis at " : "no answer came from ",
+                path);
     }
     dstr_fini(&all);
     return ok;

@@ -1,4 +1,5 @@
-/* systemd's notification protocol (sd_notify(3)) without its library: datagrams to $NOTIFY_SOCKET. */
+/* systemd's notification protocol (sd_notify(3)) without its library: datagrams to $NOTIFY_SOCKET.
+ */
 #ifndef CMD_NOTIFY_H
 #define CMD_NOTIFY_H
 

@@ -146,7 +146,8 @@ static void check_store(const struct serving *s, const struct config *c, struct 
 {
     struct slice path = c->options->storage_path;
     if (path.n && !slice_eq(path, slice_str(s->store_path))) {
-        cf_error(diags, NULL, "the storage folder cannot change on a reload (now %s); restart caddis",
+        cf_error(diags, NULL,
+                 "the storage folder cannot change on a reload (now %s); restart caddis",
                  s->store_path);
     }
 }
@@ -393,7 +394,8 @@ static void open_control(struct serving *s)
         fd = listen_for(s, &s->control_addr, 0, &err);
     }
     if (fd < 0) {
-        log_event(LOG_WARN, "caddis", "no control socket: caddis reload and stop will not reach this"
+        log_event(LOG_WARN, "caddis",
+                  "no control socket: caddis reload and stop will not reach this"
                   " process (set `admin unix//path` to give it one of its own)",
                   LOG_Z("reason", err.text));
         s->control_addr.len = 0;
@@ -437,8 +439,10 @@ static void mention_caddy(struct serving *s)
     struct slice folder = arena_printf(&s->arena, "%s/certificates", theirs);
     enum store_result r = store_list(s->store, S("certificates"), note_entry, &ours, &err);
     if (r != STORE_FAILED && !ours && access(folder.p, R_OK) == 0) {
-        log_event(LOG_INFO, "store", "Caddy's certificates are on this machine; `storage file_system"
-                  " <folder>` uses a copy of them", LOG_Z("folder", theirs));
+        log_event(LOG_INFO, "store",
+                  "Caddy's certificates are on this machine; `storage file_system"
+                  " <folder>` uses a copy of them",
+                  LOG_Z("folder", theirs));
     }
 }
 
@@ -455,8 +459,10 @@ static bool open_store(struct serving *s, const struct config *c)
         return false;
     }
     if (!store_check_writable(s->store, &err)) {
-        log_event(LOG_ERROR, "store", "the store cannot be written: nothing will be ordered until it"
-                  " can; certificates that are there are served", LOG_Z("reason", err.text));
+        log_event(LOG_ERROR, "store",
+                  "the store cannot be written: nothing will be ordered until it"
+                  " can; certificates that are there are served",
+                  LOG_Z("reason", err.text));
     }
     mention_caddy(s);
     return true;
@@ -575,7 +581,8 @@ static void stop(struct serving *s)
         unlisten(s, &s->control_addr);
     }
     for (size_t i = 0; i < s->config->binding_count; i++) {
-        unlisten(s, &s->config->bindings[i].addr); /* or clients would wait in the parent's copies */
+        unlisten(s,
+                 &s->config->bindings[i].addr); /* or clients would wait in the parent's copies */
     }
     server_stop(s->server, grace_ms);
     log_event(LOG_INFO, "caddis", "stopped");

@@ -1,4 +1,5 @@
-/* caddis trust and untrust: the local CA's root in the system's certificate store, and out of it. */
+/* caddis trust and untrust: the local CA's root in the system's certificate store, and out of it.
+ */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>

@@ -18,8 +18,8 @@ enum store_result {
     STORE_OK,
     STORE_MISSING,
     STORE_FAILED,  /* err is set: the disk, permissions, memory; later it may work */
-    STORE_UNUSABLE /* err is set; store_get only: what is there can be no value (too large, a symbolic
-                    * link, a folder, a pipe) until it is set aside */
+    STORE_UNUSABLE /* err is set; store_get only: what is there can be no value (too large, a
+                    * symbolic link, a folder, a pipe) until it is set aside */
 };
 
 #define STORE_VALUE_MAX ((size_t)1 << 20)
@@ -53,8 +53,8 @@ NODISCARD enum store_result store_list(struct store *s, struct slice prefix,
 /* Renames within the store, replacing; durable when it returns STORE_OK. */
 NODISCARD enum store_result store_rename(struct store *s, struct slice from, struct slice to,
                                          struct err *err);
-/* Puts a damaged value (or what else stands in its place) aside as "<key>.damaged-<n>" (at most a few are kept) so that it is neither
- * used nor lost. */
+/* Puts a damaged value (or what else stands in its place) aside as "<key>.damaged-<n>" (at most a
+ * few are kept) so that it is neither used nor lost. */
 NODISCARD enum store_result store_set_aside(struct store *s, struct slice key, struct err *err);
 
 /* An exclusive lock between threads and processes on this store; vanishes with its holder (kernel

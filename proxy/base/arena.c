@@ -78,8 +78,8 @@ static void *fail(struct arena *a)
 
 static void *alloc_in_new_block(struct arena *a, size_t n)
 {
-    size_t cap = n > BLOCK_BYTES - sizeof(struct arena_block) ? n
-                                                              : BLOCK_BYTES - sizeof(struct arena_block);
+    size_t cap =
+        n > BLOCK_BYTES - sizeof(struct arena_block) ? n : BLOCK_BYTES - sizeof(struct arena_block);
     size_t total;
     if (__builtin_add_overflow(a->used_bytes, cap, &total) || total > a->max_bytes) {
         return fail(a);

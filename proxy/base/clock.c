@@ -129,7 +129,8 @@ bool clock_parse_rfc3339(struct slice s, int64_t *wall_ms)
     for (size_t i = 0; i < 6; i++) {
         char after = s.p[parts[i].at + parts[i].len];
         if (!slice_u64(slice_of(s.p + parts[i].at, parts[i].len), 9999, &v[i]) ||
-            (parts[i].after && after != parts[i].after && !(i == 2 && (after == 't' || after == ' ')))) {
+            (parts[i].after && after != parts[i].after &&
+             !(i == 2 && (after == 't' || after == ' ')))) {
             return false;
         }
     }

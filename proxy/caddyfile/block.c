@@ -325,8 +325,10 @@ void cf_parse_directives(struct parser *p, struct cursor *cur, const struct bloc
                 return;
             }
         } else if (is_wrong_closer(cur, b)) {
-            cf_error(p->diags, &cur->at->token, "this block was opened with \"{\" (line %u) and must"
-                     " be closed with \"}\"", b->opener->at.line);
+            cf_error(p->diags, &cur->at->token,
+                     "this block was opened with \"{\" (line %u) and must"
+                     " be closed with \"}\"",
+                     b->opener->at.line);
             cur->at++;
             return;
         } else {

@@ -148,7 +148,7 @@ NODISCARD bool cf_parse_size(struct slice text, uint64_t *bytes);
 struct cf_address {
     struct slice scheme; /* "", "http", "https", ... lower-case */
     struct slice host;   /* lower-case, IPv6 without brackets; empty for ":8080" */
-    struct slice port;   /* "" or decimal digits, 0 to 65535, or "8001-8010" where ranges are legal */
+    struct slice port; /* "" or decimal digits, 0 to 65535, or "8001-8010" where ranges are legal */
     struct slice path;   /* "" or from '/' on */
 };
 /* Syntax only. Text that is malformed gives false and a message without a place in why. */

@@ -5,8 +5,9 @@
  *      begins a line. Knows nothing of blocks: "{" is a token like any other.
  *
  * The rules are Caddy's, with five differences, each an error where Caddy guesses or a repair: an
- * unterminated quote, an unterminated heredoc, a NUL byte and "{" glued to a word are errors; and the mark that ends a
- * heredoc must stand first on its line and alone (in Caddy it ends the text even inside a word). */
+ * unterminated quote, an unterminated heredoc, a NUL byte and "{" glued to a word are errors; and
+ * the mark that ends a heredoc must stand first on its line and alone (in Caddy it ends the text
+ * even inside a word). */
 #include "proxy/caddyfile/parser.h"
 
 #include <stdlib.h>

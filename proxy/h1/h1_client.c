@@ -311,7 +311,8 @@ void client_write(struct h1_client *c)
     uint64_t before = c->out.taken_bytes;
     enum h1_out_result r = h1_out_run(&c->out);
     c->blocked = r == H1_OUT_BLOCKED;
-    if ((c->wait == CLIENT_WAIT_HEAD || c->wait == CLIENT_WAIT_WRITE) && c->out.taken_bytes != before) {
+    if ((c->wait == CLIENT_WAIT_HEAD || c->wait == CLIENT_WAIT_WRITE) &&
+        c->out.taken_bytes != before) {
         client_restart_wait(c);
     }
     switch (r) {

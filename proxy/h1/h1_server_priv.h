@@ -12,8 +12,8 @@
 #include "proxy/h1/h1_out.h"
 #include "proxy/h1/h1_server.h"
 
-/* A client that has closed its side gets this long to be answered, and as long without a byte of the
- * answer before it counts as gone: an event stream whose reader left must not stay. */
+/* A client that has closed its side gets this long to be answered, and as long without a byte of
+ * the answer before it counts as gone: an event stream whose reader left must not stay. */
 #define EOF_WAIT_MS 5000
 /* After the last response: how much and how long is read and dropped, so that unread bytes do not
  * turn the close into a reset that destroys the response on its way. */

@@ -166,7 +166,7 @@ bool parse_status(struct build *b, const struct cf_token *t, unsigned min, unsig
     return true;
 }
 
-/* ---- blocks into routes ------------------------------------------------------------------------ */
+/* ---- blocks into routes ---------------------------------------------------------------------- */
 
 struct entry {
     struct handler handler;

@@ -232,7 +232,8 @@ static bool parse_origin(struct build *b, struct drafts *drafts, const struct cf
         return false;
     }
     if (a.path.n) {
-        struct cf_diag *diag = cf_error(b->diags, t, "an origin has no path; forwarded requests keep"
+        struct cf_diag *diag = cf_error(b->diags, t,
+                                        "an origin has no path; forwarded requests keep"
                                         " their own");
         if (diag) {
             diag->hint = arena_printf(&b->diags->arena, "write %.*s",
@@ -241,7 +242,8 @@ static bool parse_origin(struct build *b, struct drafts *drafts, const struct cf
         return false;
     }
     if (!a.host.n) {
-        origin_hint(b, cf_error(b->diags, t, "\"%.*s\" names no host", SLICE_ARG(t->text)), t->text);
+        origin_hint(b, cf_error(b->diags, t, "\"%.*s\" names no host", SLICE_ARG(t->text)),
+                    t->text);
         return false;
     }
     uint64_t first = tls ? 443 : 80;
@@ -543,7 +545,8 @@ static void unknown_option(struct build *b, const struct cf_directive *d)
     size_t count = 2 + reverse_proxy_option_names(names + 2, OPTION_NAMES_MAX - 2);
     for (size_t i = 0; i < ARRAY_LEN(elsewhere); i++) {
         if (slice_eq(elsewhere[i], d->name.text)) {
-            cf_error(b->diags, &d->name, "reverse_proxy's \"%.*s\" is Caddy's and not yet in caddis",
+            cf_error(b->diags, &d->name,
+                     "reverse_proxy's \"%.*s\" is Caddy's and not yet in caddis",
                      SLICE_ARG(d->name.text));
             return;
         }

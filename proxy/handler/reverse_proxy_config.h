@@ -17,7 +17,8 @@ struct retry_policy {
     int64_t try_duration_ms; /* 0: off */
     int64_t try_interval_ms;
     unsigned retries;        /* 0: no limit of its own */
-    struct matcher *match;   /* with has_match: requests that may be sent again after an answer failed */
+    struct matcher
+        *match; /* with has_match: requests that may be sent again after an answer failed */
     bool has_match;
 };
 
@@ -68,10 +69,11 @@ struct reverse_proxy {
 
 extern const struct handler_ops reverse_proxy_ops;
 
-/* Inside handle_response: the origin's answer goes to the client, with this status if it is not 0. */
+/* Inside handle_response: the origin's answer goes to the client, with this status if it is not 0.
+ */
 void reverse_proxy_copy(struct exchange *ex, int status);
 
-/* ---- reading ------------------------------------------------------------------------------------ */
+/* ---- reading --------------------------------------------------------------------------------- */
 
 
 /* While a block is read. */

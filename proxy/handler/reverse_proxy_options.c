@@ -13,7 +13,7 @@
 
 typedef void option_fn(struct proxy_reading *r, const struct cf_directive *d);
 
-/* ---- values ------------------------------------------------------------------------------------- */
+/* ---- values ---------------------------------------------------------------------------------- */
 
 static void read_duration(struct proxy_reading *r, const struct cf_directive *d, int64_t *out)
 {
@@ -60,7 +60,7 @@ static void read_statuses(struct proxy_reading *r, const struct cf_directive *d,
     }
 }
 
-/* ---- fields and trust --------------------------------------------------------------------------- */
+/* ---- fields and trust ------------------------------------------------------------------------ */
 
 static void read_rule(struct proxy_reading *r, const struct cf_directive *d,
                       struct field_rules *rules)
@@ -90,7 +90,7 @@ static void option_trusted_proxies(struct proxy_reading *r, const struct cf_dire
     }
 }
 
-/* ---- balancing ---------------------------------------------------------------------------------- */
+/* ---- balancing ------------------------------------------------------------------------------- */
 
 static void option_lb_policy(struct proxy_reading *r, const struct cf_directive *d)
 {
@@ -117,7 +117,8 @@ static void option_lb_retry_match(struct proxy_reading *r, const struct cf_direc
 {
     struct retry_policy *p = &r->p->retry;
     if (d->arg_count == 0 && !d->children) {
-        cf_error(r->b->diags, &d->name, "lb_retry_match needs a matcher: lb_retry_match method PUT");
+        cf_error(r->b->diags, &d->name,
+                 "lb_retry_match needs a matcher: lb_retry_match method PUT");
         return;
     }
     if (p->has_match) {
@@ -131,7 +132,7 @@ static void option_lb_retry_match(struct proxy_reading *r, const struct cf_direc
     r->retry_match_at = &d->name;
 }
 
-/* ---- passive checks ----------------------------------------------------------------------------- */
+/* ---- passive checks -------------------------------------------------------------------------- */
 
 static void option_fail_duration(struct proxy_reading *r, const struct cf_directive *d)
 {
@@ -161,7 +162,7 @@ static void option_unhealthy_request_count(struct proxy_reading *r, const struct
     read_number(r, d, 1, 1000 * 1000, &r->passive.request_count_max);
 }
 
-/* ---- active checks ------------------------------------------------------------------------------ */
+/* ---- active checks --------------------------------------------------------------------------- */
 
 static void option_health_uri(struct proxy_reading *r, const struct cf_directive *d)
 {
@@ -282,7 +283,7 @@ static void option_health_status(struct proxy_reading *r, const struct cf_direct
     r->active_at = &d->name;
 }
 
-/* ---- the request and the stream ----------------------------------------------------------------- */
+/* ---- the request and the stream -------------------------------------------------------------- */
 
 static void option_method(struct proxy_reading *r, const struct cf_directive *d)
 {
@@ -343,7 +344,7 @@ static void option_harmless(struct proxy_reading *r, const struct cf_directive *
                SLICE_ARG(d->name.text));
 }
 
-/* ---- what is done with an answer ----------------------------------------------------------------- */
+/* ---- what is done with an answer ------------------------------------------------------------- */
 
 /* A rule with the matcher that may stand in front; *args and *count move behind it. */
 static struct response_rule *new_rule(struct proxy_reading *r, const struct cf_token **args,
@@ -409,7 +410,7 @@ void reverse_proxy_define_matchers(struct proxy_reading *r, const struct cf_dire
     }
 }
 
-/* ---- the table ---------------------------------------------------------------------------------- */
+/* ---- the table ------------------------------------------------------------------------------- */
 
 static const struct {
     struct slice name;
@@ -492,7 +493,7 @@ void reverse_proxy_reading_init(struct proxy_reading *r, struct build *b, struct
     balance_init(b, &p->balance);
 }
 
-/* ---- when all is read --------------------------------------------------------------------------- */
+/* ---- when all is read ------------------------------------------------------------------------ */
 
 static void start_checks(struct background *self, struct upstream *u)
 {
@@ -540,7 +541,7 @@ static struct origin *asked_origin(struct proxy_reading *r, const struct origin 
     return origin_new(&like);
 }
 
-/* ---- when all is read: tunnels and checks ------------------------------------------------------- */
+/* ---- when all is read: tunnels and checks ---------------------------------------------------- */
 
 static void tunnels_run(struct background *self, struct upstream *u)
 {

@@ -39,7 +39,7 @@ static bool copy_fields(struct forward *fw, const struct request *req)
     return true;
 }
 
-/* ---- X-Forwarded-* ------------------------------------------------------------------------------- */
+/* ---- X-Forwarded-* --------------------------------------------------------------------------- */
 
 /* All values that a trusted peer gave, as one list, and ours behind them. */
 static struct slice with_prior(struct exchange *ex, enum field_id id, struct slice ours)
@@ -103,7 +103,7 @@ static bool add_forwarded(struct forward *fw)
            fields_add_id(&fw->base, a, FIELD_X_FORWARDED_HOST, S("X-Forwarded-Host"), host);
 }
 
-/* ---- method and rewrite -------------------------------------------------------------------------- */
+/* ---- method and rewrite ---------------------------------------------------------------------- */
 
 /* "/path", "/path?query", "?query": what is not given stays the client's, as in Caddy. False: it is
  * no target (a placeholder brought a space or a control byte), or memory. */
@@ -142,7 +142,7 @@ static bool change_request(struct forward *f)
     return !p->rewrite || rewrite_target(f, template_eval(p->rewrite, f->ex));
 }
 
-/* ---- the whole ----------------------------------------------------------------------------------- */
+/* ---- the whole ------------------------------------------------------------------------------- */
 
 /* The protocol to ask the origin for. Not HTTP/2: behind such a switch (RFC 7540 section 3.2, gone
  * from RFC 9113) a client could ask the origin for anything, past every matcher of ours. */

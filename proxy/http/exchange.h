@@ -107,7 +107,8 @@ struct exchange {
 
     /* For the chain (server and handlers), zeroed by exchange_new. */
     void *chain;             /* handler/chain.h's: position, hooks, pins */
-    struct slice clean_path[2]; /* the path as matchers see it, made on demand: slashes merged, kept */
+    struct slice
+        clean_path[2]; /* the path as matchers see it, made on demand: slashes merged, kept */
     struct slice error_detail; /* for logs: what went wrong with the origin, if anything did */
     struct slice origin_text;  /* host:port of the origin used, for logs */
     void *forward;               /* reverse_proxy's own: whose answer handle_response looks at */
@@ -131,9 +132,9 @@ static inline void exchange_hold(struct exchange *ex)
 void exchange_release(struct exchange *ex);
 /* Keeps a reference to c for the life of ex; false: all places are taken. */
 NODISCARD bool exchange_pin(struct exchange *ex, struct chunk *c);
-/* Releases the chunks pinned for an abandoned response (a retry, an answer of our own instead of the
- * origin's), empties res and makes res_body OPEN and empty again. ex->source is told to drop it; a
- * producer that is no source must have let go. Before start_response. */
+/* Releases the chunks pinned for an abandoned response (a retry, an answer of our own instead of
+ * the origin's), empties res and makes res_body OPEN and empty again. ex->source is told to drop
+ * it; a producer that is no source must have let go. Before start_response. */
 void exchange_clear_response(struct exchange *ex);
 
 /* Codec: the head is there. Posts begin (takes the chain's hold). */

@@ -75,8 +75,9 @@ static atomic_bool woken; /* a post of wake_up is under way or not needed */
 static _Atomic int64_t stop_by_ms;
 static _Atomic unsigned reopen_generation;
 
-/* A plain look first keeps the flag's cache line shared. It cannot miss a wake-up: the writer clears
- * the flag before it takes the sink's lock, so whoever appended after that sees it cleared. */
+/* A plain look first keeps the flag's cache line shared. It cannot miss a wake-up: the writer
+ * clears the flag before it takes the sink's lock, so whoever appended after that sees it cleared.
+ */
 static void wake_writer(void)
 {
     if (atomic_load(&running) && !atomic_load_explicit(&woken, memory_order_relaxed) &&

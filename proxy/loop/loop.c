@@ -1,6 +1,6 @@
-/* The turn of an event loop, its clocks and its mailbox. libev waits and calls the watchers; timers,
- * messages and tasks come after it, in the order that loop.h gives. A turn makes one system call of
- * its own (epoll_wait); clocks are read through the vDSO. */
+/* The turn of an event loop, its clocks and its mailbox. libev waits and calls the watchers;
+ * timers, messages and tasks come after it, in the order that loop.h gives. A turn makes one system
+ * call of its own (epoll_wait); clocks are read through the vDSO. */
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>

@@ -4,7 +4,8 @@
  * from the turn before; so stopping and starting within a turn is free. Two things are added: an
  * ev_io is changed with ev_io_modify (ev_io_set would force an epoll_ctl), and READ is given up
  * lazily. A connection that pauses reading while its request is answered and then reads again
- * causes no system call; only when something does arrive meanwhile, the watcher is really stopped. */
+ * causes no system call; only when something does arrive meanwhile, the watcher is really stopped.
+ */
 #include "proxy/loop/loop_internal.h"
 
 _Static_assert(sizeof(struct ev_io) <= sizeof(((struct watch *)0)->ev_storage), "ev_io fits");

@@ -25,7 +25,8 @@ NODISCARD bool addr_parse_ip(struct slice text, uint16_t port, struct addr *out)
 NODISCARD bool addr_unix(struct slice path, struct addr *out);
 
 #define ADDR_TEXT_BYTES 128
-/* "1.2.3.4", "::1", or the path; no port. Returns a slice of buf. IPv4-mapped IPv6 prints as IPv4. */
+/* "1.2.3.4", "::1", or the path; no port. Returns a slice of buf. IPv4-mapped IPv6 prints as IPv4.
+ */
 struct slice addr_host_text(const struct addr *a, char buf[ADDR_TEXT_BYTES]);
 /* "1.2.3.4:80", "[::1]:80", or the path. */
 struct slice addr_text(const struct addr *a, char buf[ADDR_TEXT_BYTES]);

@@ -72,7 +72,7 @@ struct asked {
     } u;
 };
 
-/* ---- answers ---------------------------------------------------------------------------------- */
+/* ---- answers --------------------------------------------------------------------------------- */
 
 static const char *error_text(int status)
 {
@@ -259,7 +259,7 @@ static void on_srv(void *arg, int status, int timeouts UNUSED, unsigned char *by
     callback_came(q, status == ARES_SUCCESS && q->count == 0 ? ARES_ENODATA : status);
 }
 
-/* ---- sockets and time -------------------------------------------------------------------------- */
+/* ---- sockets and time ------------------------------------------------------------------------ */
 
 static void arm(struct channel *c)
 {
@@ -330,7 +330,7 @@ static void on_socket(void *arg, int fd, int readable, int writable)
                              (writable ? (unsigned)WATCH_WRITE : 0U));
 }
 
-/* ---- channels ---------------------------------------------------------------------------------- */
+/* ---- channels -------------------------------------------------------------------------------- */
 
 static int init_ares(ares_channel *out, struct channel *c)
 {
@@ -413,7 +413,8 @@ static void check_resolv_conf(struct dns *d)
     bool first = d->checked_ms == 0;
     d->checked_ms = now_ms;
     struct timespec changed = stat(RESOLV_CONF, &st) == 0 ? st.st_mtim : (struct timespec){0, 0};
-    bool same = changed.tv_sec == d->resolv_conf.tv_sec && changed.tv_nsec == d->resolv_conf.tv_nsec;
+    bool same =
+        changed.tv_sec == d->resolv_conf.tv_sec && changed.tv_nsec == d->resolv_conf.tv_nsec;
     d->resolv_conf = changed;
     LIST_EACH(node, &d->channels) {
         struct channel *c = LIST_ENTRY(node, struct channel, node);
@@ -436,7 +437,7 @@ static struct channel *channel_for(struct dns *d, struct slice servers)
     return d->channel_count < CHANNELS_MAX ? channel_new(d, servers) : NULL;
 }
 
-/* ---- questions --------------------------------------------------------------------------------- */
+/* ---- questions ------------------------------------------------------------------------------- */
 
 static void refuse(struct dns_query *q, const char *error)
 {

@@ -41,7 +41,8 @@ struct dns_query {
 
 struct dns; /* belongs to its loop's thread */
 
-/* "IP", "IP:PORT", "[IPv6]:PORT", several separated by commas: is it one dns_query.servers takes? */
+/* "IP", "IP:PORT", "[IPv6]:PORT", several separated by commas: is it one dns_query.servers takes?
+ */
 NODISCARD bool dns_servers_valid(struct slice servers);
 
 struct dns *dns_new(struct loop *l, struct err *err);

@@ -32,15 +32,16 @@ enum proxy_trust proxy_policy_trust(const struct proxy_policy *p, const struct a
 
 struct proxy_accept;
 
-/* Called once from the loop unless cancelled; the accept is gone afterwards, the descriptor is as it
- * was. why NULL: go on; source and destination (valid during the call) are what the header said, or
- * have len 0: keep what is known. Else the connection is to be closed for this reason (static). */
+/* Called once from the loop unless cancelled; the accept is gone afterwards, the descriptor is as
+ * it was. why NULL: go on; source and destination (valid during the call) are what the header said,
+ * or have len 0: keep what is known. Else the connection is to be closed for this reason (static).
+ */
 typedef void proxy_accepted(void *ctx, const struct addr *source, const struct addr *destination,
                             const char *why);
 
 /* fd is borrowed until done and must not be read meanwhile. The header must be complete within
- * timeout_ms; where none is required and not one byte has come by then, it goes on without. trust is
- * anything but PROXY_SKIP. done is never called from inside this call. NULL: memory. */
+ * timeout_ms; where none is required and not one byte has come by then, it goes on without. trust
+ * is anything but PROXY_SKIP. done is never called from inside this call. NULL: memory. */
 struct proxy_accept *proxy_accept_start(struct loop *l, int fd, enum proxy_trust trust,
                                         int64_t timeout_ms, proxy_accepted *done, void *ctx);
 void proxy_accept_cancel(struct proxy_accept *a);

@@ -188,7 +188,7 @@ enum proxy_header_result proxy_header_parse(struct slice in, struct proxy_header
     return slice_starts(v1, in) || slice_starts(v2, in) ? PROXY_HEADER_MORE : PROXY_HEADER_NONE;
 }
 
-/* ---- writing ----------------------------------------------------------------------------------- */
+/* ---- writing --------------------------------------------------------------------------------- */
 
 /* The address as IPv6, IPv4 mapped. */
 static void to_v6(const struct addr *a, unsigned char out[16])

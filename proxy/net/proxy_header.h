@@ -5,8 +5,8 @@
 
 #include "proxy/net/addr.h"
 
-/* Version 1: 107 bytes with the CRLF (section 2.1). Version 2 may say up to 65551; what anyone sends
- * is below 536 (section 2.2), or some 2 KB more with a client's certificate in a TLV. */
+/* Version 1: 107 bytes with the CRLF (section 2.1). Version 2 may say up to 65551; what anyone
+ * sends is below 536 (section 2.2), or some 2 KB more with a client's certificate in a TLV. */
 #define PROXY_HEADER_V1_MAX ((size_t)107)
 #define PROXY_HEADER_MAX ((size_t)4096)
 
@@ -31,9 +31,9 @@ enum proxy_header_result proxy_header_parse(struct slice in, struct proxy_header
                                             const char **why);
 
 /* A header of version 1 or 2 for a connection from source to destination: its length. IPv4 beside
- * IPv6 is sent as IPv4-mapped IPv6. Without two IP addresses (Unix, len 0) it is UNKNOWN in version 1
- * and UNSPEC in version 2; NULL for both is for connections of our own (health checks): UNKNOWN and
- * LOCAL. */
+ * IPv6 is sent as IPv4-mapped IPv6. Without two IP addresses (Unix, len 0) it is UNKNOWN in version
+ * 1 and UNSPEC in version 2; NULL for both is for connections of our own (health checks): UNKNOWN
+ * and LOCAL. */
 size_t proxy_header_write(unsigned version, const struct addr *source,
                           const struct addr *destination, char out[PROXY_HEADER_V1_MAX + 1]);
 

@@ -236,7 +236,7 @@ static void entry_update(struct entry *e, const struct dns_answer *a)
     }
 }
 
-/* ---- look-ups ----------------------------------------------------------------------------------- */
+/* ---- look-ups -------------------------------------------------------------------------------- */
 
 /* On the request's loop. */
 static void deliver(struct message *m)
@@ -527,7 +527,7 @@ bool resolver_forget(struct resolver *r, struct slice host, struct slice servers
     return asked;
 }
 
-/* ---- the thread ----------------------------------------------------------------------------------- */
+/* ---- the thread ------------------------------------------------------------------------------ */
 
 static void *thread_main(void *arg)
 {

@@ -23,7 +23,8 @@ struct resolve_request {
     struct slice servers; /* to ask, as dns_query's; empty: the system's */
     int64_t max_age_ms;   /* an older answer is asked again, whatever its TTL; 0: the TTL holds */
     int64_t stale_ms;     /* how long an old answer serves while there is no new one; 0: 60 s */
-    struct addr *all;     /* room for DNS_ADDRS_MAX, where all of them are wanted; used instead of addrs */
+    struct addr
+        *all; /* room for DNS_ADDRS_MAX, where all of them are wanted; used instead of addrs */
     /* Room for DNS_SRV_MAX: the question is for host's SRV records, the answer is here. NULL: for
      * addresses. */
     struct dns_srv *srv;

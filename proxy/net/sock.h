@@ -24,12 +24,13 @@ void sock_tune(int fd);
 /* Begins to connect: a tuned descriptor, *pending true while the attempt goes on (wait for
  * writability, then sock_connect_result); or -1 and errno. */
 int sock_connect(const struct addr *a, bool *pending);
-/* Looks at what has arrived without taking it: bytes, 0 at the end, or -1 and errno (never EINTR). */
+/* Looks at what has arrived without taking it: bytes, 0 at the end, or -1 and errno (never EINTR).
+ */
 ssize_t sock_peek(int fd, void *buf, size_t n);
 /* Takes n bytes that have been peeked at, n at most 4096; false if they are not there. */
 NODISCARD bool sock_skip(int fd, size_t n);
-/* The socket is to be readable only when so many bytes are there, or at its end. Unix sockets do not
- * keep to it. */
+/* The socket is to be readable only when so many bytes are there, or at its end. Unix sockets do
+ * not keep to it. */
 void sock_low_water(int fd, size_t n);
 /* Will no more bytes come (closed, reset)? */
 bool sock_peer_ended(int fd);

@@ -4,7 +4,7 @@
 /* Addresses read from one request's fields at the most: they come from outside. */
 #define LISTED_MAX 1024u
 
-/* ---- ranges ------------------------------------------------------------------------------------- */
+/* ---- ranges ---------------------------------------------------------------------------------- */
 
 static bool add_range(struct arena *a, struct ip_ranges *r, struct slice text)
 {
@@ -56,7 +56,7 @@ bool ip_ranges_have(const struct ip_ranges *r, const struct addr *a)
     return cidr_list_has(r->items, r->count, a);
 }
 
-/* ---- the client --------------------------------------------------------------------------------- */
+/* ---- the client ------------------------------------------------------------------------------ */
 
 bool client_ip_trusts(const struct client_ip_policy *p, const struct addr *peer)
 {

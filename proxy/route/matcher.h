@@ -1,8 +1,8 @@
 /* Request matchers: which requests a directive is for. Compiled once, const afterwards.
  *
  * A directive's first argument may be a matcher: `*` (all), `/path` (inline path matcher) or
- * `@name` (defined in the site or an enclosing block). Kinds now: path, method, host, remote_ip, client_ip, not; each is a
- * row in matcher.c's table. */
+ * `@name` (defined in the site or an enclosing block). Kinds now: path, method, host, remote_ip,
+ * client_ip, not; each is a row in matcher.c's table. */
 #ifndef ROUTE_MATCHER_H
 #define ROUTE_MATCHER_H
 

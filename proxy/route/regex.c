@@ -73,7 +73,7 @@ static struct matching *matching_of_thread(void)
     return m;
 }
 
-/* ---- compiling ---------------------------------------------------------------------------------- */
+/* ---- compiling ------------------------------------------------------------------------------- */
 
 static void free_code(void *arg)
 {
@@ -141,7 +141,7 @@ struct regex *regex_compile(struct arena *a, struct slice pattern, struct slice 
     return re;
 }
 
-/* ---- matching ----------------------------------------------------------------------------------- */
+/* ---- matching -------------------------------------------------------------------------------- */
 
 static enum regex_result match_at(const struct regex *re, struct slice text, size_t from,
                                   uint32_t options, struct matching **out)
@@ -204,7 +204,7 @@ size_t regex_group_number(const struct regex *re, struct slice name)
     return 0;
 }
 
-/* ---- replacing ---------------------------------------------------------------------------------- */
+/* ---- replacing ------------------------------------------------------------------------------- */
 
 static bool is_name_byte(char c)
 {

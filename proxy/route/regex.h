@@ -1,9 +1,11 @@
-/* Regular expressions, in RE2's dialect (Caddy's and Go's) on PCRE2's engine: the one door to PCRE2.
+/* Regular expressions, in RE2's dialect (Caddy's and Go's) on PCRE2's engine: the one door to
+ * PCRE2.
  *
  * In:  a pattern from the configuration, compiled once; then texts from clients and origins.
  * Out: yes, no, or "the limit was hit", which is never a no: a rule that denies must not fail open.
  * What RE2 does not have is refused when compiled (back-references, look-around, possessive
- * quantifiers, atomic groups, recursion, verbs); bytes that are no UTF-8 never match a character. */
+ * quantifiers, atomic groups, recursion, verbs); bytes that are no UTF-8 never match a character.
+ */
 #ifndef ROUTE_REGEX_H
 #define ROUTE_REGEX_H
 

@@ -3,9 +3,9 @@
  * Known: Caddy's shorthands and long names for the request (host, hostport, port, method, scheme,
  * uri, path, query, ?query, remote, remote_host, remote_port, client_ip, header.*, cookie.* and
  * their http.request.* forms), http.response.header.*, the origin's (upstream_hostport,
- * rp.upstream.{hostport,host,port}, rp.status_code, rp.header.*, http.reverse_proxy.*), tls_version and tls_cipher, {env.NAME},
- * {system.hostname}, {time.now.unix}, {time.now.http} and {uuid}. A placeholder that is not known is
- * an error where the text is compiled; "\{" is a literal brace. */
+ * rp.upstream.{hostport,host,port}, rp.status_code, rp.header.*, http.reverse_proxy.*), tls_version
+ * and tls_cipher, {env.NAME}, {system.hostname}, {time.now.unix}, {time.now.http} and {uuid}. A
+ * placeholder that is not known is an error where the text is compiled; "\{" is a literal brace. */
 #ifndef ROUTE_TEMPLATE_H
 #define ROUTE_TEMPLATE_H
 

@@ -83,7 +83,7 @@ static bool is_wildcard(struct slice host)
     return slice_find(host, '*') != SLICE_NPOS;
 }
 
-/* ---- names ------------------------------------------------------------------------------------ */
+/* ---- names ----------------------------------------------------------------------------------- */
 
 static bool has_managed(const struct config *c, struct slice name)
 {
@@ -108,8 +108,10 @@ static void manage(struct building *b, const struct site *site, struct slice hos
         return;
     }
     if (c->options->auto_https == AUTO_HTTPS_OFF && !site->settings.tls_internal) {
-        struct cf_diag *d = cf_warning(b->diags, at, "auto_https is off, so nobody gets a certificate"
-                                       " for \"%.*s\": HTTPS for it fails", SLICE_ARG(host));
+        struct cf_diag *d = cf_warning(b->diags, at,
+                                       "auto_https is off, so nobody gets a certificate"
+                                       " for \"%.*s\": HTTPS for it fails",
+                                       SLICE_ARG(host));
         if (d) {
             d->hint = arena_printf(&b->diags->arena, "for plain HTTP write http://%.*s; for HTTPS"
                                    " give it one with tls CERT KEY", SLICE_ARG(host));
@@ -128,7 +130,7 @@ static void manage(struct building *b, const struct site *site, struct slice hos
     };
 }
 
-/* ---- site addresses ----------------------------------------------------------------------------- */
+/* ---- site addresses -------------------------------------------------------------------------- */
 
 struct placed { /* a site address, decided */
     struct slice host;
@@ -236,7 +238,8 @@ static bool place(struct building *b, const struct cf_token *t, const struct sit
 
 static void ambiguous(struct building *b, const struct cf_token *t, const struct site *other)
 {
-    cf_error(b->diags, t, "\"%.*s\" stands for the same as an earlier address (of the site \"%.*s\")",
+    cf_error(b->diags, t,
+             "\"%.*s\" stands for the same as an earlier address (of the site \"%.*s\")",
              SLICE_ARG(t->text), SLICE_ARG(other->name->text));
 }
 
@@ -272,7 +275,7 @@ static void add_address(struct building *b, struct site *site, const struct cf_t
     }
 }
 
-/* ---- automatic redirects ---------------------------------------------------------------------------- */
+/* ---- automatic redirects --------------------------------------------------------------------- */
 
 static void redirect_hosts(struct config *c, struct port_table *plain, const struct map *hosts,
                            uint16_t port)
@@ -328,7 +331,7 @@ static void add_redirects(struct building *b, config_name_is_local *is_local)
     }
 }
 
-/* ---- the whole -------------------------------------------------------------------------------------- */
+/* ---- the whole ------------------------------------------------------------------------------- */
 
 /* "reverse_proxy localhost:8000" where an address belongs: the brace in front of it is missing. */
 static bool directive_among_addresses(struct building *b, const struct cf_site *source, size_t i)
@@ -440,7 +443,7 @@ void config_unref(struct config *c)
     free(c);
 }
 
-/* ---- description ------------------------------------------------------------------------------------- */
+/* ---- description ----------------------------------------------------------------------------- */
 
 #define DESCRIBED_MAX 10
 
@@ -478,7 +481,7 @@ void config_describe(const struct config *c, struct dstr *out)
     }
 }
 
-/* ---- look-ups ---------------------------------------------------------------------------------------- */
+/* ---- look-ups -------------------------------------------------------------------------------- */
 
 #define HOST_MAX 256
 

@@ -72,7 +72,8 @@ struct config {
     struct build_release *releases;
 };
 
-/* Would this name's certificate come from the local CA? Given by cmd, because proxy knows no acme. */
+/* Would this name's certificate come from the local CA? Given by cmd, because proxy knows no acme.
+ */
 typedef bool config_name_is_local(struct slice name);
 
 /* Builds; takes the document whatever happens. NULL after errors in diags. */

@@ -32,7 +32,7 @@ static const struct slot *slot_of(const struct exchange *ex)
     return ex->client.listener;
 }
 
-/* ---- pinning ------------------------------------------------------------------------------------- */
+/* ---- pinning --------------------------------------------------------------------------------- */
 
 void worker_config_unpin(struct worker_config *wc)
 {
@@ -130,7 +130,7 @@ void dispatch_release_begun(struct worker_config *wc)
     }
 }
 
-/* ---- answers of our own ---------------------------------------------------------------------------- */
+/* ---- answers of our own ---------------------------------------------------------------------- */
 
 static void fail(struct exchange *ex)
 {
@@ -166,7 +166,8 @@ static void waiting_page(struct exchange *ex, struct slice why)
         &ex->arena,
         "503 Service Unavailable\n\n%.*s has no certificate yet, so HTTPS is not ready.\n\n%.*s\n\n"
         "caddis goes on trying, and this page goes away when the certificate is there. A public\n"
-        "certificate needs: the name's DNS record leads to this machine, port 80 is reachable from\n"
+        "certificate needs: the name's DNS record leads to this machine, port 80 is reachable "
+        "from\n"
         "the Internet, and this machine reaches the CA.\n",
         SLICE_ARG(ex->req.host), SLICE_ARG(why));
     if (!text.p || !exchange_simple(ex, 503, S("text/plain; charset=utf-8"), text) ||
@@ -195,7 +196,7 @@ static bool answer_waiting(struct exchange *ex)
     return waiting;
 }
 
-/* ---- challenges --------------------------------------------------------------------------------- */
+/* ---- challenges ------------------------------------------------------------------------------ */
 
 static void answer_challenge(struct exchange *ex, struct slice answer)
 {
@@ -288,7 +289,7 @@ static bool handle_challenge(struct exchange *ex)
     return ask_store(ex, token);
 }
 
-/* ---- routing ------------------------------------------------------------------------------------ */
+/* ---- routing --------------------------------------------------------------------------------- */
 
 static void run_site(struct exchange *ex, const struct site *site)
 {
@@ -400,7 +401,7 @@ static void begin(struct exchange *ex)
     route_request(ex);
 }
 
-/* ---- the response ----------------------------------------------------------------------------------- */
+/* ---- the response ---------------------------------------------------------------------------- */
 
 static void respond(struct exchange *ex)
 {

@@ -15,7 +15,8 @@ struct reading {
 static void read_timeout(struct reading *r, const struct cf_directive *d)
 {
     int64_t ms = 0;
-    if (d->arg_count != 1 || !cf_parse_duration(d->args[0].text, &ms) || ms > PROXY_TIMEOUT_MAX_MS) {
+    if (d->arg_count != 1 || !cf_parse_duration(d->args[0].text, &ms) ||
+        ms > PROXY_TIMEOUT_MAX_MS) {
         cf_error(r->diags, d->arg_count ? &d->args[0] : &d->name,
                  "timeout is a duration up to 1m such as 5s");
         return;
@@ -117,12 +118,14 @@ const struct proxy_policy *listener_wrappers_read(struct arena *a, struct cf_dia
             cf_error(diags, &c->name, "proxy_protocol is given twice");
         } else if (slice_eq(name, S("proxy_protocol"))) {
             if (tls) {
-                cf_error(diags, &c->name, "proxy_protocol stands in front of tls: PROXY headers come"
+                cf_error(diags, &c->name,
+                         "proxy_protocol stands in front of tls: PROXY headers come"
                          " before the handshake");
             }
             read_proxy_protocol(&r, c);
         } else if (slice_eq(name, S("http_redirect"))) {
-            cf_error(diags, &c->name, "the listener wrapper \"http_redirect\" is Caddy's and not yet"
+            cf_error(diags, &c->name,
+                     "the listener wrapper \"http_redirect\" is Caddy's and not yet"
                      " in caddis");
         } else {
             cf_error(diags, &c->name, "listener_wrappers has proxy_protocol and tls, not \"%.*s\"",

@@ -1,5 +1,5 @@
-/* servers { listener_wrappers { proxy_protocol { ... } tls } }: what stands in front of TLS and HTTP
- * on every listener. */
+/* servers { listener_wrappers { proxy_protocol { ... } tls } }: what stands in front of TLS and
+ * HTTP on every listener. */
 #ifndef SERVER_LISTENER_WRAPPERS_H
 #define SERVER_LISTENER_WRAPPERS_H
 

@@ -218,7 +218,8 @@ static void opt_default_sni(struct reading *r, const struct cf_directive *d)
 
 static void opt_persist_config(struct reading *r, const struct cf_directive *d)
 {
-    cf_warning(r->diags, &d->name, "caddis always reads the Caddyfile; persist_config does nothing");
+    cf_warning(r->diags, &d->name,
+               "caddis always reads the Caddyfile; persist_config does nothing");
 }
 
 static void opt_timeouts(struct reading *r, const struct cf_directive *d)
@@ -362,10 +363,12 @@ static void opt_servers(struct reading *r, const struct cf_directive *d)
                 cf_error(r->diags, &c->args[0], "max_connections is a number");
             }
         } else {
-            cf_error(r->diags, &c->name, "the servers option \"%.*s\" is not in caddis (yet); it has"
+            cf_error(r->diags, &c->name,
+                     "the servers option \"%.*s\" is not in caddis (yet); it has"
                      " timeouts, protocols, listener_wrappers, max_header_size, max_header_fields,"
                      " max_request_body, max_connections, trusted_proxies,"
-                     " trusted_proxies_strict, trusted_proxies_unix, client_ip_headers", SLICE_ARG(name));
+                     " trusted_proxies_strict, trusted_proxies_unix, client_ip_headers",
+                     SLICE_ARG(name));
         }
     }
 }

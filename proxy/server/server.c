@@ -28,7 +28,7 @@ struct server *server_new(const struct server_setup *setup, struct err *err)
     return ok ? s : NULL; /* a failure here ends the process: nothing to tidy */
 }
 
-/* ---- applying ------------------------------------------------------------------------------------ */
+/* ---- applying -------------------------------------------------------------------------------- */
 
 static bool has_binding(const struct config *c, const struct addr *a)
 {

@@ -13,7 +13,7 @@
 #define DESCRIPTORS_RESERVED 256u
 #define SHED_IN_SHORTAGE 16
 
-/* ---- configurations -------------------------------------------------------------------------------- */
+/* ---- configurations -------------------------------------------------------------------------- */
 
 static struct worker_config *adopt_config(struct worker *w, struct config *config)
 {
@@ -36,7 +36,7 @@ static unsigned connection_limit(const struct options *o)
     return max < 1 ? 1 : max > UINT32_MAX / 2 ? UINT32_MAX / 2 : (unsigned)max;
 }
 
-/* ---- listeners ------------------------------------------------------------------------------------- */
+/* ---- listeners ------------------------------------------------------------------------------- */
 
 static struct slot *find_slot(struct worker *w, const struct addr *a)
 {
@@ -102,7 +102,7 @@ static void remove_unlisted(struct worker *w, const struct worker_update *u)
     }
 }
 
-/* ---- what runs without requests -------------------------------------------------------------------- */
+/* ---- what runs without requests -------------------------------------------------------------- */
 
 static void stop_backgrounds(struct worker *w)
 {
@@ -165,7 +165,7 @@ void worker_send_update(struct worker *w, struct worker_update *u)
     loop_send(w->loop, &u->message);
 }
 
-/* ---- the end --------------------------------------------------------------------------------------- */
+/* ---- the end --------------------------------------------------------------------------------- */
 
 struct drain {
     struct message message;
@@ -213,7 +213,7 @@ void worker_send_drain(struct worker *w, int64_t grace_ms)
     loop_send(w->loop, &d->message);
 }
 
-/* ---- the thread ------------------------------------------------------------------------------------ */
+/* ---- the thread ------------------------------------------------------------------------------ */
 
 static void *worker_main(void *arg)
 {

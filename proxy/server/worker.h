@@ -92,7 +92,7 @@ void worker_join(struct worker *w);
 /* After the thread has ended (or was never started). */
 void worker_fini(struct worker *w);
 
-/* ---- connections (connection.c) ------------------------------------------------------------------- */
+/* ---- connections (connection.c) -------------------------------------------------------------- */
 
 void connection_accept(void *slot, int fd, const struct addr *peer);
 /* Asks every connection of the slot (NULL: of the worker) to end when its exchange has; idle ones
@@ -105,7 +105,7 @@ void connections_shed_idle(struct worker *w, unsigned max);
 void connections_check_limit(struct worker *w);
 void connections_limit_look(struct timer *t); /* limit_timer's */
 
-/* ---- exchanges (dispatch.c) --------------------------------------------------------------------- */
+/* ---- exchanges (dispatch.c) ------------------------------------------------------------------ */
 
 extern const struct http_service dispatch_service;
 void worker_config_unpin(struct worker_config *wc);

@@ -179,7 +179,8 @@ static bool fill_stand_in(X509 *x, EVP_PKEY *key, const char *name, size_t n)
            X509_gmtime_adj(X509_getm_notBefore(x), -3600) != NULL &&
            X509_gmtime_adj(X509_getm_notAfter(x), STAND_IN_SECONDS) != NULL &&
            X509_NAME_add_entry_by_txt(subject, "O", MBSTRING_ASC,
-                                      (const unsigned char *)"no certificate yet", -1, -1, 0) == 1 &&
+                                      (const unsigned char *)"no certificate yet", -1, -1,
+                                      0) == 1 &&
            X509_set_issuer_name(x, subject) == 1 && X509_set_pubkey(x, key) == 1 &&
            add_alt_name(x, name, n) && X509_sign(x, key, EVP_sha256()) > 0;
 }
@@ -226,7 +227,8 @@ bool cert_covers(const struct cert *c, struct slice name)
     struct addr ip;
     if (addr_parse_ip(name, 0, &ip)) {
         bool v6 = ip.u.sa.sa_family == AF_INET6;
-        const void *bytes = v6 ? (const void *)&ip.u.in6.sin6_addr : (const void *)&ip.u.in.sin_addr;
+        const void *bytes =
+            v6 ? (const void *)&ip.u.in6.sin6_addr : (const void *)&ip.u.in.sin_addr;
         return X509_check_ip(c->leaf, bytes, v6 ? 16 : 4, 0) == 1;
     }
     return name.n > 0 && X509_check_host(c->leaf, name.p, name.n,

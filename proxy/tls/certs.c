@@ -87,7 +87,7 @@ static struct slice lower_copy(struct slice s)
     return slice_of(p, s.n);
 }
 
-/* ---- lookup; under either lock ---------------------------------------------------------------- */
+/* ---- lookup; under either lock --------------------------------------------------------------- */
 
 static struct entry *lookup_wildcard(const struct certs *c, struct slice host)
 {
@@ -165,7 +165,7 @@ enum certs_state certs_state(struct certs *c, struct slice host, struct dstr *wh
     return state;
 }
 
-/* ---- changes; one at a time ------------------------------------------------------------------- */
+/* ---- changes; one at a time ------------------------------------------------------------------ */
 
 static struct entry *entry_new(struct slice name)
 {

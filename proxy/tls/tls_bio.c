@@ -1,11 +1,12 @@
-/* Between OpenSSL and the plain stream: the BIO, the thread's buffers, sending. See tls_stream.h. */
+/* Between OpenSSL and the plain stream: the BIO, the thread's buffers, sending. See tls_stream.h.
+ */
 #include <openssl/bio.h>
 #include <pthread.h>
 #include <stdlib.h>
 
 #include "proxy/tls/tls_stream.h"
 
-/* ---- the thread's buffers ----------------------------------------------------------------------- */
+/* ---- the thread's buffers -------------------------------------------------------------------- */
 
 static _Thread_local struct tls_scratch *scratch_here;
 static pthread_key_t scratch_key;
@@ -31,7 +32,7 @@ struct tls_scratch *tls_scratch(void)
     return scratch_here;
 }
 
-/* ---- kept bytes --------------------------------------------------------------------------------- */
+/* ---- kept bytes ------------------------------------------------------------------------------ */
 
 bool tls_bytes_append(struct tls_bytes *b, const void *p, size_t n)
 {
@@ -71,7 +72,7 @@ void tls_bytes_drop(struct tls_bytes *b, size_t n)
     }
 }
 
-/* ---- sending ------------------------------------------------------------------------------------ */
+/* ---- sending --------------------------------------------------------------------------------- */
 
 size_t tls_unsent(const struct tls_stream *s)
 {
@@ -146,7 +147,7 @@ void tls_flush(struct tls_stream *s)
     s->blocked = s->out.n > 0;
 }
 
-/* ---- the BIO ------------------------------------------------------------------------------------ */
+/* ---- the BIO --------------------------------------------------------------------------------- */
 
 static int bio_write(BIO *bio, const char *p, int n)
 {

@@ -28,7 +28,7 @@ struct tls_connect {
     char host[HOST_MAX_BYTES + 1];
 };
 
-/* ---- roots -------------------------------------------------------------------------------------- */
+/* ---- roots ----------------------------------------------------------------------------------- */
 
 /* The system's roots, read once a process (a hundred and fifty certificates, some 20 ms) and again
  * when the file has changed. As a file: OpenSSL's default is a folder that it looks into during
@@ -119,7 +119,7 @@ static bool set_roots(SSL_CTX *ctx, const struct tls_client_config *config, stru
     return SSL_CTX_set_default_verify_paths(ctx) == 1 || ossl_err(err, "finding the system's CAs");
 }
 
-/* ---- the policy --------------------------------------------------------------------------------- */
+/* ---- the policy ------------------------------------------------------------------------------ */
 
 static bool set_own_certificate(SSL_CTX *ctx, const struct tls_client_config *config,
                                 struct err *err)
@@ -191,7 +191,7 @@ void tls_client_unref(struct tls_client *t)
     }
 }
 
-/* ---- connecting --------------------------------------------------------------------------------- */
+/* ---- connecting ------------------------------------------------------------------------------ */
 
 /* Whom to expect: SNI carries DNS names only (RFC 6066 section 3); addresses are compared with the
  * certificate's addresses (RFC 9110 section 4.3.4). */

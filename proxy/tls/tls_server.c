@@ -29,7 +29,7 @@ struct tls_accept {
     struct tls_server *server; /* counted */
 };
 
-/* ---- choices during the handshake --------------------------------------------------------------- */
+/* ---- choices during the handshake ------------------------------------------------------------ */
 
 static bool keep_server_name(struct tls_stream *s, const char *name, size_t n)
 {
@@ -116,7 +116,7 @@ static int on_alpn(SSL *ssl, const unsigned char **out, unsigned char *out_n,
     return SSL_TLSEXT_ERR_ALERT_FATAL;
 }
 
-/* ---- the policy --------------------------------------------------------------------------------- */
+/* ---- the policy ------------------------------------------------------------------------------ */
 
 struct tls_server *tls_server_new(struct certs *certs, const struct slice *alpn, size_t alpn_count,
                                   struct err *err)
@@ -154,7 +154,7 @@ void tls_server_unref(struct tls_server *t)
     }
 }
 
-/* ---- accepting ---------------------------------------------------------------------------------- */
+/* ---- accepting ------------------------------------------------------------------------------- */
 
 static bool begin(struct tls_handshake *h)
 {

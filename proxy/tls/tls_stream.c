@@ -4,7 +4,7 @@
 #include <openssl/err.h>
 #include <stdlib.h>
 
-/* ---- events ------------------------------------------------------------------------------------- */
+/* ---- events ---------------------------------------------------------------------------------- */
 
 /* Something to read without the socket becoming readable. */
 static bool readable_inside(const struct tls_stream *s)
@@ -127,7 +127,7 @@ static void tls_want(struct stream *st, unsigned events)
     }
 }
 
-/* ---- reading ------------------------------------------------------------------------------------ */
+/* ---- reading --------------------------------------------------------------------------------- */
 
 /* After a call of SSL_read that gave nothing. */
 static void note_read_result(struct tls_stream *s, int result)
@@ -184,7 +184,7 @@ static ssize_t tls_read(struct stream *st, void *buf, size_t n)
     return result;
 }
 
-/* ---- writing ------------------------------------------------------------------------------------ */
+/* ---- writing --------------------------------------------------------------------------------- */
 
 struct cursor {
     const struct iovec *iov;
@@ -333,7 +333,7 @@ static int tls_raw_fd(const struct stream *st)
     return -1;
 }
 
-/* ---- life --------------------------------------------------------------------------------------- */
+/* ---- life ------------------------------------------------------------------------------------ */
 
 static const struct stream_ops tls_ops = {
     .read = tls_read,

@@ -74,7 +74,7 @@ void tls_stream_established(struct tls_stream *s);
 /* Asks the plain stream for the events that are needed now. */
 void tls_stream_sync_want(struct tls_stream *s);
 
-/* ---- tls_bio.c ---------------------------------------------------------------------------------- */
+/* ---- tls_bio.c ------------------------------------------------------------------------------- */
 
 /* The thread's buffers: nothing in them outlives a call. */
 struct tls_scratch {
@@ -97,7 +97,7 @@ void tls_flush(struct tls_stream *s);
 void tls_keep(struct tls_stream *s);
 void tls_unkeep(struct tls_stream *s);
 
-/* ---- tls_handshake.c ---------------------------------------------------------------------------- */
+/* ---- tls_handshake.c ------------------------------------------------------------------------- */
 
 typedef void tls_handshake_done(void *ctx, struct stream *s, const char *why);
 

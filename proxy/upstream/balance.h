@@ -1,5 +1,5 @@
-/* Load balancing: which of the usable origins a request goes to. Pure but for random numbers and the
- * counters that round robin shares.
+/* Load balancing: which of the usable origins a request goes to. Pure but for random numbers and
+ * the counters that round robin shares.
  *
  * Hashing is rendezvous hashing (highest random weight) over a fixed hash of key and origin: the
  * same on every machine and after every restart, and an origin that goes takes only its own keys

@@ -77,7 +77,7 @@ void dynamic_distrust(struct dynamic *d)
     pthread_mutex_unlock(&d->lock);
 }
 
-/* ---- lists; under the lock ---------------------------------------------------------------------- */
+/* ---- lists; under the lock ------------------------------------------------------------------- */
 
 /* The origin of that name and port: the one that is known already, or a new one. A reference. */
 static struct origin *origin_for(struct dynamic *d, struct slice host, uint16_t port)
@@ -94,7 +94,8 @@ static struct origin *origin_for(struct dynamic *d, struct slice host, uint16_t 
         }
     }
     struct origin like = *d->like;
-    (void)snprintf(key, sizeof(key), "%s %.*s", text, SLICE_ARG(slice_upto(d->like->key, TEXT_BYTES)));
+    (void)snprintf(key, sizeof(key), "%s %.*s", text,
+                   SLICE_ARG(slice_upto(d->like->key, TEXT_BYTES)));
     like.key = slice_str(key);
     like.text = slice_str(text);
     like.host = host;
@@ -164,7 +165,7 @@ static bool all_fresh(const struct dynamic *d)
     return true;
 }
 
-/* ---- requests ------------------------------------------------------------------------------------- */
+/* ---- requests -------------------------------------------------------------------------------- */
 
 static void ask_next(struct dynamic_request *dr);
 

@@ -18,7 +18,8 @@ struct dynamic_source {
     bool no_v4, no_v6;
 };
 
-struct dynamic; /* counted, shared by the workers; requests hold it: it may outlive a configuration */
+struct dynamic; /* counted, shared by the workers; requests hold it: it may outlive a configuration
+                 */
 
 /* sources and like (what all origins have in common; its key is a part of theirs) are copied. Never
  * NULL (cold). */
@@ -29,8 +30,8 @@ void dynamic_unref(struct dynamic *d);
 /* A connection to one of its origins failed: the next request asks again, once a second at most. */
 void dynamic_distrust(struct dynamic *d);
 
-/* The origins for one request. Zeroed by the caller, who keeps it until dynamic_release and may then
- * start it again. */
+/* The origins for one request. Zeroed by the caller, who keeps it until dynamic_release and may
+ * then start it again. */
 struct dynamic_request {
     struct dynamic *dynamic; /* counted */
     struct resolver *resolver;

@@ -36,7 +36,7 @@ void health_fini(struct health *h);
 bool health_usable(const struct health *h, unsigned active, int64_t now_ms);
 void health_count_failure(struct health *h, int64_t now_ms);
 
-/* ---- active checks ------------------------------------------------------------------------------ */
+/* ---- active checks --------------------------------------------------------------------------- */
 
 #define HEALTH_BODY_MAX ((size_t)64 * 1024) /* so much of an answer is looked at */
 

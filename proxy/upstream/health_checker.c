@@ -28,7 +28,7 @@ struct health_checker {
     unsigned fails;
 };
 
-/* ---- an exchange without a client --------------------------------------------------------------- */
+/* ---- an exchange without a client ------------------------------------------------------------ */
 
 static void no_response(struct exchange *ex)
 {
@@ -69,7 +69,7 @@ static void end_check(struct health_checker *c)
     }
 }
 
-/* ---- verdicts ----------------------------------------------------------------------------------- */
+/* ---- verdicts -------------------------------------------------------------------------------- */
 
 static void set_down(struct health_checker *c, bool down, struct slice why)
 {
@@ -106,7 +106,7 @@ static void verdict(struct health_checker *c, struct slice why)
     (void)timer_set(&c->timer, c->config->interval_ms);
 }
 
-/* ---- answers ------------------------------------------------------------------------------------ */
+/* ---- answers --------------------------------------------------------------------------------- */
 
 static void look_at_body(struct health_checker *c)
 {
@@ -216,7 +216,7 @@ static void too_late(struct timer *t)
     }
 }
 
-/* ---- checks ------------------------------------------------------------------------------------- */
+/* ---- checks ---------------------------------------------------------------------------------- */
 
 static bool fill_request(struct health_checker *c)
 {
@@ -272,7 +272,7 @@ static void due(struct timer *t)
     begin_check(container_of(t, struct health_checker, timer));
 }
 
-/* ---- life --------------------------------------------------------------------------------------- */
+/* ---- life ------------------------------------------------------------------------------------ */
 
 struct health_checker *health_checker_new(const struct health_check *config, struct origin *watched,
                                           struct origin *asked)

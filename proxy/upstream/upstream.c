@@ -280,8 +280,9 @@ static void on_outcome(void *ctx, struct h1_client *client, enum h1_client_outco
     report_failure(rq, &failure);
 }
 
-/* How long an idle connection is kept: what is configured, but no longer than the origin says. Where
- * the number of connections is limited another worker may be waiting for the place of this one. */
+/* How long an idle connection is kept: what is configured, but no longer than the origin says.
+ * Where the number of connections is limited another worker may be waiting for the place of this
+ * one. */
 static int64_t idle_limit(const struct connection *c)
 {
     int64_t limit = c->origin->keepalive_idle_ms;
@@ -302,8 +303,9 @@ static void on_idle(void *ctx, struct h1_client *client)
     struct connection *c = ctx;
     struct pool *p = c->pool;
     count_active(c, false);
-    if (p->upstream->draining || c->origin->proxy_version || p->idle_count >= c->origin->keepalive_max ||
-        is_waited_for(c->origin) || !timer_set(&c->idle_timer, idle_limit(c))) {
+    if (p->upstream->draining || c->origin->proxy_version ||
+        p->idle_count >= c->origin->keepalive_max || is_waited_for(c->origin) ||
+        !timer_set(&c->idle_timer, idle_limit(c))) {
         h1_client_close(client);
         connection_free(c);
         return;
@@ -318,7 +320,7 @@ static void on_close(void *ctx, struct h1_client *client)
     connection_free(ctx);
 }
 
-/* ---- attempts ---------------------------------------------------------------------------------- */
+/* ---- attempts -------------------------------------------------------------------------------- */
 
 static struct connection *connection_new(struct upstream *u, struct origin *o, struct stream *s)
 {
@@ -369,7 +371,9 @@ static void tls_done(void *ctx, struct stream *s, const char *why)
     struct upstream_request *rq = ctx;
     rq->tls_connect = NULL;
     if (!s) {
-        struct upstream_failure f = {502, true, END_ORIGIN_BAD, slice_str(why)};
+        bool slow = slice_eq(slice_str(why), S(TLS_TOO_SLOW));
+        struct upstream_failure f = {slow ? 504 : 502, true,
+                                     slow ? END_ORIGIN_SLOW : END_ORIGIN_BAD, slice_str(why)};
         report_failure(rq, &f);
         return;
     }
@@ -377,7 +381,8 @@ static void tls_done(void *ctx, struct stream *s, const char *why)
 }
 
 /* The first bytes of a fresh connection, which is empty: either it takes them all or it is broken.
- * They name the client (behind trusted proxies the one these name), or nobody for a check of ours. */
+ * They name the client (behind trusted proxies the one these name), or nobody for a check of ours.
+ */
 static bool send_proxy_header(const struct upstream_request *rq, struct stream *s)
 {
     char header[PROXY_HEADER_V1_MAX + 1];
@@ -509,7 +514,7 @@ void upstream_cancel(struct upstream_request *rq)
     request_free(rq);
 }
 
-/* ---- the end ------------------------------------------------------------------------------------ */
+/* ---- the end --------------------------------------------------------------------------------- */
 
 void upstream_drain(struct upstream *u)
 {

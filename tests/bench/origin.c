@@ -135,7 +135,8 @@ int main(int argc, char **argv)
         (void)fputs("usage: origin PORT\n", stderr);
         return 2;
     }
-    const char *format = "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: %zu\r\n\r\n";
+    const char *format =
+        "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: %zu\r\n\r\n";
     (void)snprintf(head_1k, sizeof(head_1k), format, (size_t)1024);
     (void)snprintf(head_10m, sizeof(head_10m), format, BODY_MAX);
     (void)snprintf(head_none, sizeof(head_none), format, (size_t)0);

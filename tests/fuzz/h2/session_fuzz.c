@@ -1,7 +1,7 @@
 /* Bytes from a client into a whole HTTP/2 connection: nghttp2, our frame scanner, heads, bodies,
- * answers, ends. The first byte chooses what the service does and how the bytes are cut; the preface
- * and an empty SETTINGS are put in front. What must hold: nothing crashes, every exchange that began
- * ends once, and no memory stays. */
+ * answers, ends. The first byte chooses what the service does and how the bytes are cut; the
+ * preface and an empty SETTINGS are put in front. What must hold: nothing crashes, every exchange
+ * that began ends once, and no memory stays. */
 #include <stdlib.h>
 
 #include "proxy/h2/h2_server.h"

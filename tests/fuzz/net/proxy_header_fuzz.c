@@ -1,5 +1,5 @@
-/* The PROXY header in all its forms: whatever is accepted must be whole, within its limits, the same
- * when it comes in pieces, and what is written from it must be read as the same. */
+/* The PROXY header in all its forms: whatever is accepted must be whole, within its limits, the
+ * same when it comes in pieces, and what is written from it must be read as the same. */
 #include <stdlib.h>
 
 #include "proxy/net/proxy_header.h"

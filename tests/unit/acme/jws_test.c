@@ -72,7 +72,8 @@ static void short_r_and_s_are_padded(void **state)
     assert_memory_equal(raw, want, 64);
     OPENSSL_free(der);
     /* A high first bit: DER has a leading zero, the raw form has none. */
-    n = der_signature("FF00000000000000000000000000000000000000000000000000000000000001", "02", &der);
+    n = der_signature("FF00000000000000000000000000000000000000000000000000000000000001", "02",
+                      &der);
     assert_true(jws_raw_signature(slice_of(der, n), raw));
     assert_int_equal(raw[0], 0xff);
     assert_int_equal(raw[31], 1);
@@ -185,7 +186,10 @@ static void external_binding(void **state)
     assert_true(slice_eq(json_string(head, "alg"), S("HS256")));
     assert_true(slice_eq(payload, slice_str(key.jwk)));
     /* Computed with Python's hmac over the same input. */
-    assert_true(slice_find_slice(dstr_slice(&out), S("\"signature\":\"f-YZqTyVYkCUoeHrviNrnGuK2inX4qtPpEJ7ZNz0oxQ\"")) != SLICE_NPOS);
+    assert_true(
+        slice_find_slice(dstr_slice(&out),
+                         S("\"signature\":\"f-YZqTyVYkCUoeHrviNrnGuK2inX4qtPpEJ7ZNz0oxQ\"")) !=
+        SLICE_NPOS);
     cJSON_Delete(head);
     dstr_reset(&out);
     assert_false(jws_external_binding(&key, S("k"), S("not base64!"), S("https://ca/new"), &out,

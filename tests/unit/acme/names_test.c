@@ -32,7 +32,8 @@ static void local_names(void **state)
 static void names_that_qualify(void **state)
 {
     (void)state;
-    const char *good[] = {"example.com", "localhost", "*.example.com", "127.0.0.1", "::1", "a_b.example.com"};
+    const char *good[] = {"example.com", "localhost", "*.example.com",
+                          "127.0.0.1",   "::1",       "a_b.example.com"};
     const char *bad[] = {"", ".example.com", "example.com.", "a*.example.com", "www.*.com",
                          "exa mple.com", "a/b", "a;b", "{host}", "a\"b", "(x)", "*x.com", "a+b",
                          "a=b", "a|b", "a,b", "m\xc3\xbcller.de", "a\tb", "a@b", "a\\b"};

@@ -94,7 +94,8 @@ static void test_dstr_json(void **state)
     struct dstr d;
     dstr_init(&d, 1000);
     dstr_json(&d, S("a\"b\\c\n\x01\xc3\xa9\xff\xc0\x80"));
-    assert_slice(dstr_slice(&d), "\"a\\\"b\\\\c\\n\\u0001\xc3\xa9\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\"");
+    assert_slice(dstr_slice(&d),
+                 "\"a\\\"b\\\\c\\n\\u0001\xc3\xa9\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\"");
     dstr_reset(&d);
     dstr_html(&d, S("<a href=\"x\">&'"));
     assert_slice(dstr_slice(&d), "&lt;a href=&#34;x&#34;&gt;&amp;&#39;");
@@ -188,7 +189,8 @@ static void test_dates(void **state)
     clock_http_date(784111777000, text);
     assert_string_equal(text, "Sun, 06 Nov 1994 08:49:37 GMT");
     static const char *const same[] = {"Sun, 06 Nov 1994 08:49:37 GMT",
-                                       "Sunday, 06-Nov-94 08:49:37 GMT", "Sun Nov  6 08:49:37 1994"};
+                                       "Sunday, 06-Nov-94 08:49:37 GMT",
+                                       "Sun Nov  6 08:49:37 1994"};
     for (size_t i = 0; i < ARRAY_LEN(same); i++) {
         ms = 0;
         assert_true(clock_parse_http_date(slice_str(same[i]), &ms));

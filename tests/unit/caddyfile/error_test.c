@@ -64,17 +64,20 @@ static void block_errors(void **state)
 {
     (void)state;
     static const struct row rows[] = {
-        {"a {\n x\n", 1, 0, "C:1:3: error: the block that opens here is never closed\n    a {\n"
-                            "      ^"},
+        {"a {\n x\n", 1, 0,
+         "C:1:3: error: the block that opens here is never closed\n    a {\n"
+         "      ^"},
         {"a {\n x\nb.com {\n y\n}\n", 1, 0, "^ is a \"}\" missing above line 3?"},
         {"a { x }\n}\n", 1, 0, "C:2:1: error: this \"}\" closes nothing"},
-        {"a{\n x\n}\n", 1, 0, "C:1:1: error: a space is missing in front of \"{\"\n    a{\n    ^^ "},
+        {"a{\n x\n}\n", 1, 0,
+         "C:1:1: error: a space is missing in front of \"{\"\n    a{\n    ^^ "},
         {"a{ x }\n", 1, 0, "C:1:1: error: a space is missing"},
         {"a{}\n", 1, 0, "a space is missing in front of \"{}\""},
         {"a {\n x y{\n  z\n }\n}\n", 1, 0, "C:2:4: error: a space is missing in front of \"{\""},
         {"a {\n x{\n  z\n }\n}\n", 1, 0, "C:2:2: error: a space is missing in front of \"{\""},
-        {"a { x 80}\n", 1, 0, "C:1:7: error: a space is missing in front of \"}\", which should "
-                              "close the block opened at column 3"},
+        {"a { x 80}\n", 1, 0,
+         "C:1:7: error: a space is missing in front of \"}\", which should "
+         "close the block opened at column 3"},
         {"a { x}\n", 1, 0, "C:1:5: error: a space is missing in front of \"}\""},
         {"a < x 80>\n", 1, 0, "C:1:7: error: a space is missing in front of \">\""},
         {"a\n{\n x\n}\n", 1, 0, "C:2:1: error: \"{\" must not stand on a line of its own"},
@@ -236,7 +239,8 @@ static void excerpts(void **state)
     (void)state;
     static const struct row rows[] = {
         {"a {\n\tx\ty{\n\t}\n}\n", 1, 0, "    \tx\ty{\n    \t \t^^ "},
-        {"a {\n \xc3\xa9\xe2\x82\xac y{\n }\n}\n", 1, 0, "     \xc3\xa9\xe2\x82\xac y{\n        ^^ "},
+        {"a {\n \xc3\xa9\xe2\x82\xac y{\n }\n}\n", 1, 0,
+         "     \xc3\xa9\xe2\x82\xac y{\n        ^^ "},
         {"a {\n \x1b[31m y{\n }\n}\n", 1, 0, "     \\x1b[31m y{\n              ^^ "},
         {"a {\n \xff y{\n }\n}\n", 1, 0, "     \\xff y{\n          ^^ "},
         {"a {\n \xe2\x80\xae y{\n }\n}\n", 1, 0, "     \\u{202e} y{\n              ^^ "},

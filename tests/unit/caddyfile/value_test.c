@@ -29,9 +29,10 @@ static void durations(void **state)
             fail_msg("%s: %lld", good[i].text, (long long)ms);
         }
     }
-    static const char *const bad[] = {"", "+", "1", "s", "-1s", "1x", "1S", "1 s", " 1s", "1s ", ".s",
-                                      "1..5s", "1h30", "00", "36526d", "99999999999999999999h",
-                                      "876601h", "1e3s", "1s-1s", "0x1s", "++1s", "5w", "1,5s"};
+    static const char *const bad[] = {
+        "",        "+",    "1",     "s",     "-1s",  "1x", "1S",     "1 s",
+        " 1s",     "1s ",  ".s",    "1..5s", "1h30", "00", "36526d", "99999999999999999999h",
+        "876601h", "1e3s", "1s-1s", "0x1s",  "++1s", "5w", "1,5s"};
     for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
         int64_t ms = -1;
         if (cf_parse_duration(slice_str(bad[i]), &ms) || ms != -1) {
@@ -60,8 +61,9 @@ static void sizes(void **state)
             fail_msg("%s: %llu", good[i].text, (unsigned long long)bytes);
         }
     }
-    static const char *const bad[] = {"", "MB", "-1", "1XB", "1MBB", "16EiB", "18446744073709551616",
-                                      "1.2.3", ".", "1,5MB", "1e3", "0x10", " 1", "99999999999EB"};
+    static const char *const bad[] = {
+        "",      "MB", "-1",    "1XB", "1MBB", "16EiB", "18446744073709551616",
+        "1.2.3", ".",  "1,5MB", "1e3", "0x10", " 1",    "99999999999EB"};
     for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
         uint64_t bytes = 7;
         if (cf_parse_size(slice_str(bad[i]), &bytes) || bytes != 7) {

@@ -227,7 +227,8 @@ static void test_upgrade(void **state)
 {
     (void)state;
     struct parsed p;
-    good(&p, "GET / HTTP/1.1\r\n" HOST "Connection: keep-alive, Upgrade\r\nUpgrade: websocket\r\n\r\n");
+    good(&p,
+         "GET / HTTP/1.1\r\n" HOST "Connection: keep-alive, Upgrade\r\nUpgrade: websocket\r\n\r\n");
     assert_true(p.req.upgrade);
     done(&p);
     good(&p, "GET / HTTP/1.1\r\n" HOST "Upgrade: websocket\r\n\r\n");
@@ -296,8 +297,9 @@ static void test_bad_requests(void **state)
         {"CONNECT / HTTP/1.1\r\n" HOST "\r\n", 400},
         /* more than 64 options in Connection */
 #define OPTIONS_13 "a,b,c,d,e,f,g,h,i,j,k,l,m,"
-        {"GET / HTTP/1.1\r\n" HOST "Connection: " OPTIONS_13 OPTIONS_13 OPTIONS_13 OPTIONS_13
-         OPTIONS_13 "\r\n\r\n", 400},
+        {"GET / HTTP/1.1\r\n" HOST
+         "Connection: " OPTIONS_13 OPTIONS_13 OPTIONS_13 OPTIONS_13 OPTIONS_13 "\r\n\r\n",
+         400},
         /* Host */
         {"GET / HTTP/1.1\r\n\r\n", 400},
         {"GET / HTTP/1.1\r\n" HOST HOST "\r\n", 400},
@@ -336,7 +338,8 @@ static void test_bad_requests(void **state)
         {"POST / HTTP/1.1\r\n" HOST "Content-Length: 99999999999999999999999\r\n", 400},
         {"POST / HTTP/1.1\r\n" HOST "Content-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n", 400},
         {"POST / HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\nContent-Length: 1\r\n\r\n", 400},
-        {"POST / HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n", 400},
+        {"POST / HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n",
+         400},
         {"POST / HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked, chunked\r\n", 400},
         {"POST / HTTP/1.1\r\n" HOST "Transfer-Encoding:\r\n", 400},
         {"POST / HTTP/1.1\r\n" HOST "Transfer-Encoding: identity\r\n", 400},

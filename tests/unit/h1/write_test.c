@@ -160,7 +160,8 @@ static void test_chunks(void **state)
     static const struct {
         uint64_t size;
         const char *line;
-    } rows[] = {{0, "0\r\n"}, {1, "1\r\n"}, {16384, "4000\r\n"}, {UINT64_MAX, "ffffffffffffffff\r\n"}};
+    } rows[] = {
+        {0, "0\r\n"}, {1, "1\r\n"}, {16384, "4000\r\n"}, {UINT64_MAX, "ffffffffffffffff\r\n"}};
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         char out[H1_CHUNK_LINE_BYTES];
         size_t n = h1_write_chunk_line(out, rows[i].size);

@@ -1,5 +1,5 @@
-/* HTTP/2 towards clients over a stream in memory: a client of nghttp2's own, and frames by hand. The
- * service follows the rules of exchange.h as the real chain does; many exchanges at a time. */
+/* HTTP/2 towards clients over a stream in memory: a client of nghttp2's own, and frames by hand.
+ * The service follows the rules of exchange.h as the real chain does; many exchanges at a time. */
 #include "proxy/h2/h2_server.h"
 
 #include <nghttp2/nghttp2.h>

@@ -275,7 +275,8 @@ static void cancelling(void **state UNUSED)
     bench_fini(&b);
 }
 
-/* A remembered address refuses: the name is asked again, and the new address gets the connection. */
+/* A remembered address refuses: the name is asked again, and the new address gets the connection.
+ */
 static void an_address_that_has_changed(void **state UNUSED)
 {
     struct bench b;
@@ -286,7 +287,8 @@ static void an_address_that_has_changed(void **state UNUSED)
     dial(&b, S("app.example"), addr_port(&a));
     check_connected(&b, fd, &a);
     close(fd);
-    struct timespec t = {.tv_sec = 1, .tv_nsec = 50 * 1000 * 1000}; /* so that it may be asked again */
+    struct timespec t = {.tv_sec = 1,
+                         .tv_nsec = 50 * 1000 * 1000}; /* so that it may be asked again */
     nanosleep(&t, NULL);
     uint16_t port = addr_port(&a);
     struct err err;

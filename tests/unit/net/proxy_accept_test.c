@@ -140,8 +140,8 @@ static void policies_without_a_header(void **state UNUSED)
     }
 }
 
-/* The last byte of the header and the first one behind it come apart: nothing of what follows may be
- * waited for. */
+/* The last byte of the header and the first one behind it come apart: nothing of what follows may
+ * be waited for. */
 static void byte_by_byte(void **state UNUSED)
 {
     struct bench b;

@@ -1,6 +1,6 @@
-/* The resolver, with the name servers (dns.h) replaced by a script: caching, TTLs, failures, coalescing,
- * cancelling at every moment, bounds. The clock of the table is real, so only what happens within
- * a few seconds is waited for. */
+/* The resolver, with the name servers (dns.h) replaced by a script: caching, TTLs, failures,
+ * coalescing, cancelling at every moment, bounds. The clock of the table is real, so only what
+ * happens within a few seconds is waited for. */
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
@@ -331,7 +331,8 @@ static void cancelling_before_and_after_the_answer_is_sent(void **state UNUSED)
     while (atomic_load(&lookups) < 1) {
         sched_yield();
     }
-    struct timespec t = {.tv_nsec = 20 * 1000 * 1000}; /* most likely sent by now; either is right */
+    struct timespec t = {.tv_nsec =
+                             20 * 1000 * 1000}; /* most likely sent by now; either is right */
     nanosleep(&t, NULL);
     resolve_cancel(&late->rq);
     resolve_cancel(&late->rq); /* harmless */

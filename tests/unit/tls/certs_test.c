@@ -237,7 +237,7 @@ static void test_bad_pairs(void **state)
     pki_free(b);
 }
 
-/* ---- threads: run under TSan as well ------------------------------------------------------------ */
+/* ---- threads: run under TSan as well --------------------------------------------------------- */
 
 static atomic_bool stop_readers;
 

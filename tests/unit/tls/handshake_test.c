@@ -392,7 +392,8 @@ static const char *byte_by_byte_hello(struct rig *r)
     }
     int n = BIO_read(out, buf, sizeof(buf));
     CHECK(n > 0 && write(fd, buf, (size_t)n) == n);
-    CHECK(read(fd, buf, sizeof(buf)) > 0); /* the ticket: unread it would turn the end into a reset */
+    CHECK(read(fd, buf, sizeof(buf)) >
+          0); /* the ticket: unread it would turn the end into a reset */
     close(fd);
     SSL_free(ssl);
     return NULL;

@@ -294,7 +294,7 @@ static UNUSED void rig_run(struct rig *r, const char *(*script)(struct rig *r))
     }
 }
 
-/* ---- for scripts (the client's thread) ---------------------------------------------------------- */
+/* ---- for scripts (the client's thread) ------------------------------------------------------- */
 
 #define CHECK(expr)       \
     do {                  \

@@ -19,7 +19,7 @@ static const char *connected(struct rig *r, SSL **out, int version, int rcvbuf)
         }                                                                \
     } while (0)
 
-/* ---- a large transfer both ways ----------------------------------------------------------------- */
+/* ---- a large transfer both ways -------------------------------------------------------------- */
 
 static int big_version;
 
@@ -102,7 +102,7 @@ static void test_big_transfer(void **state)
     rig_free(r);
 }
 
-/* ---- a reader that does not read ---------------------------------------------------------------- */
+/* ---- a reader that does not read ------------------------------------------------------------- */
 
 static atomic_size_t stuck_taken, stuck_unsent;
 static atomic_bool stuck_now;
@@ -165,7 +165,7 @@ static void test_bounded(void **state)
     rig_free(r);
 }
 
-/* ---- ends --------------------------------------------------------------------------------------- */
+/* ---- ends ------------------------------------------------------------------------------------ */
 
 static const char *clean_end(struct rig *r)
 {
@@ -310,7 +310,7 @@ static void test_key_updates(void **state)
     rig_free(r);
 }
 
-/* ---- bytes inside TLS keep the events coming ---------------------------------------------------- */
+/* ---- bytes inside TLS keep the events coming ------------------------------------------------- */
 
 /* Reads three bytes an event, and leaves out every second one. */
 static void sips_event(struct stream *s, unsigned events)
@@ -355,7 +355,7 @@ static void test_sips(void **state)
     rig_free(r);
 }
 
-/* ---- calls on the plain stream, counted --------------------------------------------------------- */
+/* ---- calls on the plain stream, counted ------------------------------------------------------ */
 
 static struct {
     int reads, writes, wants;

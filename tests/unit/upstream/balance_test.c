@@ -149,8 +149,8 @@ static void test_query_header_cookie(void **state)
     fresh = false;
     assert_int_equal(balance_choose(&cookie, origins, COUNT, ALL, ex, &fresh), 3);
     assert_false(fresh);
-    assert_int_equal(balance_choose(&cookie, origins, COUNT, ALL & ~(uint64_t)(1u << 3), ex, &fresh),
-                     0);
+    assert_int_equal(
+        balance_choose(&cookie, origins, COUNT, ALL & ~(uint64_t)(1u << 3), ex, &fresh), 0);
     assert_true(fresh);
 }
 
