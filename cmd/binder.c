@@ -75,12 +75,24 @@ static int listen_unix(struct binder *b, const struct addr *a, struct err *err)
     return fd;
 }
 
+static bool holds_port(struct binder *b, uint16_t port)
+{
+    LIST_EACH(node, &b->bound) {
+        struct bound *x = LIST_ENTRY(node, struct bound, node);
+        if (!addr_is_unix(&x->addr) && addr_port(&x->addr) == port) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static int open_socket(struct binder *b, const struct addr *a, struct err *err)
 {
     if (addr_is_unix(a)) {
         return listen_unix(b, a, err);
     }
-    if (!find(b, a, 0, true) && !sock_probe(a, err)) {
+    /* On a port of ours another address may overlap: the probe would find ourselves. */
+    if (!holds_port(b, addr_port(a)) && !sock_probe(a, err)) {
         return -1;
     }
     return sock_listen(a, false, err);

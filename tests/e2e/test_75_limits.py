@@ -21,8 +21,6 @@ def servers(options):
 def test_idle_connections_make_room_at_the_limit(caddis):
     c = caddis(HELLO, globals=servers("max_connections 8"), args=["--workers", "2"])
     idle = [c.connect() for _ in range(12)]
-    for connection in idle[:4]:
-        assert connection.get().body == b"hello"
     # All the places are taken by connections that do nothing; a newcomer is answered all the same.
     with c.connect(timeout=10) as newcomer:
         assert newcomer.get().body == b"hello"
