@@ -88,6 +88,28 @@ static void print_diags(const struct cf_diags *diags)
     dstr_fini(&text);
 }
 
+void places_of(struct arena *a, const char *config, struct places *out)
+{
+    struct slice store = slice_str(paths_store(a));
+    struct slice admin = S("");
+    struct cf_diags diags;
+    cf_diags_init(&diags);
+    *out = (struct places){.store_is_named = false};
+    config = config ? config : PATHS_CADDYFILE;
+    if (access(config, R_OK) == 0) {
+        struct cf_options options = {0};
+        struct cf_document *doc = cf_parse_file(config, &options, &diags);
+        const struct options *o = options_read(a, doc->options, &diags);
+        admin = arena_copy(a, o->admin_path);
+        out->store_is_named = o->storage_path.n > 0;
+        store = out->store_is_named ? arena_copy(a, o->storage_path) : store;
+        cf_free(doc);
+    }
+    cf_diags_fini(&diags);
+    out->store = store.p;
+    out->control = admin.n ? admin.p : paths_control(a, store.p);
+}
+
 /* The control socket of a caddis that runs this configuration. In a. */
 static const char *control_path(struct arena *a)
 {
@@ -95,21 +117,9 @@ static const char *control_path(struct arena *a)
         struct slice path = slice_str(args.address);
         return arena_cstr(a, slice_starts(path, S("unix/")) ? slice_from(path, 5) : path);
     }
-    const char *config = args.config ? args.config : PATHS_CADDYFILE;
-    struct slice store = slice_str(paths_store(a));
-    struct slice admin = S("");
-    struct cf_diags diags;
-    cf_diags_init(&diags);
-    if (access(config, R_OK) == 0) {
-        struct cf_options options = {0};
-        struct cf_document *doc = cf_parse_file(config, &options, &diags);
-        const struct options *o = options_read(a, doc->options, &diags);
-        admin = arena_copy(a, o->admin_path);
-        store = o->storage_path.n ? arena_copy(a, o->storage_path) : store;
-        cf_free(doc);
-    }
-    cf_diags_fini(&diags);
-    return admin.n ? admin.p : paths_control(a, store.p);
+    struct places places;
+    places_of(a, args.config, &places);
+    return places.control;
 }
 
 /* Sends a request to the running caddis and prints what it says. */

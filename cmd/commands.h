@@ -4,6 +4,7 @@
 #define CMD_COMMANDS_H
 
 #include "cmd/args.h"
+#include "proxy/base/arena.h"
 
 struct command {
     const char *name;
@@ -36,6 +37,14 @@ NODISCARD bool adapter_allowed(const char *command, const char *adapter);
 const char *config_or_default(const char *command, const char *config);
 /* Reads every --envfile into the environment. False after a message. */
 NODISCARD bool envfiles_load(const char *command, const struct arg_texts *files);
+/* Where a configuration keeps things: what it says, else the defaults. In a's memory. */
+struct places {
+    const char *store;
+    const char *control;
+    bool store_is_named; /* by the configuration */
+};
+/* config NULL: the Caddyfile in the working folder, if there is one. */
+void places_of(struct arena *a, const char *config, struct places *out);
 /* Prints paths, version and environment as `caddy environ` does. */
 void print_environment(void);
 

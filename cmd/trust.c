@@ -10,10 +10,12 @@
 
 #include "acme/acme.h"
 #include "cmd/commands.h"
+#include "cmd/control.h"
 #include "cmd/paths.h"
 #include "proxy/server/options.h"
 
 #define ROOT_MAX_BYTES ((size_t)64 * 1024)
+#define ASK_TIMEOUT_MS (20 * 1000)
 
 static struct {
     const char *config;
@@ -78,30 +80,29 @@ static bool run_update(const char *const *update)
     return true;
 }
 
-/* The store that the Caddyfile names, or the default one. */
-static struct store *open_store(void)
+/* The root of the caddis that runs here: with --user its store is not where ours would be, and
+ * what we made there it could not read. Otherwise that of the store, made if there is none. */
+static bool find_root(struct dstr *root)
 {
     struct arena a;
-    struct cf_diags diags;
+    struct places places;
     struct err err;
     arena_init(&a, ARENA_NO_MAX);
-    cf_diags_init(&diags);
-    const char *path = paths_store(&a);
-    const char *config = args.config ? args.config : PATHS_CADDYFILE;
-    if (args.config || access(config, R_OK) == 0) {
-        struct cf_options options = {0};
-        struct cf_document *doc = cf_parse_file(config, &options, &diags);
-        const struct options *o = options_read(&a, doc->options, &diags);
-        path = o->storage_path.n ? arena_cstr(&a, o->storage_path) : path;
-        cf_free(doc);
+    places_of(&a, args.config, &places);
+    bool ok = !places.store_is_named &&
+              control_ask(places.control, S("root"), ASK_TIMEOUT_MS, root, &err) &&
+              slice_find_slice(dstr_slice(root), S("-----BEGIN CERTIFICATE-----")) != SLICE_NPOS;
+    if (!ok) {
+        dstr_reset(root);
+        struct store *s = store_open_fs(places.store, &err);
+        ok = s && acme_local_root(s, root, &err);
+        store_close(s);
     }
-    struct store *s = store_open_fs(path, &err);
-    if (!s) {
-        (void)fprintf(stderr, "caddis: %s\n", err.text);
+    if (!ok) {
+        (void)fprintf(stderr, "caddis trust: %s\n", err.text);
     }
-    cf_diags_fini(&diags);
     arena_fini(&a);
-    return s;
+    return ok;
 }
 
 static bool write_root(const char *file, struct slice pem)
@@ -118,29 +119,22 @@ static bool write_root(const char *file, struct slice pem)
 
 int trust_command(const struct command *self, int argc, char **argv)
 {
-    struct err err;
     struct dstr root;
     if (!args_parse(self->name, table, ARRAY_LEN(table), argc, argv, NULL)) {
         return 1;
     }
     const struct system_store *system = find_system();
-    struct store *store = system ? open_store() : NULL;
-    if (!store) {
+    if (!system) {
         return 1;
     }
     dstr_init(&root, ROOT_MAX_BYTES);
-    bool ok = acme_local_root(store, &root, &err);
-    if (!ok) {
-        (void)fprintf(stderr, "caddis trust: %s\n", err.text);
-    }
-    ok = ok && write_root(system->file, dstr_slice(&root)) && run_update(system->update);
+    bool ok = find_root(&root) && write_root(system->file, dstr_slice(&root)) && run_update(system->update);
     if (ok) {
-        printf("The root of the local CA in %s is now trusted by this system (%s).\n"
+        printf("The root of the local CA is now trusted by this system (%s).\n"
                "Browsers with a store of their own (Firefox) need it imported there.\n"
-               "caddis untrust takes it out again.\n", store_path(store), system->file);
+               "caddis untrust takes it out again.\n", system->file);
     }
     dstr_fini(&root);
-    store_close(store);
     return ok ? 0 : 1;
 }
 

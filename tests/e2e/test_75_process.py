@@ -547,3 +547,29 @@ def test_bad_envfiles_are_errors(folder, data):
     done = command("run", "--envfile", path, "--config", folder / "Caddyfile", folder=folder,
                    timeout=20)
     assert done.returncode == 1 and "env" in done.stderr
+
+
+# ---- the system's trust ----
+
+
+TRUST_FOLDER = "/usr/local/share/ca-certificates"
+
+
+def test_trust_takes_the_root_of_the_caddis_that_runs(as_nobody):
+    """Not one of a store of root's own. The system's store is a copy that goes with the test."""
+    c = as_nobody("localhost {\n\trespond hello\n}")
+    c.wait_certificate("localhost")
+    root = c.root.read_bytes()
+    trusted = pathlib.Path(f"/proc/{c.pid}/root{TRUST_FOLDER}")
+    hide = (f"mkdir -p {TRUST_FOLDER} && mount -t tmpfs x {TRUST_FOLDER} && mount -t tmpfs x /etc/ssl/certs"
+            " && mount -t tmpfs x /root")
+    subprocess.run(["nsenter", "-t", str(c.pid), "-m", "sh", "-c", hide], check=True)
+    done = inside(c, "trust")
+    assert done.returncode == 0, done.stderr
+    assert [f.read_bytes() for f in trusted.glob("*.crt")] == [root]
+    assert not pathlib.Path(f"/proc/{c.pid}/root/root/.local").exists()
+    done = inside(c, "untrust")
+    assert done.returncode == 0, done.stderr
+    assert list(trusted.glob("*.crt")) == []
+    assert inside(c, "untrust").returncode == 0
+    assert not list(pathlib.Path(TRUST_FOLDER).glob("caddis*"))
