@@ -89,11 +89,15 @@ static bool tell_ca(struct order_run *run, struct choice *c, struct failure *f)
         return true;
     }
     struct session_request request = {.url = c->challenge.url, .payload = S("{}")};
-    c->told = session_post(run->session, &request, &run->reply, f);
-    if (c->told) {
-        return true;
-    }
-    if (f->kind == FAILURE_STOPPED || problem_is(&f->problem, "accountDoesNotExist")) {
+    if (session_post(run->session, &request, &run->reply, f)) {
+        /* What is no challenge may not come from the CA at all. */
+        struct err err;
+        c->told = message_is_challenge(dstr_slice(&run->reply.body), &err);
+        if (c->told) {
+            return true;
+        }
+        (void)failure_set(f, FAILURE_CA, "%s", err.text);
+    } else if (f->kind == FAILURE_STOPPED || problem_is(&f->problem, "accountDoesNotExist")) {
         return false;
     }
     log_event(LOG_WARN, "acme", "the CA did not take the challenge; looking at its state",

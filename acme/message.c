@@ -132,3 +132,15 @@ bool message_authz(struct arena *a, struct slice body, struct authz_message *out
     return out->status != STATUS_UNKNOWN ||
            err_set(err, "the CA's authorisation has no known status");
 }
+
+bool message_is_challenge(struct slice body, struct err *err)
+{
+    cJSON *obj = json_parse_object(body, err);
+    if (!obj) {
+        return err_prefix(err, "the CA's challenge is ");
+    }
+    bool is = json_string(obj, "type").n && json_string(obj, "url").n &&
+              status_of(obj) != STATUS_UNKNOWN;
+    cJSON_Delete(obj);
+    return is || err_set(err, "the CA's challenge has no type, URL or known status");
+}

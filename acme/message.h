@@ -53,5 +53,7 @@ NODISCARD bool message_order(struct arena *a, struct slice body, struct order_me
                              struct err *err);
 NODISCARD bool message_authz(struct arena *a, struct slice body, struct authz_message *out,
                              struct err *err);
+/* Is it a challenge object, as the answer to a challenge that was responded to must be? */
+NODISCARD bool message_is_challenge(struct slice body, struct err *err);
 
 #endif

@@ -128,7 +128,8 @@ int trust_command(const struct command *self, int argc, char **argv)
         return 1;
     }
     dstr_init(&root, ROOT_MAX_BYTES);
-    bool ok = find_root(&root) && write_root(system->file, dstr_slice(&root)) && run_update(system->update);
+    bool ok = find_root(&root) && write_root(system->file, dstr_slice(&root)) &&
+              run_update(system->update);
     if (ok) {
         printf("The root of the local CA is now trusted by this system (%s).\n"
                "Browsers with a store of their own (Firefox) need it imported there.\n"
