@@ -9,6 +9,7 @@
 #ifndef HANDLER_HANDLER_H
 #define HANDLER_HANDLER_H
 
+#include "proxy/handler/tls_settings.h"
 #include "proxy/http/exchange.h"
 #include "proxy/route/matcher.h"
 #include "proxy/route/template.h"
@@ -79,11 +80,7 @@ struct build_release {
 
 /* What the directives tls, log, bind say of a site. */
 struct site_settings {
-    const struct cf_token *tls_token; /* the tls directive, if there is one */
-    bool tls_internal;
-    struct slice tls_email;     /* or empty */
-    struct slice own_chain_pem; /* contents of CERT and KEY, or empty */
-    struct slice own_key_pem;
+    struct tls_settings tls;
     struct log_config *log; /* NULL: no access log */
 };
 

@@ -1,8 +1,9 @@
-/* tls internal | <email> | <cert> <key>
+/* tls [internal | force_automate | <email> | <cert> <key>] { ... }
  *
- * internal: the site's certificate comes from the local CA. <email>: the account's address at the
- * public CA. <cert> <key>: PEM files of your own, the leaf first; read when the configuration is
- * loaded (reload to take new ones). */
+ * internal: the site's certificate comes from the local CA. force_automate: a certificate of its
+ * own. <email>: the account's address at the public CA. <cert> <key>: PEM files of your own, the
+ * leaf first; read when the configuration is loaded (reload to take new ones). The block's lines
+ * are read by the functions of the table below, each in the file of its subject. */
 #include <errno.h>
 #include <fcntl.h>
 #include <unistd.h>
@@ -40,10 +41,10 @@ static bool read_pem(struct build *b, const struct cf_token *t, struct slice *ou
 
 static bool own_pair(struct build *b, const struct cf_token *cert, const struct cf_token *key)
 {
-    struct site_settings *s = b->site;
-    bool ok = read_pem(b, cert, &s->own_chain_pem);
-    ok = read_pem(b, key, &s->own_key_pem) && ok;
-    if (ok && !certs_pair_matches(NULL, s->own_chain_pem, s->own_key_pem)) {
+    struct tls_settings *t = &b->site->tls;
+    bool ok = read_pem(b, cert, &t->own_chain_pem);
+    ok = read_pem(b, key, &t->own_key_pem) && ok;
+    if (ok && !certs_pair_matches(NULL, t->own_chain_pem, t->own_key_pem)) {
         cf_error(b->diags, key, "the certificate %.*s and the key %.*s do not belong together (or"
                  " are no PEM)", SLICE_ARG(cert->text), SLICE_ARG(key->text));
         return false;
@@ -51,35 +52,99 @@ static bool own_pair(struct build *b, const struct cf_token *cert, const struct 
     return ok;
 }
 
-bool tls_parse(struct build *b, const struct cf_directive *d, const struct cf_token *args,
-               size_t count, struct handler *out)
+/* ---- the block ------------------------------------------------------------------------------- */
+
+static TLS_SUBDIRECTIVE(read_force_automate)
 {
-    (void)out;
-    struct site_settings *s = b->site;
-    if (s->tls_token) {
-        cf_error(b->diags, &d->name, "the site has a tls directive already");
-        return false;
+    t->force_automate = true;
+    return expect_args(b, d, d->arg_count, 0, 0) && expect_no_block(b, d);
+}
+
+static const struct {
+    struct slice name;
+    tls_subdirective_fn *read; /* NULL: Caddy's, not here yet */
+} table[] = {
+    {S_INIT("protocols"), NULL},
+    {S_INIT("ciphers"), NULL},
+    {S_INIT("curves"), NULL},
+    {S_INIT("alpn"), NULL},
+    {S_INIT("load"), NULL},
+    {S_INIT("client_auth"), NULL},
+    {S_INIT("insecure_secrets_log"), NULL},
+    {S_INIT("on_demand"), NULL},
+    {S_INIT("ca"), NULL},
+    {S_INIT("ca_root"), NULL},
+    {S_INIT("eab"), NULL},
+    {S_INIT("issuer"), NULL},
+    {S_INIT("key_type"), NULL},
+    {S_INIT("renewal_window_ratio"), NULL},
+    {S_INIT("reuse_private_keys"), NULL},
+    {S_INIT("force_automate"), read_force_automate},
+    {S_INIT("get_certificate"), NULL},
+    {S_INIT("dns"), NULL},
+    {S_INIT("dns_ttl"), NULL},
+    {S_INIT("dns_challenge_override_domain"), NULL},
+    {S_INIT("propagation_delay"), NULL},
+    {S_INIT("propagation_timeout"), NULL},
+    {S_INIT("resolvers"), NULL},
+};
+
+static bool read_line(struct build *b, const struct cf_directive *d)
+{
+    struct slice names[ARRAY_LEN(table)];
+    for (size_t i = 0; i < ARRAY_LEN(table); i++) {
+        names[i] = table[i].name;
+        if (slice_eq(d->name.text, table[i].name)) {
+            if (!table[i].read) {
+                cf_error(b->diags, &d->name, "tls's \"%.*s\" is Caddy's and not yet in caddis",
+                         SLICE_ARG(d->name.text));
+                return false;
+            }
+            return table[i].read(b, &b->site->tls, d);
+        }
     }
-    s->tls_token = &d->name;
-    for (const struct cf_directive *o = d->children; o; o = o->next) {
-        cf_error(b->diags, &o->name, "tls's \"%.*s\" is not in caddis (yet)",
-                 SLICE_ARG(o->name.text));
-        return false;
-    }
-    if (!expect_args(b, d, count, 1, 2)) {
-        return false;
-    }
+    struct cf_diag *diag = cf_error(b->diags, &d->name, "tls has no \"%.*s\"",
+                                    SLICE_ARG(d->name.text));
+    cf_did_you_mean(b->diags, diag, d->name.text, names, ARRAY_LEN(names));
+    return false;
+}
+
+static bool read_arguments(struct build *b, const struct cf_token *args, size_t count)
+{
+    struct tls_settings *t = &b->site->tls;
     if (count == 2) {
         return own_pair(b, &args[0], &args[1]);
     }
     if (slice_eq(args[0].text, S("internal"))) {
-        s->tls_internal = true;
+        t->internal = true;
+    } else if (slice_eq(args[0].text, S("force_automate"))) {
+        t->force_automate = true;
     } else if (slice_find(args[0].text, '@') != SLICE_NPOS) {
-        s->tls_email = args[0].text;
+        t->email = args[0].text;
     } else {
-        cf_error(b->diags, &args[0], "\"tls\" takes internal, an e-mail address, or a certificate"
-                 " file and a key file");
+        cf_error(b->diags, &args[0], "\"tls\" takes internal, force_automate, an e-mail address, or"
+                 " a certificate file and a key file");
         return false;
     }
     return true;
+}
+
+bool tls_parse(struct build *b, const struct cf_directive *d, const struct cf_token *args,
+               size_t count, struct handler *out)
+{
+    (void)out;
+    struct tls_settings *t = &b->site->tls;
+    if (t->token) {
+        cf_error(b->diags, &d->name, "the site has a tls directive already");
+        return false;
+    }
+    t->token = &d->name;
+    if (!expect_args(b, d, count, d->children ? 0 : 1, 2)) {
+        return false;
+    }
+    bool ok = count == 0 || read_arguments(b, args, count);
+    for (const struct cf_directive *o = d->children; o; o = o->next) {
+        ok = read_line(b, o) && ok;
+    }
+    return ok;
 }

@@ -99,7 +99,7 @@ static void manage(struct building *b, const struct site *site, struct slice hos
                    const struct cf_token *at)
 {
     struct config *c = b->c;
-    if (site->settings.own_chain_pem.n) {
+    if (site->settings.tls.own_chain_pem.n) {
         if (c->own_count == b->own_cap) {
             b->own_cap = b->own_cap * 2 + 8;
             c->own = mem_realloc_array(c->own, b->own_cap, sizeof(*c->own));
@@ -107,7 +107,7 @@ static void manage(struct building *b, const struct site *site, struct slice hos
         c->own[c->own_count++] = (struct own_certificate){host, site};
         return;
     }
-    if (c->options->auto_https == AUTO_HTTPS_OFF && !site->settings.tls_internal) {
+    if (c->options->auto_https == AUTO_HTTPS_OFF && !site->settings.tls.internal) {
         struct cf_diag *d = cf_warning(b->diags, at,
                                        "auto_https is off, so nobody gets a certificate"
                                        " for \"%.*s\": HTTPS for it fails",
@@ -125,8 +125,8 @@ static void manage(struct building *b, const struct site *site, struct slice hos
     c->managed[c->managed_count++] = (struct managed_name){
         .name = host,
         .at = at,
-        .internal = site->settings.tls_internal || c->options->local_certs,
-        .email = site->settings.tls_email,
+        .internal = site->settings.tls.internal || c->options->local_certs,
+        .email = site->settings.tls.email,
     };
 }
 
@@ -229,7 +229,7 @@ static bool place(struct building *b, const struct cf_token *t, const struct sit
     if (!place_port(b, t, &a, out)) {
         return false;
     }
-    if (s->tls_token && !out->tls && out->port != b->c->options->http_port &&
+    if (s->tls.token && !out->tls && out->port != b->c->options->http_port &&
         !slice_eq(a.scheme, S("http"))) {
         out->tls = true; /* ":8443 { tls ... }" */
     }
@@ -266,11 +266,11 @@ static void add_address(struct building *b, struct site *site, const struct cf_t
     }
     if (p.tls && p.host.n && !has_managed(b->c, p.host)) {
         manage(b, site, p.host, t);
-    } else if (p.tls && !p.host.n && !site->settings.own_chain_pem.n) {
+    } else if (p.tls && !p.host.n && !site->settings.tls.own_chain_pem.n) {
         cf_warning(b->diags, t, "\"%.*s\" names no host, so no certificate can be obtained for it;"
                    " it answers only for names that other sites have", SLICE_ARG(t->text));
     }
-    if (p.tls && !p.host.n && site->settings.own_chain_pem.n) {
+    if (p.tls && !p.host.n && site->settings.tls.own_chain_pem.n) {
         manage(b, site, S(""), t);
     }
 }
@@ -432,8 +432,8 @@ void config_unref(struct config *c)
         map_fini(&t->redirect_ports);
     }
     for (size_t i = 0; i < c->own_count; i++) {
-        const struct site_settings *s = &c->own[i].site->settings;
-        explicit_bzero((char *)(uintptr_t)s->own_key_pem.p, s->own_key_pem.n);
+        struct slice key = c->own[i].site->settings.tls.own_key_pem;
+        explicit_bzero((char *)(uintptr_t)key.p, key.n);
     }
     free(c->own);
     free(c->managed);

@@ -1,0 +1,30 @@
+/* What a site's `tls` directive says, and the table of its subdirectives.
+ *
+ * A subdirective is a row in tls.c's table and a function in the file of its subject (tls_*.c),
+ * declared here; what it finds goes into struct tls_settings, in the configuration's arena. */
+#ifndef HANDLER_TLS_SETTINGS_H
+#define HANDLER_TLS_SETTINGS_H
+
+#include "proxy/base/slice.h"
+
+struct build;
+struct cf_directive;
+struct cf_token;
+
+struct tls_settings {
+    const struct cf_token *token; /* the directive, for messages; NULL: the site has none */
+    bool internal;                /* tls internal: the local CA */
+    bool force_automate;          /* a certificate of its own, whatever else covers the name */
+    struct slice email;           /* or empty */
+    struct slice own_chain_pem;   /* contents of CERT and KEY, or empty */
+    struct slice own_key_pem;
+};
+
+/* Reads one line of the block (d, with its own arguments and block) into t. False after an error
+ * in b->diags. */
+#define TLS_SUBDIRECTIVE(name) \
+    bool name(struct build *b, struct tls_settings *t, const struct cf_directive *d)
+
+typedef TLS_SUBDIRECTIVE(tls_subdirective_fn);
+
+#endif
