@@ -20,20 +20,65 @@
 #define ACME_LETS_ENCRYPT "https://acme-v02.api.letsencrypt.org/directory"
 #define ACME_LETS_ENCRYPT_STAGING "https://acme-staging-v02.api.letsencrypt.org/directory"
 
+/* An issuer of a name is asked when the ones before it did not give a certificate. */
+#define ACME_ISSUERS_MAX 4
+#define ACME_CHAIN_NAMES_MAX 8
+#define ACME_ROOT_FILES_MAX 8
+
 enum acme_issuer_kind { ACME_ISSUER_ACME, ACME_ISSUER_LOCAL };
+
+/* How control of a name may be proven to one issuer. Read by authorise.c and the challenge files;
+ * issuer.c copies and compares it. */
+struct acme_solvers {
+    bool no_http;     /* HTTP-01 is not to be used */
+    bool no_tls_alpn; /* TLS-ALPN-01 is not to be used */
+};
+
+/* preferred_chains: which of a CA's chains to keep (RFC 8555 section 7.4.2). */
+struct acme_chains {
+    bool smallest;                                 /* the one with the fewest bytes */
+    struct slice roots[ACME_CHAIN_NAMES_MAX];      /* common names of issuers of the last */
+    struct slice any_names[ACME_CHAIN_NAMES_MAX];  /* common names of any issuer in the chain */
+    size_t root_count, any_count;
+};
 
 struct acme_issuer {
     enum acme_issuer_kind kind;
-    struct slice directory_url; /* ACME: https:// only */
-    struct slice ca_root_file;  /* ACME: PEM file of extra trusted roots, or empty */
-    struct slice email;         /* ACME: or empty */
-    struct slice eab_key_id;    /* ACME: external account binding, or empty */
-    struct slice eab_mac_key;   /* base64url */
+    /* ---- ACME */
+    struct slice directory_url; /* https:// only */
+    struct slice test_url;      /* the CA's staging directory; empty: the one known, if any */
+    struct slice root_files[ACME_ROOT_FILES_MAX]; /* PEM files of extra trusted roots */
+    size_t root_file_count;
+    struct slice email;       /* or empty */
+    struct slice eab_key_id;  /* external account binding, or empty */
+    struct slice eab_mac_key; /* base64url */
+    bool eab_of_zerossl;      /* the binding is fetched from ZeroSSL by e-mail address or key */
+    struct slice zerossl_key; /* its API access key, or empty: by e-mail */
+    struct slice profile;     /* or empty */
+    int64_t lifetime_ms;      /* asked for with notAfter; 0: what the CA gives */
+    int64_t timeout_ms;       /* of one request; 0: the default */
+    struct acme_chains chains;
+    struct acme_solvers solvers;
+    /* ---- the local CA */
+    int64_t leaf_lifetime_ms; /* 0: acme_config's */
+    bool sign_with_root;
+};
+
+enum acme_key_type {
+    ACME_KEY_P256,
+    ACME_KEY_P384,
+    ACME_KEY_RSA2048,
+    ACME_KEY_RSA4096,
+    ACME_KEY_ED25519
 };
 
 struct acme_name {
     struct slice name; /* DNS name, "*.name", or IP address text */
-    struct acme_issuer issuer;
+    const struct acme_issuer *issuers; /* in the order they are asked */
+    size_t issuer_count;               /* 1 to ACME_ISSUERS_MAX */
+    enum acme_key_type key_type;
+    bool reuse_key;       /* a renewal keeps the private key */
+    unsigned ratio_ppm;   /* renew when this part of the lifetime is left; 0: a third or a half */
 };
 
 struct acme_config {

@@ -134,8 +134,10 @@ static bool connect_session(struct attempt *t, struct failure *f)
 {
     struct err err;
     if (!*t->session) {
-        *t->session = session_new(t->issuer->directory_url, t->issuer->ca_root_file, t->stop,
-                                  &err);
+        struct transport_options options = {.root_files = t->issuer->root_files,
+                                            .root_file_count = t->issuer->root_file_count,
+                                            .timeout_ms = t->issuer->timeout_ms};
+        *t->session = session_new(t->issuer->directory_url, &options, t->stop, &err);
     }
     if (!*t->session) {
         return failure_set(f, FAILURE_REFUSED, "acme_ca_root: %s", err.text);
@@ -314,6 +316,7 @@ static enum attempt_result attempt_locked(struct attempt *t)
                              err.text);
     }
     struct order_run run = {.store = t->store,
+                            .issuer = t->issuer,
                             .challenges = t->challenges,
                             .ca = t->ca,
                             .name = t->name,

@@ -26,6 +26,8 @@ struct attempt {
     int64_t leaf_lifetime_ms; /* local CA */
     bool has_cert;            /* the caller serves one: */
     struct cert_facts known;  /* this */
+    enum acme_key_type key_type;
+    bool reuse_key;
     void (*say)(void *ctx, const char *activity);
     void *say_ctx;
 

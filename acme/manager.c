@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <time.h>
 
+#include "acme/issuer.h"
 #include "acme/key.h"
 #include "acme/local_ca.h"
 #include "proxy/base/clock.h"
@@ -23,38 +24,11 @@ struct pending_config {
     struct acme_config config; /* strings in arena */
 };
 
-static struct acme_issuer copy_issuer(struct arena *a, const struct acme_issuer *from)
-{
-    return (struct acme_issuer){.kind = from->kind,
-                                .directory_url = arena_copy(a, from->directory_url),
-                                .ca_root_file = arena_copy(a, from->ca_root_file),
-                                .email = arena_copy(a, from->email),
-                                .eab_key_id = arena_copy(a, from->eab_key_id),
-                                .eab_mac_key = arena_copy(a, from->eab_mac_key)};
-}
-
-static bool same_issuer(const struct acme_issuer *x, const struct acme_issuer *y)
-{
-    if (x->kind != y->kind) {
-        return false;
-    }
-    return x->kind == ACME_ISSUER_LOCAL ||
-           (slice_eq(x->directory_url, y->directory_url) &&
-            slice_eq(x->ca_root_file, y->ca_root_file) && slice_eq(x->email, y->email) &&
-            slice_eq(x->eab_key_id, y->eab_key_id) && slice_eq(x->eab_mac_key, y->eab_mac_key));
-}
-
-static struct slice store_name_of(struct arena *a, const struct acme_issuer *issuer)
-{
-    return issuer->kind == ACME_ISSUER_LOCAL ? LOCAL_CA_NAME
-                                             : store_ca_name(a, issuer->directory_url);
-}
-
 static struct managed_ca *find_ca(struct acme *a, const struct acme_issuer *issuer)
 {
     LIST_EACH (node, &a->cas) {
         struct managed_ca *ca = LIST_ENTRY(node, struct managed_ca, node);
-        if (same_issuer(&ca->issuer, issuer)) {
+        if (issuer_same(&ca->issuer, issuer)) {
             return ca;
         }
     }
@@ -65,16 +39,19 @@ static struct managed_ca *new_ca(struct acme *a, const struct acme_issuer *issue
 {
     struct managed_ca *ca = mem_zalloc(sizeof(*ca));
     arena_init(&ca->arena, ARENA_NO_MAX);
-    ca->issuer = copy_issuer(&ca->arena, issuer);
-    ca->store_name = store_name_of(&ca->arena, &ca->issuer);
+    ca->issuer = issuer_copy(&ca->arena, issuer);
+    ca->store_name = issuer_store_name(&ca->arena, &ca->issuer);
     /* Another account, binding or root is another record: what was refused before the
      * configuration was mended does not hold up the mended one. */
     struct dstr all;
     char print[17];
     dstr_init(&all, 65536);
     dstr_printf(&all, "%.*s\n%.*s\n%.*s\n%.*s", SLICE_ARG(issuer->email),
-                SLICE_ARG(issuer->ca_root_file), SLICE_ARG(issuer->eab_key_id),
+                SLICE_ARG(issuer->zerossl_key), SLICE_ARG(issuer->eab_key_id),
                 SLICE_ARG(issuer->eab_mac_key));
+    for (size_t i = 0; i < issuer->root_file_count; i++) {
+        dstr_printf(&all, "\n%.*s", SLICE_ARG(issuer->root_files[i]));
+    }
     key_fingerprint(dstr_slice(&all), print);
     key_text_fini(&all);
     ca->record_name = arena_printf(&ca->arena, "_account_%s", print);
@@ -90,7 +67,7 @@ static void free_ca(struct managed_ca *ca)
     for (size_t i = 0; i < ca->idle_count; i++) {
         session_free(ca->idle[i]);
     }
-    key_wipe(ca->issuer.eab_mac_key);
+    issuer_wipe(&ca->issuer);
     arena_fini(&ca->arena);
     free(ca);
 }
@@ -102,7 +79,9 @@ static void free_unused(struct acme *a)
         struct managed *m = LIST_ENTRY(node, struct managed, node);
         if (!m->busy) {
             list_remove(node);
-            m->ca->names--;
+            for (size_t i = 0; i < m->source_count; i++) {
+                m->sources[i].ca->names--;
+            }
             managed_free(m);
         }
     }
@@ -115,20 +94,44 @@ static void free_unused(struct acme *a)
     }
 }
 
-static struct managed *new_name(struct acme *a, const struct acme_name *from)
+/* With mutex; may let go of it. */
+static struct managed_ca *ca_for(struct acme *a, const struct acme_issuer *issuer)
 {
-    struct managed_ca *ca = find_ca(a, &from->issuer);
+    struct managed_ca *ca = find_ca(a, issuer);
     if (!ca) {
         pthread_mutex_unlock(&a->mutex);
-        ca = new_ca(a, &from->issuer);
+        ca = new_ca(a, issuer);
         pthread_mutex_lock(&a->mutex);
         list_push_back(&a->cas, &ca->node);
     }
+    ca->names++;
+    return ca;
+}
+
+static struct managed *new_name(struct acme *a, const struct acme_name *from)
+{
     struct managed *m = mem_zalloc(sizeof(*m));
     m->name = mem_dup(from->name);
-    m->ca = ca;
-    ca->names++;
+    m->source_count = from->issuer_count;
+    m->from = &m->sources[0];
+    m->key_type = from->key_type;
+    m->reuse_key = from->reuse_key;
+    m->ratio_ppm = from->ratio_ppm;
+    for (size_t i = 0; i < m->source_count; i++) {
+        m->sources[i].ca = ca_for(a, &from->issuers[i]);
+    }
     return m;
+}
+
+/* Is what is asked for the name the same as before? */
+static bool same_name(const struct managed *m, const struct acme_name *from)
+{
+    bool same = m->source_count == from->issuer_count && m->key_type == from->key_type &&
+                m->reuse_key == from->reuse_key && m->ratio_ppm == from->ratio_ppm;
+    for (size_t i = 0; same && i < m->source_count; i++) {
+        same = issuer_same(&m->sources[i].ca->issuer, &from->issuers[i]);
+    }
+    return same;
 }
 
 /* With mutex, on the main thread: the names become those of the configuration. */
@@ -150,7 +153,7 @@ static void apply_config(struct acme *a, const struct acme_config *config)
             continue;
         }
         struct managed *m = map_get(&old, from->name);
-        if (m && same_issuer(&m->ca->issuer, &from->issuer)) {
+        if (m && same_name(m, from)) {
             list_remove(&m->node);
         } else {
             m = new_name(a, from);
@@ -180,11 +183,19 @@ static void apply_config(struct acme *a, const struct acme_config *config)
     free_unused(a);
 }
 
+static void wipe_issuers(const struct acme_name *name)
+{
+    for (size_t i = 0; i < name->issuer_count; i++) {
+        struct acme_issuer copy = name->issuers[i];
+        issuer_wipe(&copy);
+    }
+}
+
 static void free_config(struct pending_config *p)
 {
     if (p) {
         for (size_t i = 0; i < p->config.name_count; i++) {
-            key_wipe(p->config.names[i].issuer.eab_mac_key);
+            wipe_issuers(&p->config.names[i]);
         }
         arena_fini(&p->arena);
         free(p);
@@ -413,6 +424,26 @@ struct acme *acme_start(struct store *s, struct challenge_table *challenges,
     return a;
 }
 
+/* Names that share their issuers in the configuration share the copy, as long as they stand
+ * together. */
+static void copy_name(struct arena *a, const struct acme_name *from, const struct acme_name *before,
+                      struct acme_name *to, const struct acme_name *to_before)
+{
+    *to = *from;
+    to->name = arena_lower(a, from->name);
+    must(from->issuer_count > 0 && from->issuer_count <= ACME_ISSUERS_MAX);
+    if (before && before->issuers == from->issuers && before->issuer_count == from->issuer_count) {
+        to->issuers = to_before->issuers;
+        return;
+    }
+    struct acme_issuer *issuers = ARENA_ARRAY(a, struct acme_issuer, from->issuer_count);
+    must(issuers);
+    for (size_t i = 0; i < from->issuer_count; i++) {
+        issuers[i] = issuer_copy(a, &from->issuers[i]);
+    }
+    to->issuers = issuers;
+}
+
 void acme_configure(struct acme *a, const struct acme_config *config)
 {
     struct pending_config *p = mem_zalloc(sizeof(*p));
@@ -420,8 +451,8 @@ void acme_configure(struct acme *a, const struct acme_config *config)
     p->config = *config;
     struct acme_name *names = ARENA_ARRAY(&p->arena, struct acme_name, config->name_count + 1);
     for (size_t i = 0; names && i < config->name_count; i++) {
-        names[i].name = arena_lower(&p->arena, config->names[i].name);
-        names[i].issuer = copy_issuer(&p->arena, &config->names[i].issuer);
+        copy_name(&p->arena, &config->names[i], i ? &config->names[i - 1] : NULL, &names[i],
+                  i ? &names[i - 1] : NULL);
     }
     must(names && !p->arena.failed);
     p->config.names = names;
@@ -438,14 +469,15 @@ static void preload_one(struct acme *a, const struct acme_name *name)
 {
     struct arena arena;
     struct store_pair pair;
-    struct cert_facts facts;
-    struct err err;
-    arena_init(&arena, 16384);
+    struct slice cas[ACME_ISSUERS_MAX];
+    struct stored_best best;
+    arena_init(&arena, 65536);
     store_pair_init(&pair);
-    struct slice ca = store_name_of(&arena, &name->issuer);
     struct slice lower = arena_lower(&arena, name->name);
-    if (stored_pair(a->store, ca, lower, &pair, &facts, &err) == STORED_OK &&
-        attempt_servable(&facts, clock_wall_ms())) {
+    for (size_t i = 0; i < name->issuer_count; i++) {
+        cas[i] = issuer_store_name(&arena, &name->issuers[i]);
+    }
+    if (stored_best(a->store, cas, name->issuer_count, lower, clock_wall_ms(), &pair, &best)) {
         pthread_mutex_lock(&a->callback_mutex);
         a->callbacks.on_certificate(a->callbacks.ctx, lower, dstr_slice(&pair.chain_pem),
                                     dstr_slice(&pair.key_pem));

@@ -20,7 +20,7 @@
 #define MANAGER_PER_CA_MAX 4
 #define MANAGER_CAS_MAX 64
 
-/* One account at one CA, or the local CA. */
+/* One account at one CA with what is asked of it, or the local CA. */
 struct managed_ca {
     struct list node;
     struct acme_issuer issuer; /* strings owned by arena; constant */
@@ -38,22 +38,35 @@ struct managed_ca {
     size_t idle_count;
 };
 
+/* One of the issuers of a name. */
+struct managed_source {
+    struct managed_ca *ca;      /* constant */
+    int64_t hold_until_mono_ms; /* not before, for this name there */
+};
+
 struct managed {
     struct list node; /* in names or gone_names */
     char *name;       /* constant, owned */
-    struct managed_ca *ca;
+    struct managed_source sources[ACME_ISSUERS_MAX]; /* in the order they are asked */
+    size_t source_count;                             /* constant */
+    struct managed_source *from; /* the one that is, or was last, at work */
+    enum acme_key_type key_type; /* constant, as the next two */
+    bool reuse_key;
+    unsigned ratio_ppm;
     bool gone;   /* not configured any more */
     bool busy;   /* owned by a thread */
     bool loaded; /* the store was looked at */
     bool tell;   /* the main thread is to report the status again */
     bool ready;
     int64_t renew_at_ms;        /* wall clock; ready only */
-    int64_t hold_until_mono_ms; /* not before */
+    int64_t hold_until_mono_ms; /* not before, wherever */
     char last_error[1024];
-    bool has_cert;           /* (busy) */
-    struct cert_facts facts; /* (busy) */
+    bool has_cert;              /* (busy) */
+    struct cert_facts facts;    /* (busy) */
+    struct managed_ca *cert_ca; /* (busy) who signed it; NULL: none */
     bool has_unsaved;        /* (written when busy) a certificate that the store did not take: */
-    struct store_pair unsaved; /* (busy) */
+    struct store_pair unsaved;     /* (busy) */
+    struct managed_ca *unsaved_ca; /* (busy) */
 };
 
 struct acme {
@@ -84,7 +97,8 @@ struct acme {
 
 /* Milliseconds until something is due for m (0: now), INT64_MAX: nothing. With mutex. */
 int64_t managed_due_ms(const struct managed *m, int64_t now_mono_ms, int64_t now_wall_ms);
-/* The most urgent name that may be worked on now, local ones or others; NULL: none. With mutex. */
+/* The most urgent name that may be worked on now, by the local CA or by others; NULL: none. With
+ * mutex. */
 struct managed *managed_pick(struct acme *a, bool local);
 /* Does what is due for m: called and returns with mutex, works without it. m is made busy. */
 void managed_work(struct acme *a, struct managed *m);

@@ -4,12 +4,14 @@
 #ifndef ACME_ORDER_H
 #define ACME_ORDER_H
 
+#include "acme/acme.h"
 #include "acme/challenge_type.h"
 #include "acme/order_saved.h"
 #include "acme/session.h"
 
 struct order_run {
     struct session *session; /* account_ready */
+    const struct acme_issuer *issuer;
     struct store *store;
     struct challenge_table *challenges;
     struct slice ca;   /* store name */

@@ -23,7 +23,7 @@ bool failure_set(struct failure *f, enum failure_kind kind, const char *fmt, ...
     return false;
 }
 
-struct session *session_new(struct slice directory_url, struct slice ca_root_file,
+struct session *session_new(struct slice directory_url, const struct transport_options *options,
                             struct stop *stop, struct err *err)
 {
     struct session *s = mem_zalloc(sizeof(*s));
@@ -31,7 +31,7 @@ struct session *session_new(struct slice directory_url, struct slice ca_root_fil
     s->directory_url = directory_url;
     arena_init(&s->arena, 64 * 1024);
     dstr_init(&s->kid, MESSAGE_URL_MAX);
-    s->transport = transport_new(ca_root_file, stop, err);
+    s->transport = transport_new(options, stop, err);
     if (!s->transport) {
         session_free(s);
         return NULL;

@@ -26,7 +26,7 @@ struct session {
 };
 
 /* NULL and err when the extra roots cannot be read. directory_url must outlive the session. */
-struct session *session_new(struct slice directory_url, struct slice ca_root_file,
+struct session *session_new(struct slice directory_url, const struct transport_options *options,
                             struct stop *stop, struct err *err);
 void session_free(struct session *s);
 

@@ -33,6 +33,35 @@ enum stored_result stored_pair(struct store *s, struct slice ca, struct slice na
     return aside == STORE_FAILED ? STORED_FAILED : STORED_DAMAGED;
 }
 
+bool stored_best(struct store *s, const struct slice *cas, size_t ca_count, struct slice name,
+                 int64_t now_ms, struct store_pair *out, struct stored_best *best)
+{
+    bool found = false;
+    *best = (struct stored_best){.at = 0};
+    for (size_t i = 0; i < ca_count; i++) {
+        struct store_pair pair;
+        struct cert_facts facts;
+        struct err err;
+        store_pair_init(&pair);
+        enum stored_result got = stored_pair(s, cas[i], name, &pair, &facts, &err);
+        if (got == STORED_FAILED && !best->failed) {
+            best->failed = true;
+            best->err = err;
+        }
+        if (got == STORED_OK && facts.not_after_ms > now_ms &&
+            (!found || facts.not_before_ms > best->facts.not_before_ms)) {
+            store_pair_fini(out);
+            *out = pair; /* moved */
+            store_pair_init(&pair);
+            best->at = i;
+            best->facts = facts;
+            found = true;
+        }
+        store_pair_fini(&pair);
+    }
+    return found;
+}
+
 bool stored_hash(struct store *s, struct slice ca, struct slice name,
                  unsigned char out[CERT_HASH_BYTES], bool *missing)
 {

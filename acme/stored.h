@@ -18,6 +18,18 @@ enum stored_result {
 NODISCARD enum stored_result stored_pair(struct store *s, struct slice ca, struct slice name,
                                          struct store_pair *out, struct cert_facts *facts,
                                          struct err *err);
+/* What stored_best found. */
+struct stored_best {
+    size_t at; /* which of the CAs */
+    struct cert_facts facts;
+    bool failed; /* a folder could not be read: */
+    struct err err;
+};
+/* The pair to serve among those that several CAs signed: one that has not expired, the latest to
+ * begin. False when there is none. */
+NODISCARD bool stored_best(struct store *s, const struct slice *cas, size_t ca_count,
+                           struct slice name, int64_t now_ms, struct store_pair *out,
+                           struct stored_best *best);
 /* SHA-256 of the first certificate in the stored chain, cheaply; false when it cannot be read. */
 NODISCARD bool stored_hash(struct store *s, struct slice ca, struct slice name,
                            unsigned char out[CERT_HASH_BYTES], bool *missing);

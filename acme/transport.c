@@ -22,7 +22,8 @@ struct transport {
     CURLM *multi;
     CURL *easy;
     struct stop *stop;
-    char *ca_root_file; /* owned; NULL: none */
+    char **root_files; /* owned */
+    size_t root_file_count;
     struct reply *reply; /* of the request under way */
     size_t body_max;
     bool too_large;
@@ -121,21 +122,26 @@ static CURLcode on_ssl_ctx(CURL *easy, void *ssl_ctx, void *ctx)
 {
     (void)easy;
     const struct transport *t = ctx;
-    return SSL_CTX_load_verify_locations(ssl_ctx, t->ca_root_file, NULL) == 1
-               ? CURLE_OK
-               : CURLE_SSL_CACERT_BADFILE;
+    for (size_t i = 0; i < t->root_file_count; i++) {
+        if (SSL_CTX_load_verify_locations(ssl_ctx, t->root_files[i], NULL) != 1) {
+            return CURLE_SSL_CACERT_BADFILE;
+        }
+    }
+    return CURLE_OK;
 }
 
 static bool set_roots(struct transport *t, struct err *err)
 {
-    if (!t->ca_root_file) {
+    if (t->root_file_count == 0) {
         return true;
     }
-    SSL_CTX *probe = SSL_CTX_new(TLS_client_method());
-    bool readable = probe && SSL_CTX_load_verify_locations(probe, t->ca_root_file, NULL) == 1;
-    SSL_CTX_free(probe);
-    if (!readable) {
-        return err_set(err, "no certificate could be read from %s", t->ca_root_file);
+    for (size_t i = 0; i < t->root_file_count; i++) {
+        SSL_CTX *probe = SSL_CTX_new(TLS_client_method());
+        bool readable = probe && SSL_CTX_load_verify_locations(probe, t->root_files[i], NULL) == 1;
+        SSL_CTX_free(probe);
+        if (!readable) {
+            return err_set(err, "no certificate could be read from %s", t->root_files[i]);
+        }
     }
 #if LIBCURL_VERSION_NUM >= 0x075700
     /* A store that curl shares between connections must not be the one that is added to. */
@@ -143,13 +149,13 @@ static bool set_roots(struct transport *t, struct err *err)
 #endif
     (void)curl_easy_setopt(t->easy, CURLOPT_SSL_CTX_DATA, t);
     if (curl_easy_setopt(t->easy, CURLOPT_SSL_CTX_FUNCTION, on_ssl_ctx) != CURLE_OK) {
-        /* A libcurl without OpenSSL: then only the extra roots are trusted. */
-        (void)curl_easy_setopt(t->easy, CURLOPT_CAINFO, t->ca_root_file);
+        /* A libcurl without OpenSSL: then only the first of the extra files is trusted. */
+        (void)curl_easy_setopt(t->easy, CURLOPT_CAINFO, t->root_files[0]);
     }
     return true;
 }
 
-static bool set_options(struct transport *t)
+static bool set_options(struct transport *t, int64_t timeout_ms)
 {
     CURL *e = t->easy;
     CURLcode rc = CURLE_OK;
@@ -167,7 +173,7 @@ static bool set_options(struct transport *t)
 #endif
     SET(CURLOPT_USERAGENT, "caddis/" CADDIS_VERSION);
     SET(CURLOPT_CONNECTTIMEOUT_MS, CONNECT_TIMEOUT_MS);
-    SET(CURLOPT_TIMEOUT_MS, TOTAL_TIMEOUT_MS);
+    SET(CURLOPT_TIMEOUT_MS, timeout_ms > 0 ? (long)timeout_ms : TOTAL_TIMEOUT_MS);
     SET(CURLOPT_LOW_SPEED_LIMIT, SILENCE_BYTES_PER_S);
     SET(CURLOPT_LOW_SPEED_TIME, SILENCE_TIMEOUT_S);
     SET(CURLOPT_MAXREDIRS, REDIRECTS_MAX);
@@ -184,16 +190,20 @@ static bool set_options(struct transport *t)
     return rc == CURLE_OK;
 }
 
-struct transport *transport_new(struct slice ca_root_file, struct stop *stop, struct err *err)
+struct transport *transport_new(const struct transport_options *options, struct stop *stop,
+                                struct err *err)
 {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     (void)pthread_once(&once, global_init);
     struct transport *t = mem_zalloc(sizeof(*t));
     t->stop = stop;
-    t->ca_root_file = ca_root_file.n ? mem_dup(ca_root_file) : NULL;
+    t->root_files = mem_zalloc((options->root_file_count + 1) * sizeof(*t->root_files));
+    for (; t->root_file_count < options->root_file_count; t->root_file_count++) {
+        t->root_files[t->root_file_count] = mem_dup(options->root_files[t->root_file_count]);
+    }
     t->multi = curl_multi_init();
     t->easy = curl_easy_init();
-    if (!t->multi || !t->easy || !set_options(t)) {
+    if (!t->multi || !t->easy || !set_options(t, options->timeout_ms)) {
         (void)err_set(err, "libcurl cannot be set up");
     } else if (set_roots(t, err)) {
         return t;
@@ -209,7 +219,10 @@ void transport_free(struct transport *t)
     }
     curl_easy_cleanup(t->easy);
     curl_multi_cleanup(t->multi);
-    free(t->ca_root_file);
+    for (size_t i = 0; i < t->root_file_count; i++) {
+        free(t->root_files[i]);
+    }
+    free(t->root_files);
     free(t);
 }
 
@@ -219,11 +232,14 @@ static struct curl_slist *set_request(struct transport *t, const struct transpor
     CURL *e = t->easy;
     struct curl_slist *fields = curl_slist_append(NULL, "Expect:");
     (void)curl_easy_setopt(e, CURLOPT_URL, url);
-    (void)curl_easy_setopt(e, CURLOPT_FOLLOWLOCATION, request->method == TRANSPORT_POST ? 0L : 1L);
+    bool post = request->method == TRANSPORT_POST || request->method == TRANSPORT_POST_FORM;
+    (void)curl_easy_setopt(e, CURLOPT_FOLLOWLOCATION, post ? 0L : 1L);
     (void)curl_easy_setopt(e, CURLOPT_HTTPGET, 1L);
     (void)curl_easy_setopt(e, CURLOPT_NOBODY, request->method == TRANSPORT_HEAD ? 1L : 0L);
-    if (request->method == TRANSPORT_POST) {
-        fields = curl_slist_append(fields, "Content-Type: application/jose+json");
+    if (post) {
+        if (request->method == TRANSPORT_POST) {
+            fields = curl_slist_append(fields, "Content-Type: application/jose+json");
+        }
         (void)curl_easy_setopt(e, CURLOPT_POST, 1L);
         (void)curl_easy_setopt(e, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)request->body.n);
         (void)curl_easy_setopt(e, CURLOPT_POSTFIELDS, request->body.p);

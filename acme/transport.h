@@ -34,7 +34,12 @@ struct reply {
 void reply_init(struct reply *r);
 void reply_fini(struct reply *r);
 
-enum transport_method { TRANSPORT_GET, TRANSPORT_HEAD, TRANSPORT_POST };
+enum transport_method {
+    TRANSPORT_GET,
+    TRANSPORT_HEAD,
+    TRANSPORT_POST,
+    TRANSPORT_POST_FORM /* body: application/x-www-form-urlencoded */
+};
 
 struct transport_request {
     enum transport_method method;
@@ -44,10 +49,17 @@ struct transport_request {
     size_t body_max;     /* of the answer */
 };
 
-/* ca_root_file: PEM of roots to trust besides the system's, or empty. NULL and err on failure. */
-struct transport *transport_new(struct slice ca_root_file, struct stop *stop, struct err *err);
+struct transport_options {
+    const struct slice *root_files; /* PEM files of roots to trust besides the system's */
+    size_t root_file_count;
+    int64_t timeout_ms; /* of one request; 0: a minute */
+};
+
+/* NULL and err on failure. Copies what it needs of the options. */
+struct transport *transport_new(const struct transport_options *options, struct stop *stop,
+                                struct err *err);
 void transport_free(struct transport *t);
-/* Sends and waits. reply is emptied first. At most about a minute. */
+/* Sends and waits, at most the options' time. reply is emptied first. */
 NODISCARD enum transport_result transport_send(struct transport *t,
                                                const struct transport_request *request,
                                                struct reply *reply, struct err *err);

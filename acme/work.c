@@ -15,14 +15,35 @@
 /* Between two certificates of one name, whatever their dates say. */
 #define OBTAINED_HOLD_MS (2 * SCHEDULE_SECOND_MS)
 
-static bool is_local(const struct managed *m)
+static bool is_local(const struct managed_ca *ca)
 {
-    return m->ca->issuer.kind == ACME_ISSUER_LOCAL;
+    return ca->issuer.kind == ACME_ISSUER_LOCAL;
 }
 
 static struct slice name_of(const struct managed *m)
 {
     return slice_str(m->name);
+}
+
+/* Milliseconds until this issuer may be asked for m. With mutex. */
+static int64_t source_wait_ms(const struct managed_source *s, int64_t now_mono_ms)
+{
+    int64_t wait = s->hold_until_mono_ms - now_mono_ms;
+    int64_t ca_wait = s->ca->hold_until_mono_ms - now_mono_ms;
+    wait = ca_wait > wait ? ca_wait : wait;
+    return wait > 0 ? wait : 0;
+}
+
+/* The issuer to ask next: the first of those that may be asked soonest. With mutex. */
+static struct managed_source *next_source(struct managed *m, int64_t now_mono_ms)
+{
+    struct managed_source *best = &m->sources[0];
+    for (size_t i = 1; i < m->source_count; i++) {
+        if (source_wait_ms(&m->sources[i], now_mono_ms) < source_wait_ms(best, now_mono_ms)) {
+            best = &m->sources[i];
+        }
+    }
+    return best;
 }
 
 int64_t managed_due_ms(const struct managed *m, int64_t now_mono_ms, int64_t now_wall_ms)
@@ -31,15 +52,20 @@ int64_t managed_due_ms(const struct managed *m, int64_t now_mono_ms, int64_t now
         return INT64_MAX;
     }
     int64_t wait = m->hold_until_mono_ms - now_mono_ms;
+    wait = wait > 0 ? wait : 0;
     if (m->has_unsaved) {
-        return wait > 0 ? wait : 0;
+        return wait;
     }
-    int64_t ca_wait = m->ca->hold_until_mono_ms - now_mono_ms;
-    wait = ca_wait > wait ? ca_wait : wait;
+    int64_t source_wait = INT64_MAX;
+    for (size_t i = 0; i < m->source_count; i++) {
+        int64_t one = source_wait_ms(&m->sources[i], now_mono_ms);
+        source_wait = one < source_wait ? one : source_wait;
+    }
+    wait = source_wait > wait ? source_wait : wait;
     if (m->ready && m->renew_at_ms - now_wall_ms > wait) {
         wait = m->renew_at_ms - now_wall_ms;
     }
-    return wait > 0 ? wait : 0;
+    return wait;
 }
 
 struct managed *managed_pick(struct acme *a, bool local)
@@ -48,9 +74,12 @@ struct managed *managed_pick(struct acme *a, bool local)
     struct managed *best = NULL;
     LIST_EACH (node, &a->names) {
         struct managed *m = LIST_ENTRY(node, struct managed, node);
-        unsigned limit = m->ca->proven ? MANAGER_PER_CA_MAX : 1;
-        if (is_local(m) != local || (!local && m->ca->in_flight >= limit) ||
-            managed_due_ms(m, mono, wall) > 0) {
+        if (managed_due_ms(m, mono, wall) > 0) {
+            continue;
+        }
+        const struct managed_ca *ca = next_source(m, mono)->ca;
+        unsigned limit = ca->proven ? MANAGER_PER_CA_MAX : 1;
+        if (is_local(ca) != local || (!local && ca->in_flight >= limit)) {
             continue;
         }
         /* Names without a certificate first, then the one that has waited longest. */
@@ -93,8 +122,9 @@ void managed_report(struct acme *a, struct managed *m, const char *activity)
     int64_t due = managed_due_ms(m, clock_mono_ms(), now);
     m->busy = busy;
     bool gone = m->gone;
-    bool of_ca = !m->last_error[0] && m->ca->failures > 0 && !m->ready;
-    text_set(error, sizeof(error), of_ca ? m->ca->last_error : m->last_error);
+    const struct managed_ca *ca = m->from->ca;
+    bool of_ca = !m->last_error[0] && ca->failures > 0 && !m->ready;
+    text_set(error, sizeof(error), of_ca ? ca->last_error : m->last_error);
     struct acme_status status = {.ready = m->ready, .last_error = slice_str(error)};
     pthread_mutex_unlock(&a->mutex);
     if (due != INT64_MAX) {
@@ -133,91 +163,118 @@ static void announce(struct acme *a, struct managed *m, const struct store_pair 
 }
 
 /* The certificate that is served from now on. With mutex. */
-static void adopt(struct managed *m, const struct cert_facts *facts)
+static void adopt(struct managed *m, struct managed_ca *ca, const struct cert_facts *facts)
 {
     m->has_cert = true;
+    m->cert_ca = ca;
     m->facts = *facts;
     m->ready = true;
     m->renew_at_ms = attempt_renew_at_ms(facts);
 }
 
+/* Without mutex, m being busy. */
+static bool best_of_store(struct acme *a, const struct managed *m, struct store_pair *pair,
+                          struct stored_best *best)
+{
+    struct slice cas[ACME_ISSUERS_MAX];
+    for (size_t i = 0; i < m->source_count; i++) {
+        cas[i] = m->sources[i].ca->store_name;
+    }
+    return stored_best(a->store, cas, m->source_count, name_of(m), clock_wall_ms(), pair, best);
+}
+
+/* Is it no local certificate, or one under the root that is there now? */
+static bool rooted(struct acme *a, const struct managed_ca *ca, const struct store_pair *pair)
+{
+    return !is_local(ca) || attempt_of_present_root(a->store, dstr_slice(&pair->chain_pem));
+}
+
+/* The back-off of each issuer, as the store has it. Without mutex, m being busy. Returns the
+ * first issuer's last error in out. */
+static void load_waits(struct acme *a, struct managed *m, int64_t waits[ACME_ISSUERS_MAX],
+                       struct schedule *first)
+{
+    int64_t now = clock_wall_ms();
+    *first = (struct schedule){.failures = 0};
+    for (size_t i = 0; i < m->source_count; i++) {
+        struct schedule s;
+        struct slice ca = m->sources[i].ca->store_name;
+        waits[i] = 0;
+        if (!is_local(m->sources[i].ca)) {
+            stored_schedule(a->store, ca, name_of(m), &s);
+            waits[i] = schedule_wait_ms(&s, now, stored_has_order(a->store, ca, name_of(m)));
+            if (i == 0) {
+                *first = s;
+            }
+        }
+    }
+}
+
 void managed_load(struct acme *a, struct managed *m)
 {
     struct store_pair pair;
-    struct cert_facts facts;
-    struct schedule schedule;
-    struct err err = {.text = ""};
+    struct stored_best best;
+    struct schedule first;
+    int64_t waits[ACME_ISSUERS_MAX];
     m->busy = true;
     pthread_mutex_unlock(&a->mutex);
     store_pair_init(&pair);
-    int64_t now = clock_wall_ms();
-    enum stored_result got =
-        stored_pair(a->store, m->ca->store_name, name_of(m), &pair, &facts, &err);
-    bool good = got == STORED_OK && attempt_servable(&facts, now);
-    bool of_root = !good || !is_local(m) ||
-                   attempt_of_present_root(a->store, dstr_slice(&pair.chain_pem));
-    int64_t wait = 0;
-    schedule = (struct schedule){.failures = 0};
-    if (!is_local(m)) {
-        stored_schedule(a->store, m->ca->store_name, name_of(m), &schedule);
-        wait = schedule_wait_ms(&schedule, now,
-                                stored_has_order(a->store, m->ca->store_name, name_of(m)));
-    }
+    bool good = best_of_store(a, m, &pair, &best);
+    struct managed_ca *ca = m->sources[best.at].ca;
+    bool of_root = !good || rooted(a, ca, &pair);
+    load_waits(a, m, waits, &first);
     if (good) {
         announce(a, m, &pair);
     }
     store_pair_fini(&pair);
     pthread_mutex_lock(&a->mutex);
     if (good) {
-        adopt(m, &facts);
+        adopt(m, ca, &best.facts);
         m->renew_at_ms = of_root ? m->renew_at_ms : 0;
     }
-    m->hold_until_mono_ms = clock_mono_ms() + wait;
-    text_set(m->last_error, sizeof(m->last_error),
-             got == STORED_FAILED ? err.text : schedule.last_error);
+    for (size_t i = 0; i < m->source_count; i++) {
+        m->sources[i].hold_until_mono_ms = clock_mono_ms() + waits[i];
+    }
+    bool failed = !good && best.failed;
+    text_set(m->last_error, sizeof(m->last_error), failed ? best.err.text : first.last_error);
     m->loaded = true;
     m->busy = false;
     pthread_mutex_unlock(&a->mutex);
     log_event(LOG_INFO, "acme",
-              good                    ? "certificate found in the store"
-              : got == STORED_FAILED  ? "the store cannot be read"
-                                      : "no usable certificate in the store",
-              LOG_S("name", name_of(m)), LOG_S("ca", m->ca->store_name),
-              LOG_I("next_attempt_in_s", wait / 1000));
+              good     ? "certificate found in the store"
+              : failed ? "the store cannot be read"
+                       : "no usable certificate in the store",
+              LOG_S("name", name_of(m)), LOG_S("ca", ca->store_name),
+              LOG_I("next_attempt_in_s", waits[0] / 1000));
     managed_report(a, m, NULL);
     pthread_mutex_lock(&a->mutex);
 }
 
 struct look {
-    bool fresh;   /* pair and facts: another certificate than the one that is served */
+    bool fresh;   /* pair and best: another certificate than the one that is served */
     bool wanting; /* nothing usable is there, or it is under another root: obtain anew */
     struct store_pair pair;
-    struct cert_facts facts;
+    struct stored_best best;
 };
 
 /* Without mutex, m being busy. For public names the leaf's hash alone settles the usual case. */
 static void look_at_store(struct acme *a, struct managed *m, struct look *out)
 {
     unsigned char hash[CERT_HASH_BYTES];
-    struct err err;
     bool missing = false;
-    if (!is_local(m) && m->has_cert &&
-        stored_hash(a->store, m->ca->store_name, name_of(m), hash, &missing) &&
+    if (m->has_cert && m->source_count == 1 && !is_local(m->cert_ca) &&
+        stored_hash(a->store, m->cert_ca->store_name, name_of(m), hash, &missing) &&
         memcmp(hash, m->facts.hash, sizeof(hash)) == 0) {
         return;
     }
-    enum stored_result got =
-        stored_pair(a->store, m->ca->store_name, name_of(m), &out->pair, &out->facts, &err);
-    if (got == STORED_FAILED) {
+    bool good = best_of_store(a, m, &out->pair, &out->best);
+    if (!good && out->best.failed) {
         return;
     }
-    bool good = got == STORED_OK && attempt_servable(&out->facts, clock_wall_ms());
     /* Also one that is older than ours by its dates: the store is what instances share. */
-    out->fresh = good && (!m->has_cert || memcmp(out->facts.hash, m->facts.hash,
+    out->fresh = good && (!m->has_cert || memcmp(out->best.facts.hash, m->facts.hash,
                                                  sizeof(m->facts.hash)) != 0);
-    bool rooted = !good || !is_local(m) ||
-                  attempt_of_present_root(a->store, dstr_slice(&out->pair.chain_pem));
-    out->wanting = got != STORED_OK || !rooted;
+    out->wanting = !good || !rooted(a, m->sources[out->best.at].ca, &out->pair);
 }
 
 void managed_recheck(struct acme *a, struct managed *m)
@@ -235,7 +292,7 @@ void managed_recheck(struct acme *a, struct managed *m)
     store_pair_fini(&look.pair);
     pthread_mutex_lock(&a->mutex);
     if (look.fresh) {
-        adopt(m, &look.facts);
+        adopt(m, m->sources[look.best.at].ca, &look.best.facts);
         m->last_error[0] = '\0';
     }
     if (look.wanting) {
@@ -303,7 +360,7 @@ static void ca_fails(struct acme *a, struct managed_ca *ca, const struct failure
     text_set(ca->last_error, sizeof(ca->last_error), f->err.text);
     LIST_EACH (node, &a->names) {
         struct managed *other = LIST_ENTRY(node, struct managed, node);
-        other->tell = other->tell || (other->ca == ca && other->loaded);
+        other->tell = other->tell || (other->from->ca == ca && other->loaded);
     }
     struct schedule s = {.failures = ca->failures,
                          .told_by_ca = told,
@@ -329,6 +386,7 @@ static void keep_unsaved(struct managed *m, struct store_pair *pair)
         store_pair_fini(&m->unsaved);
     }
     m->unsaved = *pair; /* moved */
+    m->unsaved_ca = m->from->ca;
     m->has_unsaved = true;
     store_pair_init(pair);
 }
@@ -338,7 +396,7 @@ static void take_certificate(struct acme *a, struct managed *m, struct attempt *
 {
     announce(a, m, &t->pair);
     pthread_mutex_lock(&a->mutex);
-    adopt(m, &t->facts);
+    adopt(m, m->from->ca, &t->facts);
     int64_t hold = t->hold_ms > OBTAINED_HOLD_MS ? t->hold_ms : OBTAINED_HOLD_MS;
     m->last_error[0] = '\0';
     if (!t->saved) {
@@ -354,6 +412,13 @@ static void take_certificate(struct acme *a, struct managed *m, struct attempt *
     }
 }
 
+/* The issuer that was asked is left alone for this name. A store that takes nothing is no
+ * issuer's: there is no use in asking another. With mutex. */
+static void hold_source(struct managed *m, int64_t ms)
+{
+    m->from->hold_until_mono_ms = clock_mono_ms() + ms;
+}
+
 static void take_failure(struct acme *a, struct managed *m, struct attempt *t)
 {
     pthread_mutex_lock(&a->mutex);
@@ -362,17 +427,21 @@ static void take_failure(struct acme *a, struct managed *m, struct attempt *t)
         return;
     }
     bool of_ca = t->hold_ms < 0;
-    m->hold_until_mono_ms = clock_mono_ms() + (of_ca ? 0 : t->hold_ms);
+    if (t->failure.kind == FAILURE_STORE) {
+        m->hold_until_mono_ms = clock_mono_ms() + t->hold_ms;
+    } else {
+        hold_source(m, of_ca ? 0 : t->hold_ms);
+    }
     text_set(m->last_error, sizeof(m->last_error), t->failure.err.text);
     if (of_ca) {
-        ca_fails(a, m->ca, &t->failure);
-    } else if (!is_local(m) && t->failure.kind != FAILURE_STORE) {
-        ca_works(a, m->ca);
+        ca_fails(a, m->from->ca, &t->failure);
+    } else if (!is_local(m->from->ca) && t->failure.kind != FAILURE_STORE) {
+        ca_works(a, m->from->ca);
     }
     pthread_mutex_unlock(&a->mutex);
     if (!of_ca) {
         log_event(LOG_ERROR, "acme", "no certificate", LOG_S("name", name_of(m)),
-                  LOG_S("ca", m->ca->store_name), LOG_Z("error", t->failure.err.text),
+                  LOG_S("ca", m->from->ca->store_name), LOG_Z("error", t->failure.err.text),
                   LOG_I("failures", t->failures), LOG_I("next_attempt_in_s", t->hold_ms / 1000));
     }
 }
@@ -384,9 +453,9 @@ static void take_result(struct acme *a, struct managed *m, struct attempt *t,
     case ATTEMPT_OBTAINED:
     case ATTEMPT_FOUND:
         take_certificate(a, m, t);
-        if (result == ATTEMPT_OBTAINED && !is_local(m)) {
+        if (result == ATTEMPT_OBTAINED && !is_local(m->from->ca)) {
             pthread_mutex_lock(&a->mutex);
-            ca_works(a, m->ca);
+            ca_works(a, m->from->ca);
             pthread_mutex_unlock(&a->mutex);
         }
         if (result == ATTEMPT_FOUND) {
@@ -401,7 +470,7 @@ static void take_result(struct acme *a, struct managed *m, struct attempt *t,
         break;
     case ATTEMPT_WAIT:
         pthread_mutex_lock(&a->mutex);
-        m->hold_until_mono_ms = clock_mono_ms() + t->hold_ms;
+        hold_source(m, t->hold_ms);
         if (t->failure.err.text[0]) {
             text_set(m->last_error, sizeof(m->last_error), t->failure.err.text);
         }
@@ -416,20 +485,23 @@ static void take_result(struct acme *a, struct managed *m, struct attempt *t,
 static void attempt(struct acme *a, struct managed *m, struct session **session)
 {
     struct say_ctx ctx = {a, m};
+    const struct managed_ca *ca = m->from->ca;
     struct attempt t = {.store = a->store,
                         .challenges = a->challenges,
                         .stop = &a->stop,
                         .name = name_of(m),
-                        .ca = m->ca->store_name,
-                        .issuer = &m->ca->issuer,
+                        .ca = ca->store_name,
+                        .issuer = &ca->issuer,
                         .session = session,
                         .leaf_lifetime_ms = a->leaf_lifetime_ms,
                         .has_cert = m->has_cert,
                         .known = m->facts,
+                        .key_type = m->key_type,
+                        .reuse_key = m->reuse_key,
                         .say = say,
                         .say_ctx = &ctx};
     attempt_init(&t);
-    enum attempt_result result = is_local(m) ? attempt_local(&t) : attempt_acme(&t);
+    enum attempt_result result = is_local(ca) ? attempt_local(&t) : attempt_acme(&t);
     take_result(a, m, &t, result);
     attempt_fini(&t);
     managed_report(a, m, result == ATTEMPT_BUSY ? "another process is obtaining the certificate"
@@ -440,9 +512,9 @@ static void attempt(struct acme *a, struct managed *m, struct session **session)
 static void save_unsaved(struct acme *a, struct managed *m)
 {
     struct err err;
-    bool saved = stored_save(a->store, m->ca->store_name, name_of(m), &m->unsaved, &err);
+    bool saved = stored_save(a->store, m->unsaved_ca->store_name, name_of(m), &m->unsaved, &err);
     if (saved) {
-        order_saved_delete(a->store, m->ca->store_name, name_of(m));
+        order_saved_delete(a->store, m->unsaved_ca->store_name, name_of(m));
         log_event(LOG_INFO, "acme", "the certificate is saved now", LOG_S("name", name_of(m)));
     }
     pthread_mutex_lock(&a->mutex);
@@ -462,7 +534,8 @@ static void save_unsaved(struct acme *a, struct managed *m)
 
 void managed_work(struct acme *a, struct managed *m)
 {
-    struct managed_ca *ca = m->ca;
+    m->from = next_source(m, clock_mono_ms());
+    struct managed_ca *ca = m->from->ca;
     struct session *session = ca->idle_count ? ca->idle[--ca->idle_count] : NULL;
     bool save = m->has_unsaved;
     m->busy = true;

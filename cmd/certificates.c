@@ -52,7 +52,8 @@ static struct acme_issuer issuer_for(const struct managed_name *m, const struct 
     return (struct acme_issuer){
         .kind = ACME_ISSUER_ACME,
         .directory_url = o->acme_ca.n ? o->acme_ca : S(ACME_LETS_ENCRYPT),
-        .ca_root_file = o->acme_ca_root,
+        .root_files = {o->acme_ca_root},
+        .root_file_count = o->acme_ca_root.n ? 1 : 0,
         .email = m->email.n ? m->email : o->email,
         .eab_key_id = o->eab_key_id,
         .eab_mac_key = o->eab_mac_key,
@@ -70,8 +71,11 @@ void cert_plan_init(struct cert_plan *p, const struct config *c, struct cf_diags
         const struct managed_name *m = &c->managed[i];
         bool local;
         if (decide(m, diags, &local)) {
+            struct acme_issuer *issuer = ARENA_NEW(&p->arena, struct acme_issuer);
+            must(issuer);
+            *issuer = issuer_for(m, c->options, local);
             names[p->acme.name_count++] =
-                (struct acme_name){m->name, issuer_for(m, c->options, local)};
+                (struct acme_name){.name = m->name, .issuers = issuer, .issuer_count = 1};
             p->served[p->served_count++] = m->name;
         }
     }

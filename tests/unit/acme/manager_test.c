@@ -95,10 +95,13 @@ static struct acme *start(void)
     return a;
 }
 
+static const struct acme_issuer local_issuer = {.kind = ACME_ISSUER_LOCAL};
+
 static const struct acme_name local_names[] = {
-    {.name = S_INIT("localhost"), .issuer = {.kind = ACME_ISSUER_LOCAL}},
-    {.name = S_INIT("127.0.0.1"), .issuer = {.kind = ACME_ISSUER_LOCAL}},
-    {.name = S_INIT("LOCALHOST"), .issuer = {.kind = ACME_ISSUER_LOCAL}}, /* the first again */
+    {.name = S_INIT("localhost"), .issuers = &local_issuer, .issuer_count = 1},
+    {.name = S_INIT("127.0.0.1"), .issuers = &local_issuer, .issuer_count = 1},
+    /* the first again */
+    {.name = S_INIT("LOCALHOST"), .issuers = &local_issuer, .issuer_count = 1},
 };
 
 static void local_names_are_issued_and_found_again(void **state)
@@ -152,9 +155,10 @@ static void an_unreachable_ca_holds_up_nobody(void **state)
 {
     (void)state;
     /* Port 1 on loopback: refused at once. */
+    const struct acme_issuer nobody = {.kind = ACME_ISSUER_ACME,
+                                       .directory_url = S_INIT("https://127.0.0.1:1/dir")};
     const struct acme_name names[] = {
-        {.name = S_INIT("example.com"),
-         .issuer = {.kind = ACME_ISSUER_ACME, .directory_url = S_INIT("https://127.0.0.1:1/dir")}},
+        {.name = S_INIT("example.com"), .issuers = &nobody, .issuer_count = 1},
         local_names[0],
     };
     struct acme_config config = {.names = names, .name_count = 2};
@@ -173,14 +177,37 @@ static void an_unreachable_ca_holds_up_nobody(void **state)
     assert_int_equal(certificates, good_certificates);
 }
 
+static void the_next_issuer_is_asked(void **state)
+{
+    (void)state;
+    const struct acme_issuer issuers[] = {
+        {.kind = ACME_ISSUER_ACME, .directory_url = S_INIT("https://127.0.0.1:1/dir")},
+        {.kind = ACME_ISSUER_LOCAL},
+    };
+    const struct acme_name names[] = {
+        {.name = S_INIT("example.com"), .issuers = issuers, .issuer_count = 2},
+    };
+    struct acme_config config = {.names = names, .name_count = 1};
+    struct acme *a = start();
+    acme_configure(a, &config);
+    assert_true(await(&certificates, 1, NULL));
+    assert_true(acme_stop(a, 5000));
+    assert_int_equal(certificates, good_certificates);
+    a = start();
+    acme_preload(a, &config); /* found again, whoever signed it */
+    assert_int_equal(certificates, 2);
+    assert_true(acme_stop(a, 5000));
+}
+
 static void a_bad_root_file_is_said(void **state)
 {
     (void)state;
+    const struct acme_issuer rootless = {.kind = ACME_ISSUER_ACME,
+                                         .directory_url = S_INIT("https://127.0.0.1:1/dir"),
+                                         .root_files = {S_INIT("/nonexistent/ca.pem")},
+                                         .root_file_count = 1};
     const struct acme_name names[] = {
-        {.name = S_INIT("example.com"),
-         .issuer = {.kind = ACME_ISSUER_ACME,
-                    .directory_url = S_INIT("https://127.0.0.1:1/dir"),
-                    .ca_root_file = S_INIT("/nonexistent/ca.pem")}},
+        {.name = S_INIT("example.com"), .issuers = &rootless, .issuer_count = 1},
     };
     struct acme_config config = {.names = names, .name_count = 1};
     struct acme *a = start();
@@ -197,6 +224,7 @@ int main(void)
         TEST(short_certificates_are_renewed),
         TEST(a_damaged_entry_is_mended),
         TEST(an_unreachable_ca_holds_up_nobody),
+        TEST(the_next_issuer_is_asked),
         TEST(a_bad_root_file_is_said),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
