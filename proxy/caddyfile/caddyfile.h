@@ -12,6 +12,7 @@
 #include "proxy/base/arena.h"
 #include "proxy/base/dstr.h"
 #include "proxy/base/list.h"
+#include "proxy/base/map.h"
 
 /* ---- places and tokens ------------------------------------------------------------------- */
 
@@ -95,6 +96,7 @@ struct cf_diags {
     unsigned errors;
     unsigned warnings;
     unsigned repeats; /* of the errors: the same at the same place, through another import */
+    struct map declared; /* names that the configuration itself brings into being: cf_declare */
 };
 
 void cf_diags_init(struct cf_diags *d);
@@ -109,6 +111,10 @@ struct cf_diag *cf_warning(struct cf_diags *d, const struct cf_token *at, const 
 /* hint := did you mean "X"?, X the nearest of names by edit distance, if one is near enough. */
 void cf_did_you_mean(struct cf_diags *d, struct cf_diag *diag, struct slice word,
                      const struct slice *names, size_t count);
+/* A name (of a placeholder) that something in the configuration makes, so that whoever meets it
+ * does not call it unknown. Copied. */
+void cf_declare(struct cf_diags *d, struct slice name);
+bool cf_is_declared(const struct cf_diags *d, struct slice name);
 /* For a person:   Caddyfile:12:5: error: unknown directive "revers_proxy"
  *                     revers_proxy localhost:8000
  *                     ^^^^^^^^^^^^ did you mean "reverse_proxy"?

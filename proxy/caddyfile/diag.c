@@ -21,13 +21,29 @@ void cf_diags_init(struct cf_diags *d)
 {
     *d = (struct cf_diags){0};
     arena_init(&d->arena, ARENA_MAX_BYTES);
+    map_init(&d->declared);
     d->last = &d->first;
 }
 
 void cf_diags_fini(struct cf_diags *d)
 {
+    map_fini(&d->declared);
     arena_fini(&d->arena);
     cf_diags_init(d);
+}
+
+void cf_declare(struct cf_diags *d, struct slice name)
+{
+    static char there; /* a map's values are not NULL */
+    struct slice key = cf_is_declared(d, name) ? S("") : arena_copy(&d->arena, name);
+    if (key.n) {
+        (void)map_put(&d->declared, key, &there);
+    }
+}
+
+bool cf_is_declared(const struct cf_diags *d, struct slice name)
+{
+    return map_get(&d->declared, name) != NULL;
 }
 
 /* ---- collecting -------------------------------------------------------------------------- */

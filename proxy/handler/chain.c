@@ -2,7 +2,9 @@
  * arena, so that a handler may answer later. */
 #include "proxy/handler/chain.h"
 
-bool chain_new(struct exchange *ex, struct upstream *upstream)
+static void chain_continue(struct exchange *ex);
+
+bool chain_new(struct exchange *ex, struct upstream *upstream, struct jobs *jobs)
 {
     struct chain *c = arena_alloc(&ex->arena, sizeof(*c));
     if (!c) {
@@ -14,6 +16,8 @@ bool chain_new(struct exchange *ex, struct upstream *upstream)
     c->upstream = upstream;
     c->pin = NULL;
     ex->chain = c;
+    ex->jobs = jobs;
+    ex->resume = chain_continue;
     return true;
 }
 
@@ -34,8 +38,10 @@ void chain_enter(struct exchange *ex, const struct route *route)
     chain_of(ex)->enter = route;
 }
 
-/* The next handler whose matcher and group allow it; NULL at the end of everything. */
-static const struct handler *next_handler(struct chain *c, struct exchange *ex)
+/* Finds the next handler whose matcher and group allow it: MATCH_YES and *out; MATCH_NO at the end
+ * of everything. After MATCH_WAIT the same place is looked at again. */
+static enum match_result next_handler(struct chain *c, struct exchange *ex,
+                                      const struct handler **out)
 {
     while (c->depth > 0) {
         unsigned top = c->depth - 1;
@@ -44,19 +50,23 @@ static const struct handler *next_handler(struct chain *c, struct exchange *ex)
             c->depth--;
             continue;
         }
-        const struct handler *h = &route->handlers[c->stack[top].next++];
-        if (h->group && h->group == c->stack[top].group_taken) {
-            continue;
+        const struct handler *h = &route->handlers[c->stack[top].next];
+        enum match_result r = MATCH_NO;
+        if (!h->group || h->group != c->stack[top].group_taken) {
+            r = matcher_matches(h->matcher, ex);
         }
-        if (!matcher_matches(h->matcher, ex)) {
-            continue;
+        if (r == MATCH_WAIT || r == MATCH_FAILED || ex->arena.failed) {
+            return r;
         }
-        if (h->group) {
-            c->stack[top].group_taken = h->group;
+        c->stack[top].next++;
+        ex->answers = NULL; /* what was learnt holds for this step */
+        if (r == MATCH_YES) {
+            c->stack[top].group_taken = h->group ? h->group : c->stack[top].group_taken;
+            *out = h;
+            return MATCH_YES;
         }
-        return h;
     }
-    return NULL;
+    return MATCH_NO;
 }
 
 /* False: there are too many to remember, and leaving one out could open what it closes. */
@@ -97,17 +107,28 @@ static bool run_one(struct chain *c, struct exchange *ex, const struct handler *
     return false;
 }
 
-void chain_run(struct exchange *ex, const struct route *route)
+/* A matcher that could not look must not let the request through. */
+static void match_failed(struct exchange *ex)
+{
+    if (ex->arena.failed) {
+        exchange_error_page(ex, 503, S("out of memory"));
+    } else {
+        int status = ex->match_status ? ex->match_status : 500;
+        exchange_error_page(ex, status, ex->match_status ? S("") : S("a matcher failed"));
+    }
+}
+
+static void chain_continue(struct exchange *ex)
 {
     struct chain *c = chain_of(ex);
-    if (!push_route(c, route)) {
-        return;
-    }
     for (;;) {
-        const struct handler *h = next_handler(c, ex);
-        if (ex->arena.failed) {
-            /* A matcher that could not look must not let the request through. */
-            exchange_error_page(ex, 503, S("out of memory"));
+        const struct handler *h = NULL;
+        enum match_result r = next_handler(c, ex, &h);
+        if (r == MATCH_WAIT && !ex->arena.failed) {
+            return;
+        }
+        if (r == MATCH_FAILED || ex->arena.failed) {
+            match_failed(ex);
             return;
         }
         if (!h) {
@@ -122,6 +143,13 @@ void chain_run(struct exchange *ex, const struct route *route)
         return;
     }
     exchange_respond(ex);
+}
+
+void chain_run(struct exchange *ex, const struct route *route)
+{
+    if (push_route(chain_of(ex), route)) {
+        chain_continue(ex);
+    }
 }
 
 void chain_run_hooks(struct exchange *ex)

@@ -26,9 +26,10 @@ struct chain {
     void *pin;                 /* server's own: keeps the configuration alive */
 };
 
-/* Makes ex->chain (in its arena); false when memory is out. */
-NODISCARD bool chain_new(struct exchange *ex, struct upstream *upstream);
-/* Runs route; when no handler answers, an empty 200 is sent, as Caddy does. */
+/* Makes ex->chain (in its arena); false when memory is out. jobs: for what may block, or NULL. */
+NODISCARD bool chain_new(struct exchange *ex, struct upstream *upstream, struct jobs *jobs);
+/* Runs route; when no handler answers, an empty 200 is sent, as Caddy does. Where a matcher has to
+ * wait (MATCH_WAIT) the chain stops there and goes on when ex->resume is called. */
 void chain_run(struct exchange *ex, const struct route *route);
 /* For a handler that returns HANDLER_ENTER. */
 void chain_enter(struct exchange *ex, const struct route *route);

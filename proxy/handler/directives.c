@@ -166,6 +166,29 @@ bool parse_status(struct build *b, const struct cf_token *t, unsigned min, unsig
     return true;
 }
 
+/* map [matcher] {source} {output}... { ... } */
+static void declare_outputs(struct cf_diags *diags, const struct cf_directive *d)
+{
+    size_t from = d->arg_count && matcher_is_token(&d->args[0]) ? 2 : 1;
+    for (size_t i = from; i < d->arg_count; i++) {
+        struct slice text = d->args[i].text;
+        if (text.n > 2 && text.p[0] == '{' && text.p[text.n - 1] == '}') {
+            cf_declare(diags, slice_of(text.p + 1, text.n - 2));
+        }
+    }
+}
+
+void directives_declare(struct cf_diags *diags, const struct cf_directive *first)
+{
+    for (const struct cf_directive *d = first; d; d = d->next) {
+        if (slice_eq(d->name.text, S("map"))) {
+            declare_outputs(diags, d);
+        } else {
+            directives_declare(diags, d->children);
+        }
+    }
+}
+
 /* ---- blocks into routes ---------------------------------------------------------------------- */
 
 struct entry {
@@ -181,17 +204,41 @@ static int compare_entries(const void *pa, const void *pb)
     if (a->directive->order != b->directive->order) {
         return a->directive->order < b->directive->order ? -1 : 1;
     }
-    size_t length_a;
-    size_t length_b;
-    int rank_a = matcher_rank(a->handler.matcher, &length_a);
-    int rank_b = matcher_rank(b->handler.matcher, &length_b);
-    if (rank_a != rank_b) {
-        return rank_a > rank_b ? -1 : 1;
-    }
-    if (length_a != length_b) {
-        return length_a > length_b ? -1 : 1;
-    }
     return a->position < b->position ? -1 : 1;
+}
+
+static bool goes_before(const struct entry *a, const struct entry *b)
+{
+    bool more = matcher_more_specific(a->handler.matcher, b->handler.matcher);
+    /* Of several vars the less specific runs first, so that the last one wins. */
+    return slice_eq(a->directive->name, S("vars")) ? !more : more;
+}
+
+/* Those of one name among themselves. Caddy's rule is no order in the mathematical sense ("/a",
+ * "@b", "/abc": each pair may be left alone while the outer two would change places), so the
+ * result depends on how it is sorted: by insertion, as Caddy sorts lists of this size. */
+static void sort_alike(struct entry *entries, size_t count)
+{
+    for (size_t i = 1; i < count; i++) {
+        struct entry moving = entries[i];
+        size_t to = i;
+        while (to > 0 && goes_before(&moving, &entries[to - 1])) {
+            to--;
+        }
+        memmove(&entries[to + 1], &entries[to], (i - to) * sizeof(*entries));
+        entries[to] = moving;
+    }
+}
+
+static void sort_entries(struct entry *entries, size_t count)
+{
+    qsort(entries, count, sizeof(*entries), compare_entries);
+    for (size_t from = 0, end; from < count; from = end) {
+        for (end = from + 1; end < count && entries[end].directive == entries[from].directive;) {
+            end++;
+        }
+        sort_alike(entries + from, end - from);
+    }
 }
 
 static bool build_one(struct build *b, const struct cf_directive *d, struct entry *out)
@@ -240,7 +287,7 @@ static bool is_matcher_definition(const struct cf_directive *d)
 
 static void sort_into_route(struct build *b, struct entry *entries, size_t count, struct route *out)
 {
-    qsort(entries, count, sizeof(*entries), compare_entries);
+    sort_entries(entries, count);
     out->handlers = ARENA_ARRAY(b->arena, struct handler, count + 1);
     out->count = count;
     must(out->handlers);

@@ -106,6 +106,10 @@ bool directive_is_known(struct slice name);
 /* An error for an unknown name: says whether Caddy has it, and what may have been meant. */
 void directive_unknown(struct cf_diags *diags, const struct cf_token *name);
 
+/* Declares (cf_declare) the placeholders that directives in these blocks bring into being: the
+ * outputs of map. Before anything is read that may use them. */
+void directives_declare(struct cf_diags *diags, const struct cf_directive *first);
+
 /* Reads a block of directives into a route in running order (Caddy's: by directive, then the more
  * specific path first, then as written). Opens a matcher scope of its own. False after errors. */
 NODISCARD bool route_build(struct build *b, const struct cf_directive *first, struct route *out);

@@ -446,7 +446,8 @@ static bool may_repeat(const struct forward *f)
         ex->req_body.state == BODY_ABORTED || f->upgrade.n) {
         return false;
     }
-    return p->has_match ? matcher_matches(p->match, ex) : ex->req.method == METHOD_GET;
+    return p->has_match ? matcher_matches(p->match, ex) == MATCH_YES
+                        : ex->req.method == METHOD_GET;
 }
 
 static void on_failed(void *ctx, const struct upstream_failure *failure)

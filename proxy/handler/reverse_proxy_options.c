@@ -129,6 +129,9 @@ static void option_lb_retry_match(struct proxy_reading *r, const struct cf_direc
                                                      d->children, &p->match, r->b->diags)
                                 : matcher_from_lines(r->b->arena, d->children, &p->match,
                                                      r->b->diags);
+    if (p->has_match && matcher_may_wait(p->match)) {
+        cf_error(r->b->diags, &d->name, "a matcher that looks at files cannot decide on retries");
+    }
     r->retry_match_at = &d->name;
 }
 

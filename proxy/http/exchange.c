@@ -212,6 +212,8 @@ void exchange_begin(struct exchange *ex)
     must(!ex->begin_posted && !ex->finished);
     ex->begin_posted = true;
     ex->started_us = clock_mono_us();
+    ex->original = (struct request_original){ex->req.method_text, ex->req.target, ex->req.path,
+                                             ex->req.query};
     while (ex->request_pins < ARRAY_LEN(ex->pinned) && ex->pinned[ex->request_pins]) {
         ex->request_pins++;
     }

@@ -25,7 +25,10 @@
 
 struct exchange;
 struct addr;
+struct jobs;
 struct loop;
+struct match_answer;
+struct vars;
 struct stream_tls;
 
 /* What the client's codec offers for one exchange. Never called after exchange_finish. */
@@ -64,6 +67,14 @@ struct client_info {
 /* Who produces res_body, where it can be told to stop: drop lets go of the exchange at once. */
 struct response_source {
     void (*drop)(struct response_source *self);
+};
+
+/* The request as it came, whatever rewrites do to it. */
+struct request_original {
+    struct slice method_text;
+    struct slice target;
+    struct slice path;
+    struct slice query;
 };
 
 #define EXCHANGE_ARENA_MAX ((size_t)1 << 20)
@@ -107,8 +118,15 @@ struct exchange {
 
     /* For the chain (server and handlers), zeroed by exchange_new. */
     void *chain;             /* handler/chain.h's: position, hooks, pins */
-    struct slice
-        clean_path[2]; /* the path as matchers see it, made on demand: slashes merged, kept */
+    /* The path as matchers see it, made on demand: slashes merged, kept. Who rewrites req.path
+     * empties both (p = NULL). */
+    struct slice clean_path[2];
+    struct request_original original; /* set by exchange_begin */
+    struct vars *vars;                /* route/vars.h's; NULL: none is set */
+    struct match_answer *answers;     /* route/match_wait.h's: what a waiting matcher has learnt */
+    int match_status; /* a matcher asks for this status instead of an answer ("=404"); or 0 */
+    struct jobs *jobs;                /* borrowed; where blocking work goes; NULL: there is none */
+    void (*resume)(struct exchange *ex); /* the chain's: goes on where a matcher had to wait */
     struct slice error_detail; /* for logs: what went wrong with the origin, if anything did */
     struct slice origin_text;  /* host:port of the origin used, for logs */
     void *forward;               /* reverse_proxy's own: whose answer handle_response looks at */

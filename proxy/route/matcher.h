@@ -1,8 +1,7 @@
 /* Request matchers: which requests a directive is for. Compiled once, const afterwards.
  *
  * A directive's first argument may be a matcher: `*` (all), `/path` (inline path matcher) or
- * `@name` (defined in the site or an enclosing block). Kinds now: path, method, host, remote_ip,
- * client_ip, not; each is a row in matcher.c's table. */
+ * `@name` (defined in the site or an enclosing block). Each kind is a row in matcher.c's table. */
 #ifndef ROUTE_MATCHER_H
 #define ROUTE_MATCHER_H
 
@@ -36,14 +35,23 @@ NODISCARD bool matcher_from_lines(struct arena *a, const struct cf_directive *fi
 NODISCARD bool matcher_from_words(struct arena *a, const struct cf_token *words, size_t count,
                                   const struct cf_directive *block, struct matcher **out,
                                   struct cf_diags *diags);
-bool matcher_matches(const struct matcher *m, struct exchange *ex);
-/* For the directive order: 2 a single path pattern (longest first), 1 any other, 0 none. */
-int matcher_rank(const struct matcher *m, size_t *path_length);
 
-/* Path patterns (Caddy's path matcher): case-insensitive; "*" at the end: prefix, at the start:
- * suffix, both: substring, elsewhere: any run of bytes without '/'; otherwise exact. */
-bool path_pattern_matches(struct slice pattern, struct slice path);
-/* Unescapes, merges "//" (unless keep_slashes), resolves "." and ".."; in a. p == NULL: memory. */
-struct slice path_clean(struct arena *a, struct slice raw, bool keep_slashes);
+enum match_result {
+    MATCH_NO,
+    MATCH_YES,
+    MATCH_WAIT,   /* not known yet: ex->resume is called when asking again will tell */
+    MATCH_FAILED, /* neither yes nor no (a limit was hit, a broken expression): answer 500, as a
+                     rule that denies must not fail open; or ex->match_status where it is set */
+};
+
+/* When memory runs out the result is MATCH_NO or MATCH_FAILED and ex->arena.failed is set: answer
+ * 503. */
+enum match_result matcher_matches(const struct matcher *m, struct exchange *ex);
+/* May it answer MATCH_WAIT? Where nobody can wait (lb_retry_match) such a matcher is refused. */
+bool matcher_may_wait(const struct matcher *m);
+/* For the order of directives of one name, Caddy's rule: is a more specific than b? Of two that
+ * have one path pattern each (other conditions or none beside it) the longer one; "/foo" before
+ * "/foo*"; one with a matcher before one without; otherwise neither, and they stay as written. */
+bool matcher_more_specific(const struct matcher *a, const struct matcher *b);
 
 #endif

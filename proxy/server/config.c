@@ -393,6 +393,12 @@ struct config *config_build(struct cf_document *document, config_name_is_local *
     struct building b = {.c = c, .diags = diags};
     struct build build = {.arena = &c->arena, .diags = diags};
     for (const struct cf_site *s = document->sites; s; s = s->next) {
+        directives_declare(diags, s->directives);
+    }
+    for (const struct cf_named_route *n = document->named_routes; n; n = n->next) {
+        directives_declare(diags, n->directives);
+    }
+    for (const struct cf_site *s = document->sites; s; s = s->next) {
         build_site(&b, s, &build);
     }
     for (const struct cf_named_route *n = document->named_routes; n; n = n->next) {

@@ -46,7 +46,9 @@ void worker_config_unpin(struct worker_config *wc)
 static bool pin_config(struct exchange *ex)
 {
     struct worker *w = slot_of(ex)->worker;
-    struct pin *p = chain_new(ex, w->upstream) ? ARENA_NEW(&ex->arena, struct pin) : NULL;
+    struct pin *p = chain_new(ex, w->upstream, w->server->setup.jobs)
+                        ? ARENA_NEW(&ex->arena, struct pin)
+                        : NULL;
     if (!p) {
         ex->chain = NULL;
         return false;
