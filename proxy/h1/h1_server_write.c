@@ -178,7 +178,7 @@ static enum h1_framing body_framing(const struct exchange *ex)
     if (ex->res.tunnel) {
         return H1_TUNNEL;
     }
-    if (!http_status_has_body(ex->req.method, ex->res.status)) {
+    if (!http_status_has_body(exchange_client_method(ex), ex->res.status)) {
         return H1_NO_BODY;
     }
     if (ex->res.content_length >= 0) {

@@ -100,9 +100,6 @@ struct h2_server {
     unsigned char frame_head[H2_FRAME_HEAD_BYTES]; /* of the frame that is coming */
     unsigned frame_head_have;
     uint32_t frame_left; /* bytes behind the header (at first: of the preface) */
-    int32_t priority_id; /* the stream of the PRIORITY frame that is coming; 0: it is another one */
-    uint32_t priority_on;    /* the stream that it shall depend on */
-    unsigned priority_have;  /* bytes of that */
 
     struct task turn_task;
     struct task close_task;

@@ -280,7 +280,7 @@ static bool tunnel_mismatch(const struct exchange *ex)
 static bool ends_with_head(const struct exchange *ex)
 {
     const struct body *b = &ex->res_body;
-    return !ex->res.tunnel && (!http_status_has_body(ex->req.method, ex->res.status) ||
+    return !ex->res.tunnel && (!http_status_has_body(exchange_client_method(ex), ex->res.status) ||
                                (body_finished(b) && b->trailers.count == 0));
 }
 

@@ -340,8 +340,6 @@ static void on_timer(struct timer *t)
 
 /* ---- reading -------- */
 
-#define PRIORITY_BYTES 5
-
 /* What nghttp2 can answer with GOAWAY it has answered; this is worse: not HTTP/2 at all, a flood,
  * memory. */
 static void input_failed(struct h2_server *c, ssize_t error)
@@ -369,25 +367,7 @@ static void look_at_head(struct h2_server *c)
     };
     c->frame_left = (uint32_t)hd.length;
     c->frame_head_have = 0;
-    c->priority_id = hd.type == NGHTTP2_PRIORITY && hd.length == PRIORITY_BYTES ? hd.stream_id : 0;
-    c->priority_on = 0;
-    c->priority_have = 0;
     h2_session_frame(c, &hd);
-}
-
-/* nghttp2 skips PRIORITY frames, which have no meaning any more; that no stream may depend on
- * itself holds all the same (RFC 7540 section 5.3.1). */
-static void look_at_priority(struct h2_server *c, const unsigned char *p, size_t n)
-{
-    for (size_t i = 0; i < n && c->priority_have < sizeof(c->priority_on); i++) {
-        c->priority_on = c->priority_on << 8 | p[i];
-        c->priority_have++;
-    }
-    if (c->priority_have == sizeof(c->priority_on) &&
-        (c->priority_on & 0x7fffffff) == (uint32_t)c->priority_id) {
-        (void)nghttp2_session_terminate_session(c->session, NGHTTP2_PROTOCOL_ERROR);
-        c->priority_id = 0;
-    }
 }
 
 /* The next piece for nghttp2: it ends where a frame's header or a frame ends, so that each header
@@ -397,9 +377,6 @@ static size_t next_piece(struct h2_server *c, const unsigned char *p, size_t n)
     if (c->frame_left > 0) {
         size_t k = n < c->frame_left ? n : c->frame_left;
         c->frame_left -= (uint32_t)k;
-        if (c->priority_id) {
-            look_at_priority(c, p, k);
-        }
         return k;
     }
     size_t k = H2_FRAME_HEAD_BYTES - c->frame_head_have;

@@ -2,6 +2,9 @@
  * arena, so that a handler may answer later. */
 #include "proxy/handler/chain.h"
 
+#include "proxy/base/rand.h"
+#include "proxy/route/vars.h"
+
 static void chain_continue(struct exchange *ex);
 
 bool chain_new(struct exchange *ex, struct upstream *upstream, struct jobs *jobs)
@@ -13,6 +16,9 @@ bool chain_new(struct exchange *ex, struct upstream *upstream, struct jobs *jobs
     c->depth = 0;
     c->hook_count = 0;
     c->enter = NULL;
+    c->errors = NULL;
+    c->error.status = 0;
+    c->running = c->raised = false;
     c->upstream = upstream;
     c->pin = NULL;
     ex->chain = c;
@@ -28,7 +34,7 @@ static bool push_route(struct chain *c, const struct route *route)
     }
     c->stack[c->depth].route = route;
     c->stack[c->depth].next = 0;
-    c->stack[c->depth].group_taken = 0;
+    c->stack[c->depth].groups_taken = 0;
     c->depth++;
     return true;
 }
@@ -52,7 +58,8 @@ static enum match_result next_handler(struct chain *c, struct exchange *ex,
         }
         const struct handler *h = &route->handlers[c->stack[top].next];
         enum match_result r = MATCH_NO;
-        if (!h->group || h->group != c->stack[top].group_taken) {
+        unsigned group = h->group ? 1u << h->group : 0;
+        if (!(group & c->stack[top].groups_taken)) {
             r = matcher_matches(h->matcher, ex);
         }
         if (r == MATCH_WAIT || r == MATCH_FAILED || ex->arena.failed) {
@@ -61,7 +68,7 @@ static enum match_result next_handler(struct chain *c, struct exchange *ex,
         c->stack[top].next++;
         ex->answers = NULL; /* what was learnt holds for this step */
         if (r == MATCH_YES) {
-            c->stack[top].group_taken = h->group ? h->group : c->stack[top].group_taken;
+            c->stack[top].groups_taken |= group;
             *out = h;
             return MATCH_YES;
         }
@@ -92,13 +99,13 @@ static bool run_one(struct chain *c, struct exchange *ex, const struct handler *
         if (remember_hook(c, h)) {
             return true;
         }
-        exchange_error_page(ex, 500, S("more than 64 header directives apply to this request"));
+        (void)chain_error(ex, 500, S("more than 64 header directives apply to this request"));
         return false;
     case HANDLER_ENTER:
         if (push_route(c, c->enter)) {
             return true;
         }
-        exchange_error_page(ex, 500, S("the configuration nests too deeply"));
+        (void)chain_error(ex, 500, S("the configuration nests too deeply"));
         return false;
     case HANDLER_DONE:
     case HANDLER_WAIT:
@@ -114,52 +121,148 @@ static void match_failed(struct exchange *ex)
         exchange_error_page(ex, 503, S("out of memory"));
     } else {
         int status = ex->match_status ? ex->match_status : 500;
-        exchange_error_page(ex, status, ex->match_status ? S("") : S("a matcher failed"));
+        (void)chain_error(ex, status, ex->match_status ? S("") : S("a matcher failed"));
     }
+}
+
+/* Nothing answered: an empty 200, or the page of the error that nothing handled. */
+static void answer_nothing(const struct chain *c, struct exchange *ex)
+{
+    if (c->error.status) {
+        exchange_error_page(ex, c->error.status, c->error.message);
+    } else if (!exchange_simple(ex, 200, S(""), S(""))) {
+        exchange_error_page(ex, 503, S("out of memory"));
+    } else {
+        exchange_respond(ex);
+    }
+}
+
+/* One step; false: the exchange is answered or waited for. */
+static bool step(struct chain *c, struct exchange *ex)
+{
+    const struct handler *h = NULL;
+    enum match_result r = next_handler(c, ex, &h);
+    if (r == MATCH_WAIT && !ex->arena.failed) {
+        return false;
+    }
+    if (r == MATCH_FAILED || ex->arena.failed) {
+        match_failed(ex);
+        return false;
+    }
+    if (!h) {
+        answer_nothing(c, ex);
+        return false;
+    }
+    return run_one(c, ex, h);
 }
 
 static void chain_continue(struct exchange *ex)
 {
     struct chain *c = chain_of(ex);
-    for (;;) {
-        const struct handler *h = NULL;
-        enum match_result r = next_handler(c, ex, &h);
-        if (r == MATCH_WAIT && !ex->arena.failed) {
-            return;
-        }
-        if (r == MATCH_FAILED || ex->arena.failed) {
-            match_failed(ex);
-            return;
-        }
-        if (!h) {
-            break;
-        }
-        if (!run_one(c, ex, h)) {
-            return;
-        }
-    }
-    if (!exchange_simple(ex, 200, S(""), S(""))) {
-        exchange_error_page(ex, 503, S("out of memory"));
-        return;
-    }
-    exchange_respond(ex);
+    c->running = true;
+    do {
+        c->raised = false;
+    } while (step(c, ex) || c->raised);
+    c->running = false;
 }
 
 void chain_run(struct exchange *ex, const struct route *route)
 {
     if (push_route(chain_of(ex), route)) {
         chain_continue(ex);
+    } else {
+        exchange_error_page(ex, 500, S("the configuration nests too deeply"));
+    }
+}
+
+/* ---- errors ---------------------------------------------------------------------------------- */
+
+static const struct error_route *error_route_for(const struct chain *c, int status)
+{
+    const struct error_route *e = c ? c->errors : NULL;
+    while (e && e->statuses.any && !status_set_has(&e->statuses, status)) {
+        e = e->next;
+    }
+    return e;
+}
+
+/* Method and target as the client sent them; fields stay as they are, as in Caddy. */
+static void restore_request(struct exchange *ex)
+{
+    struct request *req = &ex->req;
+    req->method_text = ex->original.method_text;
+    req->method = ex->original.method;
+    req->target = ex->original.target;
+    req->path = ex->original.path;
+    req->query = ex->original.query;
+    ex->clean_path[0] = ex->clean_path[1] = (struct slice){NULL, 0};
+}
+
+/* What placeholders say of the error. False: memory. */
+static bool set_error_vars(struct exchange *ex, int status, struct slice message)
+{
+    static const char letters[] = "abcdefghijkmnpqrstuvwxyz0123456789";
+    char id[9];
+    for (size_t i = 0; i < sizeof(id); i++) {
+        id[i] = letters[rand_below(sizeof(letters) - 1)];
+    }
+    struct slice code = arena_printf(&ex->arena, "%d", status);
+    struct slice name = arena_copy(&ex->arena, slice_of(id, sizeof(id)));
+    return code.p && name.p && vars_set(ex, S("http.error.status_code"), code) &&
+           vars_set(ex, S("http.error.status_text"), http_reason(status)) &&
+           vars_set(ex, S("http.error.message"), message) &&
+           vars_set(ex, S("http.error.trace"), S("")) && vars_set(ex, S("http.error.id"), name);
+}
+
+enum handler_result chain_error(struct exchange *ex, int status, struct slice detail)
+{
+    struct chain *c = chain_of(ex);
+    const struct error_route *e = error_route_for(c, status);
+    if (ex->finished) {
+        return HANDLER_DONE;
+    }
+    ex->error_detail = detail;
+    if (!e || c->error.status || ex->response_started || ex->arena.failed ||
+        !set_error_vars(ex, status, detail)) {
+        exchange_error_page(ex, status, detail);
+        return HANDLER_DONE;
+    }
+    if (ex->res.status) {
+        exchange_clear_response(ex); /* a handle_response failed: what it looked at goes */
+    }
+    restore_request(ex);
+    c->error.status = status;
+    c->error.message = detail;
+    c->depth = 0;
+    (void)push_route(c, &e->route); /* there is room now */
+    if (c->running) {
+        c->raised = true;
+    } else {
+        chain_continue(ex);
+    }
+    return HANDLER_DONE;
+}
+
+int chain_default_status(struct exchange *ex)
+{
+    const struct chain *c = chain_of(ex);
+    return c && c->error.status ? c->error.status : 200;
+}
+
+void chain_run_early_hooks(struct exchange *ex)
+{
+    const struct chain *c = chain_of(ex);
+    for (unsigned i = 0; c && i < c->hook_count; i++) {
+        if (c->hooks[i].ops->on_response_early) {
+            c->hooks[i].ops->on_response_early(c->hooks[i].instance, ex);
+        }
     }
 }
 
 void chain_run_hooks(struct exchange *ex)
 {
     struct chain *c = chain_of(ex);
-    for (unsigned i = 0; c && i < c->hook_count; i++) {
-        if (c->hooks[i].ops->on_response_early) {
-            c->hooks[i].ops->on_response_early(c->hooks[i].instance, ex);
-        }
-    }
+    chain_run_early_hooks(ex);
     while (c && c->hook_count > 0) {
         c->hook_count--;
         if (c->hooks[c->hook_count].ops->on_response) {

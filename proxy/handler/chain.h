@@ -13,7 +13,7 @@ struct chain {
     struct {
         const struct route *route;
         size_t next;
-        unsigned group_taken;
+        unsigned groups_taken; /* bit i: a handler of group i was run */
     } stack[CHAIN_DEPTH_MAX];
     unsigned depth;
     struct {
@@ -22,6 +22,13 @@ struct chain {
     } hooks[CHAIN_HOOKS_MAX];
     unsigned hook_count;
     const struct route *enter; /* set by chain_enter */
+    const struct error_route *errors; /* the site's handle_errors; NULL: none */
+    struct {
+        int status; /* 0: none */
+        struct slice message;
+    } error;     /* what handle_errors is answering */
+    bool running; /* chain_run is on the C stack */
+    bool raised;  /* and an error was raised in it */
     struct upstream *upstream; /* this worker's */
     void *pin;                 /* server's own: keeps the configuration alive */
 };
@@ -33,8 +40,16 @@ NODISCARD bool chain_new(struct exchange *ex, struct upstream *upstream, struct 
 void chain_run(struct exchange *ex, const struct route *route);
 /* For a handler that returns HANDLER_ENTER. */
 void chain_enter(struct exchange *ex, const struct route *route);
+/* The handler cannot answer: the site's handle_errors does, or a page with status and detail (for
+ * a person; borrowed until the exchange ends). At any time until the response has started, as
+ * exchange_error_page. Always HANDLER_DONE. */
+enum handler_result chain_error(struct exchange *ex, int status, struct slice detail);
+/* The status of an answer that names none: that of the error being handled, else 200. */
+int chain_default_status(struct exchange *ex);
 /* The response hooks: the early ones in order, then the others, last passed first. */
 void chain_run_hooks(struct exchange *ex);
+/* The early ones only, for an interim response; they run again later. */
+void chain_run_early_hooks(struct exchange *ex);
 static inline struct chain *chain_of(struct exchange *ex)
 {
     return ex->chain;

@@ -4,6 +4,7 @@
  * Only inside reverse_proxy's handle_response. The first answers with the origin's response as it
  * is (with header_down), perhaps with another status; the second adds fields of the origin's
  * response to the one that another handler makes. */
+#include "proxy/handler/chain.h"
 #include "proxy/handler/directives.h"
 #include "proxy/handler/reverse_proxy_config.h"
 
@@ -17,11 +18,10 @@ static enum handler_result copy_request(const void *instance, struct exchange *e
     uint64_t status = 0;
     if (c->status &&
         (!slice_u64(template_eval(c->status, ex), 599, &status) || status < 200)) {
-        exchange_error_page(ex, 500, S("copy_response was given no status"));
-        return HANDLER_DONE;
+        return chain_error(ex, 500, S("copy_response was given no status"));
     }
     reverse_proxy_copy(ex, (int)status);
-    return HANDLER_WAIT; /* it may be collected first (response_buffers) */
+    return HANDLER_DONE;
 }
 
 static const struct handler_ops copy_response_ops = {.name = "copy_response",

@@ -3,34 +3,40 @@
 
 #include "proxy/base/mem.h"
 
-/* Places are those of Caddy's default order (caddy-behaviour 1.7); gaps are directives to come. */
+/* Places are those of Caddy's default order; gaps are directives to come. */
 static const struct directive table[] = {
-    {S_INIT("header"), DIRECTIVE_HANDLER, true, 70, header_parse},
-    {S_INIT("copy_response_headers"), DIRECTIVE_HANDLER, true, 80, copy_response_headers_parse},
-    {S_INIT("redir"), DIRECTIVE_HANDLER, true, 100, redir_parse},
-    {S_INIT("handle"), DIRECTIVE_HANDLER, true, 220, handle_parse},
-    {S_INIT("request_header"), DIRECTIVE_HANDLER, true, 170, request_header_parse},
-    {S_INIT("copy_response"), DIRECTIVE_HANDLER, true, 280, copy_response_parse},
-    {S_INIT("respond"), DIRECTIVE_HANDLER, true, 290, respond_parse},
-    {S_INIT("reverse_proxy"), DIRECTIVE_HANDLER, true, 310, reverse_proxy_parse},
-    {S_INIT("log"), DIRECTIVE_SITE, false, 0, log_parse},
-    {S_INIT("tls"), DIRECTIVE_SITE, false, 0, tls_parse},
+    {S_INIT("map"), DIRECTIVE_HANDLER, MATCHER_FIRST, 20, map_parse},
+    {S_INIT("vars"), DIRECTIVE_HANDLER, MATCHER_FIRST, 30, vars_parse},
+    {S_INIT("header"), DIRECTIVE_HANDLER, MATCHER_FIRST, 70, header_parse},
+    {S_INIT("copy_response_headers"), DIRECTIVE_HANDLER, MATCHER_FIRST, 80,
+     copy_response_headers_parse},
+    {S_INIT("request_body"), DIRECTIVE_HANDLER, MATCHER_FIRST, 90, request_body_parse},
+    {S_INIT("redir"), DIRECTIVE_HANDLER, MATCHER_FIRST, 100, redir_parse},
+    {S_INIT("method"), DIRECTIVE_HANDLER, MATCHER_FIRST, 110, method_parse},
+    {S_INIT("rewrite"), DIRECTIVE_HANDLER, MATCHER_NEVER_LAST, 120, rewrite_parse},
+    {S_INIT("uri"), DIRECTIVE_HANDLER, MATCHER_FIRST, 130, uri_parse},
+    {S_INIT("request_header"), DIRECTIVE_HANDLER, MATCHER_FIRST, 170, request_header_parse},
+    {S_INIT("handle"), DIRECTIVE_HANDLER, MATCHER_FIRST, 220, handle_parse},
+    {S_INIT("handle_path"), DIRECTIVE_HANDLER, MATCHER_FIRST, 220, handle_path_parse},
+    {S_INIT("route"), DIRECTIVE_HANDLER, MATCHER_FIRST, 240, route_parse},
+    {S_INIT("abort"), DIRECTIVE_HANDLER, MATCHER_FIRST, 250, abort_parse},
+    {S_INIT("error"), DIRECTIVE_HANDLER, MATCHER_FIRST, 260, error_parse},
+    {S_INIT("copy_response"), DIRECTIVE_HANDLER, MATCHER_FIRST, 280, copy_response_parse},
+    {S_INIT("respond"), DIRECTIVE_HANDLER, MATCHER_FIRST, 290, respond_parse},
+    {S_INIT("reverse_proxy"), DIRECTIVE_HANDLER, MATCHER_FIRST, 310, reverse_proxy_parse},
+    {S_INIT("handle_errors"), DIRECTIVE_SITE, MATCHER_NONE, 0, handle_errors_parse},
+    {S_INIT("log"), DIRECTIVE_SITE, MATCHER_NONE, 0, log_parse},
+    {S_INIT("tls"), DIRECTIVE_SITE, MATCHER_NONE, 0, tls_parse},
 };
 
 /* Caddy's directives that are not here yet: the message says so instead of guessing. */
 static const struct slice elsewhere[] = {
-    S_INIT("abort"),         S_INIT("acme_server"),  S_INIT("basic_auth"),
-    S_INIT("basicauth"),     S_INIT("bind"),
-    S_INIT("encode"),        S_INIT("error"),        S_INIT("file_server"),
-    S_INIT("forward_auth"),  S_INIT("fs"),           S_INIT("handle_errors"),
-    S_INIT("handle_path"),   S_INIT("intercept"),    S_INIT("invoke"),
-    S_INIT("log_append"),    S_INIT("log_name"),     S_INIT("log_skip"),
-    S_INIT("map"),           S_INIT("method"),       S_INIT("metrics"),
-    S_INIT("php_fastcgi"),   S_INIT("push"),         S_INIT("request_body"),
-    S_INIT("rewrite"),       S_INIT("root"),
-    S_INIT("route"),         S_INIT("skip_log"),     S_INIT("templates"),
-    S_INIT("tracing"),       S_INIT("try_files"),    S_INIT("uri"),
-    S_INIT("vars"),          S_INIT("rate_limit"),
+    S_INIT("acme_server"), S_INIT("basic_auth"), S_INIT("basicauth"), S_INIT("bind"),
+    S_INIT("encode"), S_INIT("file_server"), S_INIT("forward_auth"), S_INIT("fs"),
+    S_INIT("intercept"), S_INIT("invoke"), S_INIT("log_append"), S_INIT("log_name"),
+    S_INIT("log_skip"), S_INIT("metrics"), S_INIT("php_fastcgi"), S_INIT("push"),
+    S_INIT("rate_limit"), S_INIT("root"), S_INIT("skip_log"), S_INIT("templates"),
+    S_INIT("tracing"), S_INIT("try_files"),
 };
 
 /* What people bring from elsewhere, and how it is called here. */
@@ -234,11 +240,30 @@ static void sort_entries(struct entry *entries, size_t count)
 {
     qsort(entries, count, sizeof(*entries), compare_entries);
     for (size_t from = 0, end; from < count; from = end) {
-        for (end = from + 1; end < count && entries[end].directive == entries[from].directive;) {
+        end = from + 1; /* handle and handle_path have one place */
+        while (end < count && entries[end].directive->order == entries[from].directive->order) {
             end++;
         }
         sort_alike(entries + from, end - from);
     }
+}
+
+static bool takes_matcher(const struct directive *d, const struct cf_token *args, size_t count)
+{
+    return d->matcher != MATCHER_NONE && count > (d->matcher == MATCHER_NEVER_LAST ? 1 : 0) &&
+           matcher_is_token(&args[0]);
+}
+
+/* What says something of a site is no step of handling a request. */
+static bool place_allowed(struct build *b, const struct directive *directive,
+                          const struct cf_directive *d)
+{
+    if (directive->kind == DIRECTIVE_SITE && b->depth > 1) {
+        cf_error(b->diags, &d->name, "\"%.*s\" is about a whole site and belongs directly into its"
+                 " block", SLICE_ARG(d->name.text));
+        return false;
+    }
+    return true;
 }
 
 static bool build_one(struct build *b, const struct cf_directive *d, struct entry *out)
@@ -248,10 +273,13 @@ static bool build_one(struct build *b, const struct cf_directive *d, struct entr
         directive_unknown(b->diags, &d->name);
         return false;
     }
+    if (!place_allowed(b, directive, d)) {
+        return false;
+    }
     const struct cf_token *args = d->args;
     size_t count = d->arg_count;
     struct matcher *matcher = NULL;
-    if (count && directive->takes_matcher && matcher_is_token(&args[0])) {
+    if (takes_matcher(directive, args, count)) {
         if (!matcher_from_token(b->arena, b->scope, &args[0], &matcher, b->diags)) {
             return false;
         }
@@ -285,9 +313,9 @@ static bool is_matcher_definition(const struct cf_directive *d)
     return d->name.quote == CF_BARE && d->name.text.n && d->name.text.p[0] == '@';
 }
 
-static void sort_into_route(struct build *b, struct entry *entries, size_t count, struct route *out)
+static void entries_into_route(struct build *b, const struct entry *entries, size_t count,
+                               struct route *out)
 {
-    sort_entries(entries, count);
     out->handlers = ARENA_ARRAY(b->arena, struct handler, count + 1);
     out->count = count;
     must(out->handlers);
@@ -296,7 +324,23 @@ static void sort_into_route(struct build *b, struct entry *entries, size_t count
     }
 }
 
-bool route_build(struct build *b, const struct cf_directive *first, struct route *out)
+static size_t build_entries(struct build *b, const struct cf_directive *first,
+                            struct entry *entries)
+{
+    size_t count = 0;
+    for (const struct cf_directive *d = first; d; d = d->next) {
+        if (is_matcher_definition(d) || !build_one(b, d, &entries[count]) ||
+            entries[count].directive->kind == DIRECTIVE_SITE) {
+            continue;
+        }
+        entries[count].position = count;
+        count++;
+    }
+    return count;
+}
+
+static bool build_route(struct build *b, const struct cf_directive *first, bool sorted,
+                        struct route *out)
 {
     unsigned errors = b->diags->errors;
     struct matcher_scope scope = {.outer = NULL};
@@ -308,21 +352,28 @@ bool route_build(struct build *b, const struct cf_directive *first, struct route
         }
     }
     b->scope = &scope;
+    b->depth++;
     struct entry *entries = mem_zalloc((count_directives(first) + 1) * sizeof(*entries));
-    size_t count = 0;
-    for (const struct cf_directive *d = first; d; d = d->next) {
-        if (is_matcher_definition(d) || !build_one(b, d, &entries[count]) ||
-            entries[count].directive->kind == DIRECTIVE_SITE) {
-            continue;
-        }
-        entries[count].position = count;
-        count++;
+    size_t count = build_entries(b, first, entries);
+    if (sorted) {
+        sort_entries(entries, count);
     }
-    sort_into_route(b, entries, count, out);
+    entries_into_route(b, entries, count, out);
     free(entries);
     matcher_scope_end(&scope, b->diags);
     b->scope = outer;
+    b->depth--;
     return b->diags->errors == errors;
+}
+
+bool route_build(struct build *b, const struct cf_directive *first, struct route *out)
+{
+    return build_route(b, first, true, out);
+}
+
+bool route_build_as_written(struct build *b, const struct cf_directive *first, struct route *out)
+{
+    return build_route(b, first, false, out);
 }
 
 void build_release_all(struct build_release *first)

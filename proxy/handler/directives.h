@@ -8,15 +8,26 @@
     bool name(struct build *b, const struct cf_directive *d, const struct cf_token *args, \
               size_t count, struct handler *out)
 
+DIRECTIVE_PARSE(abort_parse);
 DIRECTIVE_PARSE(copy_response_parse);
 DIRECTIVE_PARSE(copy_response_headers_parse);
+DIRECTIVE_PARSE(error_parse);
 DIRECTIVE_PARSE(handle_parse);
+DIRECTIVE_PARSE(handle_errors_parse);
+DIRECTIVE_PARSE(handle_path_parse);
 DIRECTIVE_PARSE(header_parse);
 DIRECTIVE_PARSE(log_parse);
+DIRECTIVE_PARSE(map_parse);
+DIRECTIVE_PARSE(method_parse);
 DIRECTIVE_PARSE(redir_parse);
+DIRECTIVE_PARSE(request_body_parse);
 DIRECTIVE_PARSE(request_header_parse);
 DIRECTIVE_PARSE(respond_parse);
 DIRECTIVE_PARSE(reverse_proxy_parse);
+DIRECTIVE_PARSE(rewrite_parse);
+DIRECTIVE_PARSE(route_parse);
 DIRECTIVE_PARSE(tls_parse);
+DIRECTIVE_PARSE(uri_parse);
+DIRECTIVE_PARSE(vars_parse);
 
 #endif

@@ -11,13 +11,14 @@
 
 #include "proxy/handler/tls_settings.h"
 #include "proxy/http/exchange.h"
+#include "proxy/http/status_set.h"
 #include "proxy/route/matcher.h"
 #include "proxy/route/template.h"
 
 enum handler_result {
     HANDLER_NEXT,  /* go on with the next one */
     HANDLER_DONE,  /* answered (exchange_respond was called) or reset: the chain is over */
-    HANDLER_WAIT,  /* will call exchange_respond or exchange_error_page later */
+    HANDLER_WAIT,  /* will call exchange_respond, chain_error or chain_resume later */
     HANDLER_ENTER, /* run the handlers of chain_enter() first, then go on */
 };
 
@@ -39,10 +40,20 @@ struct handler {
     unsigned group; /* not 0: only the first of this group that matches is run */
 };
 
+/* Groups of directives that exclude one another, in one block. */
+enum { GROUP_NONE, GROUP_HANDLE, GROUP_REWRITE, GROUP_ROOT };
+
 /* A list of handlers, in the order they run. */
 struct route {
     struct handler *handlers;
     size_t count;
+};
+
+/* One handle_errors block; those without statuses last. */
+struct error_route {
+    struct error_route *next;
+    struct status_set statuses; /* empty: every one */
+    struct route route;
 };
 
 struct log_config;
@@ -67,6 +78,7 @@ struct build {
     const struct matcher_scope *scope; /* of the block being read */
     struct site_settings *site;        /* directives that are not handlers write here */
     unsigned log_count; /* logs without a name so far: log0, log1, ... as in Caddy */
+    unsigned depth;     /* of the block being read; 1: the site itself */
     bool in_handle_response; /* the block being read belongs to reverse_proxy's handle_response */
     struct background *backgrounds;
     struct build_release *releases; /* handlers with a release, in reverse order of making */
@@ -82,6 +94,7 @@ struct build_release {
 struct site_settings {
     struct tls_settings tls;
     struct log_config *log; /* NULL: no access log */
+    struct error_route *errors;
 };
 
 enum directive_kind {
@@ -89,10 +102,16 @@ enum directive_kind {
     DIRECTIVE_SITE,    /* says something of the site; no matcher, not ordered */
 };
 
+enum directive_matcher {
+    MATCHER_NONE,
+    MATCHER_FIRST,      /* a first argument that looks like one is one */
+    MATCHER_NEVER_LAST, /* unless it is the only argument: rewrite /index.html */
+};
+
 struct directive {
     struct slice name;
     enum directive_kind kind;
-    bool takes_matcher;
+    enum directive_matcher matcher;
     unsigned order; /* place in Caddy's order; lower runs first */
     /* args and count are those behind the matcher. False after an error in b->diags. */
     bool (*parse)(struct build *b, const struct cf_directive *d, const struct cf_token *args,
@@ -113,6 +132,9 @@ void directives_declare(struct cf_diags *diags, const struct cf_directive *first
 /* Reads a block of directives into a route in running order (Caddy's: by directive, then the more
  * specific path first, then as written). Opens a matcher scope of its own. False after errors. */
 NODISCARD bool route_build(struct build *b, const struct cf_directive *first, struct route *out);
+/* The same, but they run in the order they are written. */
+NODISCARD bool route_build_as_written(struct build *b, const struct cf_directive *first,
+                                      struct route *out);
 
 /* Runs all releases of a build or configuration. */
 void build_release_all(struct build_release *first);

@@ -5,6 +5,7 @@
  * Changes fields of the response, or of the request before the handlers behind this one see it. The
  * rules are field_rules.h's. Those of a response are applied when it is known, so that they hold
  * whatever handler answers. */
+#include "proxy/handler/chain.h"
 #include "proxy/handler/directives.h"
 #include "proxy/handler/field_rules.h"
 
@@ -52,17 +53,14 @@ static enum handler_result request_header_request(const void *instance, struct e
 {
     switch (field_rules_apply(instance, &ex->req.fields, ex)) {
     case RULES_NO_MEMORY:
-        exchange_error_page(ex, 503, S("out of memory"));
-        return HANDLER_DONE;
+        return chain_error(ex, 503, S("out of memory"));
     case RULES_LIMIT:
-        exchange_error_page(ex, 500, S("a regular expression of a header rule hit its limit"));
-        return HANDLER_DONE;
+        return chain_error(ex, 500, S("a regular expression of a header rule hit its limit"));
     case RULES_DONE:
         break;
     }
     if (!take_host(ex)) {
-        exchange_error_page(ex, 400, S("the Host that request_header set is none"));
-        return HANDLER_DONE;
+        return chain_error(ex, 400, S("the Host that request_header set is none"));
     }
     return HANDLER_NEXT;
 }

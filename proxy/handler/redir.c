@@ -3,6 +3,7 @@
  * Redirects to <to> (placeholders are filled in). code: permanent (301), temporary (302, the
  * default), a number from 300 to 399 or 401, or html (a page that redirects, for clients without
  * redirects; 200). */
+#include "proxy/handler/chain.h"
 #include "proxy/handler/directives.h"
 
 struct redir {
@@ -29,8 +30,7 @@ static enum handler_result redir_page(struct exchange *ex, struct slice to)
               exchange_simple(ex, 200, S("text/html; charset=utf-8"), dstr_slice(&page));
     dstr_fini(&page);
     if (!ok) {
-        exchange_error_page(ex, 503, S("out of memory"));
-        return HANDLER_DONE;
+        return chain_error(ex, 503, S("out of memory"));
     }
     exchange_respond(ex);
     return HANDLER_DONE;
@@ -41,16 +41,14 @@ static enum handler_result redir_request(const void *instance, struct exchange *
     const struct redir *r = instance;
     struct slice to = template_eval(r->to, ex);
     if (!field_value_valid(to)) {
-        exchange_error_page(ex, 400, S("the redirect would hold control characters"));
-        return HANDLER_DONE;
+        return chain_error(ex, 400, S("the redirect would hold control characters"));
     }
     if (r->html) {
         return redir_page(ex, to);
     }
     if (!exchange_simple(ex, r->status, S(""), S("")) ||
         !fields_add(&ex->res.fields, &ex->arena, S("Location"), to)) {
-        exchange_error_page(ex, 503, S("out of memory"));
-        return HANDLER_DONE;
+        return chain_error(ex, 503, S("out of memory"));
     }
     exchange_respond(ex);
     return HANDLER_DONE;

@@ -4,19 +4,41 @@
  * }
  *
  * Answers with a fixed body (placeholders are filled in; default empty; text/plain, or
- * application/json where it is JSON) and status (default 200; a single argument of three digits is
- * a status). close ends the connection afterwards. */
+ * application/json where it is JSON) and status (a single argument of three digits is one; default
+ * 200, inside handle_errors that of the error). 103 sends early hints, with the fields that header
+ * directives set, and goes on. close ends the connection afterwards. */
 #include <cjson/cJSON.h>
 
 #include "proxy/handler/chain.h"
 #include "proxy/handler/directives.h"
 
 struct respond {
-    int status;
-    struct template *body; /* NULL: empty */
+    struct template *status; /* NULL: 200, or that of the error being handled */
+    struct template *body;   /* NULL: empty */
     bool json; /* the body, as it is written, is an object or array of JSON: its type says so */
     bool close;
 };
+
+static bool status_of(const struct respond *r, struct exchange *ex, int *out)
+{
+    uint64_t status = (uint64_t)chain_default_status(ex);
+    bool ok = !r->status || (slice_u64(template_eval(r->status, ex), 599, &status) &&
+                             (status == 103 || status >= 200));
+    *out = (int)status;
+    return ok;
+}
+
+/* Early hints (RFC 8297) are the fields that are known already; the answer is still to come. */
+static enum handler_result early_hints(struct exchange *ex)
+{
+    ex->res.status = 103;
+    ex->res.version = HTTP_1_1;
+    ex->res.reason = http_reason(103);
+    chain_run_early_hooks(ex);
+    exchange_send_interim(ex, &ex->res);
+    exchange_clear_response(ex);
+    return HANDLER_NEXT;
+}
 
 static enum handler_result respond_request(const void *instance, struct exchange *ex)
 {
@@ -25,10 +47,16 @@ static enum handler_result respond_request(const void *instance, struct exchange
     struct slice type = !body.n   ? S("")
                         : r->json ? S("application/json")
                                   : S("text/plain; charset=utf-8");
-    if (!exchange_simple(ex, r->status, type, body) ||
+    int status;
+    if (!status_of(r, ex, &status)) {
+        return chain_error(ex, 500, S("respond was given no status"));
+    }
+    if (status == 103) {
+        return early_hints(ex);
+    }
+    if (!exchange_simple(ex, status, type, body) ||
         (r->close && !fields_add(&ex->res.fields, &ex->arena, S("Connection"), S("close")))) {
-        exchange_error_page(ex, 503, S("out of memory"));
-        return HANDLER_DONE;
+        return chain_error(ex, 503, S("out of memory"));
     }
     exchange_respond(ex);
     return HANDLER_DONE;
@@ -53,11 +81,24 @@ static bool looks_like_status(struct slice s)
     return s.n == 3 && slice_u64(s, 999, &v);
 }
 
+static bool read_status(struct build *b, const struct cf_token *t, struct respond *r)
+{
+    int status;
+    r->status = template_compile(b->arena, t, b->diags);
+    struct slice literal = r->status ? template_literal(r->status) : S("200");
+    return r->status && (!literal.p || slice_eq(literal, S("103")) ||
+                         parse_status(b, t, 200, 599, &status));
+}
+
 static bool parse_block(struct build *b, const struct cf_directive *first, struct respond *r)
 {
     bool ok = true;
     for (const struct cf_directive *d = first; d; d = d->next) {
         if (slice_eq(d->name.text, S("body"))) {
+            if (r->body) {
+                cf_error(b->diags, &d->name, "the body is given twice");
+                ok = false;
+            }
             if (!expect_args(b, d, d->arg_count, 1, 1)) {
                 ok = false;
                 continue;
@@ -81,7 +122,6 @@ bool respond_parse(struct build *b, const struct cf_directive *d, const struct c
 {
     struct respond *r = ARENA_NEW(b->arena, struct respond);
     must(r);
-    r->status = 200;
     out->ops = &respond_ops;
     out->instance = r;
     if (!expect_args(b, d, count, d->has_block ? 0 : 1, 2)) {
@@ -89,10 +129,10 @@ bool respond_parse(struct build *b, const struct cf_directive *d, const struct c
     }
     bool ok = true;
     if (count == 1 && looks_like_status(args[0].text)) {
-        ok = parse_status(b, &args[0], 200, 599, &r->status);
+        ok = read_status(b, &args[0], r);
     } else if (count > 0) {
         r->body = template_compile(b->arena, &args[0], b->diags);
-        ok = r->body && (count < 2 || parse_status(b, &args[1], 200, 599, &r->status));
+        ok = r->body && (count < 2 || read_status(b, &args[1], r));
     }
     ok = parse_block(b, d->children, r) && ok;
     r->json = is_json(r->body);

@@ -8,6 +8,7 @@
 #include "proxy/handler/handler.h"
 #include "proxy/handler/response_match.h"
 #include "proxy/handler/reverse_proxy_dynamic.h"
+#include "proxy/handler/target.h"
 #include "proxy/route/ip_ranges.h"
 #include "proxy/upstream/balance.h"
 #include "proxy/upstream/health.h"
@@ -57,9 +58,8 @@ struct reverse_proxy {
     struct health_checker *checkers[ORIGINS_MAX]; /* owned; one for each origin, or none */
     struct background background;
     struct slice method;      /* of the request that goes out; empty: the client's */
-    struct template *rewrite; /* its target; NULL: the client's */
-    uint64_t request_buffer_bytes; /* collected before an origin is asked; 0: none */
-    uint64_t response_buffer_bytes; /* collected before the client is answered */
+    struct target *rewrite;   /* its target; NULL: the client's */
+    uint64_t request_buffer_bytes;
     int64_t stream_timeout_ms;
     int64_t stream_close_delay_ms;
     struct tunnel_policy *tunnels; /* counted; NULL: tunnels live as long as they like */

@@ -105,30 +105,6 @@ static bool add_forwarded(struct forward *fw)
 
 /* ---- method and rewrite ---------------------------------------------------------------------- */
 
-/* "/path", "/path?query", "?query": what is not given stays the client's, as in Caddy. False: it is
- * no target (a placeholder brought a space or a control byte), or memory. */
-static bool rewrite_target(struct forward *f, struct slice to)
-{
-    struct request *out = &f->out;
-    to = slice_upto(to, slice_find(to, '#'));
-    size_t mark = slice_find(to, '?');
-    struct slice path = slice_upto(to, mark);
-    struct slice query = mark == SLICE_NPOS ? f->ex->req.query : slice_from(to, mark + 1);
-    path = path.n ? path : f->ex->req.path;
-    for (size_t i = 0; i < to.n; i++) {
-        if ((unsigned char)to.p[i] <= ' ' || to.p[i] == 0x7f) {
-            return false;
-        }
-    }
-    if (!path.n || path.p[0] != '/') {
-        return false;
-    }
-    out->target = query.n ? arena_printf(&f->ex->arena, "%.*s?%.*s", SLICE_ARG(path),
-                                         SLICE_ARG(query))
-                          : path;
-    return out->target.p != NULL;
-}
-
 static bool change_request(struct forward *f)
 {
     const struct reverse_proxy *p = f->proxy;
@@ -139,7 +115,7 @@ static bool change_request(struct forward *f)
             f->out.content_length = 0; /* the body goes nowhere */
         }
     }
-    return !p->rewrite || rewrite_target(f, template_eval(p->rewrite, f->ex));
+    return !p->rewrite || target_apply(p->rewrite, f->ex, &f->out);
 }
 
 /* ---- the whole ------------------------------------------------------------------------------- */
@@ -164,7 +140,7 @@ enum rules_result forward_build(struct forward *f)
     f->out.fields = (struct fields){0};
     f->upgrade = wanted_upgrade(req);
     if (!change_request(f)) {
-        return RULES_LIMIT;
+        return RULES_NO_MEMORY;
     }
     bool trailers = fields_have_token(&req->fields, FIELD_TE, S("trailers"));
     if (!fields_add_id(&f->base, &ex->arena, FIELD_HOST, S("Host"), req->authority) ||

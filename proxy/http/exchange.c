@@ -212,8 +212,8 @@ void exchange_begin(struct exchange *ex)
     must(!ex->begin_posted && !ex->finished);
     ex->begin_posted = true;
     ex->started_us = clock_mono_us();
-    ex->original = (struct request_original){ex->req.method_text, ex->req.target, ex->req.path,
-                                             ex->req.query};
+    ex->original = (struct request_original){ex->req.method_text, ex->req.method, ex->req.target,
+                                             ex->req.path, ex->req.query};
     while (ex->request_pins < ARRAY_LEN(ex->pinned) && ex->pinned[ex->request_pins]) {
         ex->request_pins++;
     }
@@ -312,7 +312,7 @@ bool exchange_simple(struct exchange *ex, int status, struct slice content_type,
     exchange_clear_response(ex);
     /* HEAD is told the length that GET would get; 204 and 304 have no content at all. */
     bool allowed = http_status_has_body(METHOD_GET, status);
-    bool sent = http_status_has_body(ex->req.method, status);
+    bool sent = http_status_has_body(exchange_client_method(ex), status);
     if (!allowed) {
         text.n = 0;
     }

@@ -72,6 +72,7 @@ struct response_source {
 /* The request as it came, whatever rewrites do to it. */
 struct request_original {
     struct slice method_text;
+    enum http_method method;
     struct slice target;
     struct slice path;
     struct slice query;
@@ -148,6 +149,11 @@ static inline void exchange_hold(struct exchange *ex)
 /* The last release cancels the tasks, finishes bodies, unpins chunks, resets the arena and frees.
  * The caller must not touch ex afterwards. */
 void exchange_release(struct exchange *ex);
+/* The method that the client used, whatever the chain made of it: what goes back goes by it. */
+static inline enum http_method exchange_client_method(const struct exchange *ex)
+{
+    return ex->begin_posted ? ex->original.method : ex->req.method;
+}
 /* Keeps a reference to c for the life of ex; false: all places are taken. */
 NODISCARD bool exchange_pin(struct exchange *ex, struct chunk *c);
 /* Releases the chunks pinned for an abandoned response (a retry, an answer of our own instead of

@@ -262,6 +262,17 @@ static void append_replacement(const struct regex *re, const struct matching *m,
     dstr_append(out, with);
 }
 
+enum regex_result regex_expand(const struct regex *re, struct slice text, struct slice with,
+                               struct dstr *out)
+{
+    struct matching *m;
+    enum regex_result r = match_at(re, text, 0, 0, &m);
+    if (r == REGEX_MATCH) {
+        append_replacement(re, m, text, with, out);
+    }
+    return r;
+}
+
 /* How long the character at p is; 1 for a stray byte. */
 static size_t character_bytes(struct slice s)
 {

@@ -33,6 +33,11 @@ enum regex_result regex_search(const struct regex *re, struct slice text, struct
 enum regex_result regex_replace_all(const struct regex *re, struct slice text, struct slice with,
                                     struct dstr *out);
 
+/* Appends `with` to out, its references (as above) standing for the groups of the first match; on
+ * REGEX_NO and REGEX_LIMIT nothing. */
+enum regex_result regex_expand(const struct regex *re, struct slice text, struct slice with,
+                               struct dstr *out);
+
 /* Groups, the whole match included. */
 size_t regex_group_count(const struct regex *re);
 /* The number of a named group; 0: there is none. */

@@ -296,6 +296,7 @@ static bool handle_challenge(struct exchange *ex)
 static void run_site(struct exchange *ex, const struct site *site)
 {
     pin_of(ex)->site = site;
+    chain_of(ex)->errors = site->settings.errors;
     chain_run(ex, &site->route);
 }
 

@@ -7,8 +7,6 @@
 #include <sys/auxv.h>
 #endif
 
-#include "proxy/base/dstr.h"
-
 static pthread_once_t start_once = PTHREAD_ONCE_INIT;
 
 static void start(void)
@@ -58,39 +56,6 @@ bool ossl_common_policy(SSL_CTX *ctx)
     bool ok = groups && SSL_CTX_set_min_proto_version(ctx, TLS1_2_VERSION) == 1;
     ERR_clear_error();
     return ok;
-}
-
-const char *ossl_curve(struct slice name)
-{
-    static const struct {
-        struct slice name;
-        const char *ossl;
-    } curves[] = {
-        {S_INIT("x25519mlkem768"), "X25519MLKEM768"}, {S_INIT("x25519"), "X25519"},
-        {S_INIT("secp256r1"), "P-256"},               {S_INIT("secp384r1"), "P-384"},
-        {S_INIT("secp521r1"), "P-521"},
-    };
-    for (size_t i = 0; i < ARRAY_LEN(curves); i++) {
-        if (slice_eq_case(name, curves[i].name)) {
-            return curves[i].ossl;
-        }
-    }
-    return NULL;
-}
-
-bool ossl_set_curves(SSL_CTX *ctx, const struct slice *names, size_t count, struct err *err)
-{
-    struct dstr list;
-    dstr_init(&list, 256);
-    for (size_t i = 0; i < count; i++) {
-        const char *curve = ossl_curve(names[i]);
-        dstr_append(&list, i ? S(":") : S(""));
-        dstr_append(&list, slice_str(curve ? curve : ""));
-    }
-    dstr_append(&list, slice_of("", 1));
-    bool ok = !list.failed && SSL_CTX_set1_groups_list(ctx, dstr_slice(&list).p) == 1;
-    dstr_fini(&list);
-    return ok || ossl_err(err, "setting the curves (does this OpenSSL know them all?)");
 }
 
 bool ossl_cipher_policy(SSL_CTX *ctx)

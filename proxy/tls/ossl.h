@@ -16,13 +16,6 @@ const char *ossl_reason(const char *otherwise);
 /* Sets err to "what: reason"; returns false. Empties the queue. */
 bool ossl_err(struct err *err, const char *what);
 
-/* OpenSSL's name of what Caddy calls x25519, secp256r1 ... (static); NULL: none of them. */
-const char *ossl_curve(struct slice name);
-/* The curves (key exchange groups) of ctx in this order, by those names. False: this OpenSSL does
- * not know one of them (x25519mlkem768 came with 3.5). */
-NODISCARD bool ossl_set_curves(SSL_CTX *ctx, const struct slice *names, size_t count,
-                               struct err *err);
-
 /* TLS 1.2 and 1.3, groups, modes, no compression, no renegotiation, read-ahead. False: memory. */
 NODISCARD bool ossl_common_policy(SSL_CTX *ctx);
 /* ECDHE with AEAD only; AES-128-GCM first where the processor has AES, else ChaCha20. */

@@ -143,17 +143,6 @@ static bool set_own_certificate(SSL_CTX *ctx, const struct tls_client_config *co
     return ok;
 }
 
-bool tls_curve_known(struct slice name)
-{
-    return ossl_curve(name) != NULL;
-}
-
-static bool set_curves(SSL_CTX *ctx, const struct tls_client_config *config, struct err *err)
-{
-    return config->curve_count == 0 ||
-           ossl_set_curves(ctx, config->curves, config->curve_count, err);
-}
-
 static bool set_up(struct tls_client *t, const struct tls_client_config *config, struct err *err)
 {
     unsigned char wire[ALPN_WIRE_MAX];
@@ -165,7 +154,7 @@ static bool set_up(struct tls_client *t, const struct tls_client_config *config,
     }
     SSL_CTX_set_session_cache_mode(t->ctx, SSL_SESS_CACHE_OFF);
     SSL_CTX_set_verify(t->ctx, t->insecure ? SSL_VERIFY_NONE : SSL_VERIFY_PEER, NULL);
-    return set_curves(t->ctx, config, err) && set_own_certificate(t->ctx, config, err) &&
+    return set_own_certificate(t->ctx, config, err) &&
            (t->insecure || set_roots(t->ctx, config, err));
 }
 

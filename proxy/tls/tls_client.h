@@ -17,13 +17,7 @@ struct tls_client_config {
     struct slice key_file;
     const struct slice *alpn;
     size_t alpn_count;
-    const struct slice *curves; /* Caddy's names (tls_curve_known), best first; none: ours */
-    size_t curve_count;
 };
-
-#define TLS_CURVES_MAX 8
-/* Is it one of x25519mlkem768, x25519, secp256r1, secp384r1, secp521r1? */
-bool tls_curve_known(struct slice name);
 
 struct tls_client *tls_client_new(const struct tls_client_config *config, struct err *err);
 struct tls_client *tls_client_ref(struct tls_client *t);

@@ -229,12 +229,11 @@ static int failure_status(enum end_reason reason)
 /* May the request go out again after a kept connection failed? */
 static bool safe_to_resend(const struct upstream_request *rq, const struct h1_client_failure *f)
 {
-    if (!rq->reused || f->reason != END_ORIGIN_GONE || rq->ex->gone) {
+    if (!rq->reused || f->reason != END_ORIGIN_GONE || rq->ex->gone ||
+        rq->ex->req_body.consumed_bytes > 0) {
         return false;
     }
-    bool safe = f->nothing_sent ||
-                (f->no_byte_received && http_method_idempotent(rq->out->method));
-    return safe && body_rewind(&rq->ex->req_body);
+    return f->nothing_sent || (f->no_byte_received && http_method_idempotent(rq->out->method));
 }
 
 /* Keep-Alive: timeout=5, max=100. A second less than it says: its end may be under way already. */
@@ -417,7 +416,7 @@ static void dialed(void *ctx, enum dial_result result, struct stream *s, struct 
         return;
     }
     rq->tls_connect = tls_connect_start(rq->origin->tls_client, s, rq->origin->host,
-                                        rq->origin->tls_timeout_ms, tls_done, rq);
+                                        rq->origin->dial_timeout_ms, tls_done, rq);
     if (!rq->tls_connect) {
         fail_later(rq, 503, END_NO_MEMORY, S("out of memory"));
     }
@@ -470,8 +469,7 @@ static void start_attempt(struct upstream_request *rq)
         return;
     }
     struct origin *o = rq->origin;
-    struct dial_target t = {o->host, o->port, o->unix_path, o->resolvers, o->fallback_delay_ms,
-                            &o->local};
+    struct dial_target t = {o->host, o->port, o->unix_path, o->resolvers, o->fallback_delay_ms};
     rq->dial = dial_start_to(rq->upstream->loop, rq->upstream->resolver, &t, o->dial_timeout_ms,
                              dialed, rq);
     if (!rq->dial) {
