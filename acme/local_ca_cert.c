@@ -3,6 +3,7 @@
 
 #include <openssl/x509v3.h>
 
+#include "acme/challenge_tls.h"
 #include "acme/csr.h"
 #include "acme/key.h"
 #include "proxy/base/rand.h"
@@ -61,6 +62,10 @@ static bool add_san(X509 *cert, struct slice name, bool critical)
 
 static bool add_extensions(X509 *cert, const struct local_cert_spec *spec, X509 *issuer)
 {
+    if (spec->challenge.n) {
+        /* RFC 8737 section 3: the one name, and the proof. */
+        return add_san(cert, spec->name, false) && challenge_tls_extension(cert, spec->challenge);
+    }
     if (spec->path_length < 0) {
         /* RFC 5280 section 4.2.1.6: critical when the subject is empty. */
         return add_text(cert, issuer, NID_key_usage, "critical,digitalSignature") &&

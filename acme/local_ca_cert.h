@@ -1,4 +1,5 @@
-/* Making the local CA's certificates: RFC 5280 profiles only, no storage. */
+/* Making the local CA's certificates and those that answer challenges: profiles of RFC 5280 and RFC
+ * 8737 only, no storage. */
 #ifndef ACME_LOCAL_CA_CERT_H
 #define ACME_LOCAL_CA_CERT_H
 
@@ -10,6 +11,7 @@
 struct local_cert_spec {
     const char *common_name; /* NULL: empty subject */
     struct slice name;       /* leaf: the name in subjectAltName; else empty */
+    struct slice challenge;  /* key authorisation: a leaf that answers TLS-ALPN-01 with it */
     int path_length;         /* CA: how many CAs may follow; -1: a leaf */
     int64_t not_before_ms;
     int64_t not_after_ms;

@@ -485,6 +485,7 @@ static bool start_parts(struct serving *s, struct err *err)
     if (!s->jobs) {
         return false;
     }
+    certs_set_challenges(s->certs, s->challenges, s->jobs);
     s->resolver = resolver_new(err);
     if (!s->resolver) {
         return false;

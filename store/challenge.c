@@ -1,7 +1,7 @@
-/* Answers to HTTP-01 challenges (challenge.h): a small table in memory, and the store's
- * challenge_tokens for those that another instance made.
+/* Answers to challenges (challenge.h): a small table in memory, and the store's challenge_tokens
+ * for those that another instance made.
  *
- * In: answers from acme; hosts and tokens from strangers on port 80. Out: the answer or nothing.
+ * In: answers from acme; hosts, tokens and server names from strangers. Out: the answer or nothing.
  * The table owns its entries; lookups copy. Buckets are chosen by a keyed hash and tokens compared
  * in constant time, so that timing tells nothing about a token. */
 #include "store/challenge.h"
@@ -16,6 +16,7 @@
 #include "store/backend.h"
 #include "store/json.h"
 #include "store/names.h"
+#include "store/reverse_name.h"
 
 #define ENTRIES_MAX ((size_t)10000)
 #define BUCKETS     ((size_t)1024)
@@ -24,8 +25,13 @@
 #define CAS_MAX    ((size_t)64)
 #define HOST_MAX   ((size_t)255)
 
+#define HTTP     "http-01"
+#define TLS_ALPN "tls-alpn-01"
+
 struct entry {
     struct list node;
+    struct list tls_node;   /* in the table's tls; by itself: an HTTP-01 answer */
+    char *server_name, *pem; /* owned; TLS-ALPN-01 only */
     uint64_t hash;
     size_t token_len;
     size_t answer_len;
@@ -38,13 +44,25 @@ struct challenge_table {
     pthread_mutex_t mutex;
     atomic_size_t count; /* read without the mutex: almost always 0 */
     struct list buckets[BUCKETS];
+    struct list tls; /* those with a certificate: as many as there are orders at once */
 };
+
+static void entry_free(struct entry *e)
+{
+    if (e && e->pem) {
+        explicit_bzero(e->pem, strlen(e->pem));
+    }
+    free(e ? e->pem : NULL);
+    free(e ? e->server_name : NULL);
+    free(e);
+}
 
 struct challenge_table *challenge_table_new(struct store *s)
 {
     struct challenge_table *t = mem_zalloc(sizeof(*t));
     t->store = s;
     pthread_mutex_init(&t->mutex, NULL);
+    list_init(&t->tls);
     for (size_t i = 0; i < BUCKETS; i++) {
         list_init(&t->buckets[i]);
     }
@@ -59,7 +77,7 @@ void challenge_table_free(struct challenge_table *t)
     for (size_t i = 0; i < BUCKETS; i++) {
         LIST_EACH_SAFE(it, &t->buckets[i])
         {
-            free(LIST_ENTRY(it, struct entry, node));
+            entry_free(LIST_ENTRY(it, struct entry, node));
         }
     }
     pthread_mutex_destroy(&t->mutex);
@@ -126,8 +144,24 @@ static struct entry *find(struct challenge_table *t, struct slice token, uint64_
     return NULL;
 }
 
+/* With the mutex. pem.n == 0: an HTTP-01 answer. */
+static void set_certificate(struct challenge_table *t, struct entry *e, struct slice server_name,
+                            struct slice pem)
+{
+    free(e->server_name);
+    free(e->pem);
+    list_remove(&e->tls_node);
+    list_init(&e->tls_node);
+    e->server_name = pem.n ? mem_dup(server_name) : NULL;
+    e->pem = pem.n ? mem_dup(pem) : NULL;
+    if (pem.n) {
+        list_push_front(&t->tls, &e->tls_node);
+    }
+}
+
 /* False when the table is full. */
-static bool remember(struct challenge_table *t, struct slice token, struct slice answer)
+static bool remember(struct challenge_table *t, struct slice token, struct slice answer,
+                     struct slice server_name, struct slice pem)
 {
     uint64_t hash = map_hash(token);
     pthread_mutex_lock(&t->mutex);
@@ -137,12 +171,14 @@ static bool remember(struct challenge_table *t, struct slice token, struct slice
         e->hash = hash;
         e->token_len = token.n;
         memcpy(e->token, token.p, token.n);
+        list_init(&e->tls_node);
         list_push_front(&t->buckets[hash % BUCKETS], &e->node);
         atomic_fetch_add(&t->count, 1);
     }
     if (e) {
         e->answer_len = answer.n;
         memcpy(e->answer, answer.p, answer.n);
+        set_certificate(t, e, server_name, pem);
     }
     pthread_mutex_unlock(&t->mutex);
     return e != NULL;
@@ -161,19 +197,24 @@ static bool is_ip(struct slice name)
 }
 
 static bool save(struct challenge_table *t, struct slice ca, struct slice name, struct slice token,
-                 struct slice answer, struct err *err)
+                 struct slice answer, struct slice pem, struct err *err)
 {
     struct arena a;
     struct dstr json;
     arena_init(&a, ARENA_NO_MAX);
     dstr_init(&json, STORED_MAX);
-    dstr_append(&json, S("{\"type\":\"http-01\",\"token\":"));
+    dstr_printf(&json, "{\"type\":\"%s\",\"token\":", pem.n ? TLS_ALPN : HTTP);
     dstr_json(&json, token);
     dstr_append(&json, S(",\"keyAuthorization\":"));
     dstr_json(&json, answer);
     dstr_printf(&json, ",\"identifier\":{\"type\":\"%s\",\"value\":", is_ip(name) ? "ip" : "dns");
     dstr_json(&json, name);
-    dstr_append(&json, S("}}"));
+    dstr_byte(&json, '}');
+    if (pem.n) {
+        dstr_append(&json, S(",\"certificate\":"));
+        dstr_json(&json, pem);
+    }
+    dstr_byte(&json, '}');
     bool ok = !json.failed || err_set(err, "the name of a challenge is too long");
     struct slice key = store_challenge_key(&a, ca, name);
     if (ok && store_put(t->store, key, dstr_slice(&json), err) != STORE_OK) {
@@ -185,36 +226,64 @@ static bool save(struct challenge_table *t, struct slice ca, struct slice name, 
              store_put(t->store, key, dstr_slice(&json), err) == STORE_OK;
         dstr_fini(&there);
     }
+    if (json.p) {
+        explicit_bzero(json.p, json.n);
+    }
     dstr_fini(&json);
     arena_fini(&a);
     return ok;
 }
 
-bool challenge_put(struct challenge_table *t, struct slice ca, struct slice name,
-                   struct slice token, struct slice answer, struct err *err)
+static bool put(struct challenge_table *t, struct slice ca, struct slice name, struct slice token,
+                struct slice answer, struct slice pem, struct err *err)
 {
+    char reverse[REVERSE_NAME_BYTES];
     if (!challenge_token_valid(token) || !answer_valid(token, answer)) {
         return err_set(err, "the challenge for %.*s has no valid token", SLICE_ARG(name));
     }
-    if (!remember(t, token, answer)) {
+    struct slice server_name = reverse_name_of(name, reverse) ? slice_str(reverse) : name;
+    if (!remember(t, token, answer, server_name, pem)) {
         return err_set(err, "more than %zu challenges at once", ENTRIES_MAX);
     }
-    return !t->store || save(t, ca, name, token, answer, err);
+    return !t->store || save(t, ca, name, token, answer, pem, err);
 }
 
-/* Reads the stored entry; its answer (in the arena) if its token is this one. */
-static bool load(struct store *s, struct arena *a, struct slice key, struct slice token,
-                 struct slice *answer)
+bool challenge_put(struct challenge_table *t, struct slice ca, struct slice name,
+                   struct slice token, struct slice answer, struct err *err)
+{
+    return put(t, ca, name, token, answer, S(""), err);
+}
+
+bool challenge_put_tls(struct challenge_table *t, struct slice ca, struct slice name,
+                       struct slice token, struct slice answer, struct slice pem, struct err *err)
+{
+    if (pem.n == 0 || pem.n > CHALLENGE_PEM_MAX || memchr(pem.p, '\0', pem.n)) {
+        return err_set(err, "the challenge for %.*s has no certificate", SLICE_ARG(name));
+    }
+    return put(t, ca, name, token, answer, pem, err);
+}
+
+/* A stored entry; strings in the arena. */
+struct stored {
+    struct slice type, token, answer, certificate;
+};
+
+/* False: there is none that can be read, with a token and the answer to it. */
+static bool load(struct store *s, struct arena *a, struct slice key, struct stored *out)
 {
     struct dstr json;
-    struct slice type, stored;
     dstr_init(&json, STORED_MAX);
     struct err ignored; /* an entry that cannot be read answers nothing */
     bool ok = store_get(s, key, &json, &ignored) == STORE_OK;
     struct slice doc = dstr_slice(&json);
-    ok = ok && store_json_string(a, doc, S("type"), &type) && slice_eq(type, S("http-01")) &&
-         store_json_string(a, doc, S("token"), &stored) && same_secret(stored, token) &&
-         store_json_string(a, doc, S("keyAuthorization"), answer) && answer_valid(token, *answer);
+    ok = ok && store_json_string(a, doc, S("type"), &out->type) &&
+         store_json_string(a, doc, S("token"), &out->token) &&
+         store_json_string(a, doc, S("keyAuthorization"), &out->answer) &&
+         store_json_string(a, doc, S("certificate"), &out->certificate) &&
+         challenge_token_valid(out->token) && answer_valid(out->token, out->answer);
+    if (json.p) {
+        explicit_bzero(json.p, json.n);
+    }
     dstr_fini(&json);
     return ok;
 }
@@ -229,20 +298,21 @@ void challenge_remove(struct challenge_table *t, struct slice ca, struct slice n
     struct entry *e = find(t, token, map_hash(token));
     if (e) {
         list_remove(&e->node);
+        list_remove(&e->tls_node);
         atomic_fetch_sub(&t->count, 1);
     }
     pthread_mutex_unlock(&t->mutex);
-    free(e);
+    entry_free(e);
     if (!t->store) {
         return;
     }
     struct arena a;
-    struct slice answer;
+    struct stored there;
     struct err ignored; /* left behind it answers a question nobody asks any more */
     arena_init(&a, ARENA_NO_MAX);
     struct slice key = store_challenge_key(&a, ca, name);
     /* Another instance may have put its own there meanwhile. */
-    if (load(t->store, &a, key, token, &answer)) {
+    if (load(t->store, &a, key, &there) && same_secret(there.token, token)) {
         store_ignore(store_delete(t->store, key, &ignored));
     }
     arena_fini(&a);
@@ -280,6 +350,32 @@ static void collect_ca(void *ctx, struct slice name, bool is_folder)
     }
 }
 
+/* The first entry for name (of any CA) that fits(ctx); false: there is none. */
+static bool find_stored(struct challenge_table *t, struct arena *a, struct slice name,
+                        bool (*fits)(const struct stored *s, const void *ctx), const void *ctx,
+                        struct stored *out)
+{
+    struct ca_list list = {.a = a};
+    struct err ignored; /* a store that cannot be read answers nothing */
+    if (store_list(t->store, S("acme"), collect_ca, &list, &ignored) != STORE_OK) {
+        return false;
+    }
+    for (size_t i = 0; i < list.count; i++) {
+        struct slice key =
+            arena_printf(a, "acme/%.*s/challenge_tokens/%.*s.json", SLICE_ARG(list.cas[i]),
+                         SLICE_ARG(store_safe_name(a, name)));
+        if (load(t->store, a, key, out) && fits(out, ctx)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool fits_token(const struct stored *s, const void *ctx)
+{
+    return slice_eq(s->type, S(HTTP)) && same_secret(s->token, *(const struct slice *)ctx);
+}
+
 size_t challenge_find_stored(struct challenge_table *t, struct slice host, struct slice token,
                              char out[CHALLENGE_ANSWER_MAX])
 {
@@ -290,22 +386,59 @@ size_t challenge_find_stored(struct challenge_table *t, struct slice host, struc
         return 0;
     }
     struct arena a;
+    struct stored found;
     arena_init(&a, (size_t)1 << 20);
-    struct ca_list list = {.a = &a};
-    struct err ignored; /* a store that cannot be read answers nothing */
     size_t n = 0;
-    if (store_list(t->store, S("acme"), collect_ca, &list, &ignored) == STORE_OK) {
-        for (size_t i = 0; i < list.count && n == 0; i++) {
-            struct slice answer;
-            struct slice key =
-                arena_printf(&a, "acme/%.*s/challenge_tokens/%.*s.json", SLICE_ARG(list.cas[i]),
-                             SLICE_ARG(store_safe_name(&a, host)));
-            if (load(t->store, &a, key, token, &answer)) {
-                n = answer.n;
-                memcpy(out, answer.p, n);
-            }
-        }
+    if (find_stored(t, &a, host, fits_token, &token, &found)) {
+        n = found.answer.n;
+        memcpy(out, found.answer.p, n);
     }
     arena_fini(&a);
     return n;
+}
+
+bool challenge_find_tls_local(struct challenge_table *t, struct slice server_name,
+                              struct dstr *pem)
+{
+    bool found = false;
+    if (atomic_load(&t->count) == 0) {
+        return false;
+    }
+    pthread_mutex_lock(&t->mutex);
+    LIST_EACH (it, &t->tls) {
+        const struct entry *e = LIST_ENTRY(it, struct entry, tls_node);
+        if (!found && slice_eq_case(slice_str(e->server_name), server_name)) {
+            dstr_append(pem, slice_str(e->pem));
+            found = true;
+        }
+    }
+    pthread_mutex_unlock(&t->mutex);
+    return found && !pem->failed;
+}
+
+static bool fits_tls(const struct stored *s, const void *ctx)
+{
+    (void)ctx;
+    return slice_eq(s->type, S(TLS_ALPN)) && s->certificate.n &&
+           s->certificate.n <= CHALLENGE_PEM_MAX;
+}
+
+bool challenge_find_tls_stored(struct challenge_table *t, struct slice server_name,
+                               struct dstr *pem)
+{
+    char address[REVERSE_NAME_BYTES];
+    if (!t->store || server_name.n == 0 || server_name.n > HOST_MAX) {
+        return false;
+    }
+    struct slice name =
+        reverse_name_address(server_name, address) ? slice_str(address) : server_name;
+    struct arena a;
+    struct stored found;
+    arena_init(&a, (size_t)1 << 20);
+    bool ok = find_stored(t, &a, name, fits_tls, NULL, &found);
+    if (ok) {
+        dstr_append(pem, found.certificate);
+    }
+    arena_fini(&a);
+    return ok && !pem->failed;
 }

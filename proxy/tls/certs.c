@@ -31,6 +31,8 @@ struct certs {
     pthread_mutex_t lock;
     struct map by_name;        /* of struct entry */
     struct slice default_name; /* owned, lower-case */
+    struct challenge_table *challenges; /* borrowed; constant once there are handshakes */
+    struct jobs *jobs;
 };
 
 struct certs *certs_new(void)
@@ -41,6 +43,18 @@ struct certs *certs_new(void)
     pthread_mutex_init(&c->lock, NULL);
     map_init(&c->by_name);
     return c;
+}
+
+void certs_set_challenges(struct certs *c, struct challenge_table *table, struct jobs *jobs)
+{
+    c->challenges = table;
+    c->jobs = jobs;
+}
+
+struct challenge_table *certs_challenges(const struct certs *c, struct jobs **jobs)
+{
+    *jobs = c->jobs;
+    return c->challenges;
 }
 
 static void slice_free(struct slice s)

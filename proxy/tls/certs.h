@@ -12,6 +12,8 @@
 
 struct addr;
 struct certs;
+struct challenge_table;
+struct jobs;
 struct cert; /* a decoded chain and key; counted (cert.h) */
 
 struct certs *certs_new(void);
@@ -33,6 +35,11 @@ NODISCARD bool certs_install(struct certs *c, struct slice name, struct slice ch
  * certs_install leaves it alone. For `tls CERT KEY`. */
 NODISCARD bool certs_install_own(struct certs *c, struct slice name, struct slice chain_pem,
                                  struct slice key_pem, struct err *err);
+/* Where the answers to TLS-ALPN-01 handshakes are (store/challenge.h), and the threads that ask the
+ * store for those that another instance made. Both borrowed; before the first handshake. */
+void certs_set_challenges(struct certs *c, struct challenge_table *table, struct jobs *jobs);
+/* NULL: none. */
+struct challenge_table *certs_challenges(const struct certs *c, struct jobs **jobs);
 /* What a visitor is told while there is no certificate (cut at 1024 bytes). */
 void certs_set_status(struct certs *c, struct slice name, struct slice text);
 

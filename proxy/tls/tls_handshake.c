@@ -100,9 +100,23 @@ static const char *failure(struct tls_handshake *h)
     return ossl_reason("TLS handshake failed");
 }
 
+/* RFC 8737 section 3: no data follows; the connection ends. */
+static void end_challenge(struct tls_handshake *h)
+{
+    struct tls_stream *s = h->stream;
+    ERR_clear_error();
+    (void)SSL_shutdown(s->ssl);
+    tls_flush(s);
+    fail(h, TLS_CHALLENGE_ANSWERED);
+}
+
 static void established(struct tls_handshake *h)
 {
     struct tls_stream *s = h->stream;
+    if (s->challenge) {
+        end_challenge(h);
+        return;
+    }
     tls_handshake_done *done = h->done;
     void *ctx = h->ctx;
     s->handshake = NULL;
@@ -138,7 +152,9 @@ void tls_handshake_step(struct tls_handshake *h)
         established(h);
         return;
     }
-    bool again = SSL_get_error(s->ssl, result) == SSL_ERROR_WANT_READ;
+    int error = SSL_get_error(s->ssl, result);
+    bool again = error == SSL_ERROR_WANT_READ || error == SSL_ERROR_WANT_CLIENT_HELLO_CB;
+    s->suspended = error == SSL_ERROR_WANT_CLIENT_HELLO_CB;
     const char *why = again ? NULL : failure(h);
     tls_flush(s); /* our flight, or the alert */
     if (again && !s->write_failed) {

@@ -12,6 +12,7 @@
 #include "proxy/tls/ossl.h"
 #include "proxy/tls/sni.h"
 #include "proxy/tls/tickets.h"
+#include "proxy/tls/tls_challenge.h"
 #include "proxy/tls/tls_stream.h"
 
 #define ALPN_WIRE_MAX ((size_t)256)
@@ -26,6 +27,7 @@ struct tls_server {
 
 struct tls_accept {
     struct tls_handshake h;
+    struct tls_challenge *challenge; /* a look for an answer in the store, or NULL */
     struct tls_server *server; /* counted */
 };
 
@@ -61,6 +63,36 @@ static int refuse(struct tls_stream *s, int *alert, int which, const char *why)
     return SSL_CLIENT_HELLO_ERROR;
 }
 
+/* Nothing of such a session is to be resumed. */
+static void no_tickets(SSL *ssl)
+{
+    SSL_set_options(ssl, SSL_OP_NO_TICKET);
+    (void)SSL_set_num_tickets(ssl, 0);
+}
+
+static int answer_challenge(struct tls_server *t, struct tls_stream *s, SSL *ssl, int *alert)
+{
+    struct tls_accept *a = container_of(s->handshake, struct tls_accept, h);
+    struct cert *cert = NULL;
+    switch (tls_challenge_find(t->certs, s->info.server_name, s->base.loop, &s->task, &a->challenge,
+                               &cert)) {
+    case TLS_CHALLENGE_WAIT:
+        return SSL_CLIENT_HELLO_RETRY;
+    case TLS_CHALLENGE_UNKNOWN:
+        return refuse(s, alert, SSL_AD_UNRECOGNIZED_NAME, "no TLS-ALPN-01 challenge of that name");
+    case TLS_CHALLENGE_KNOWN:
+        break;
+    }
+    bool ok = cert_use(cert, ssl);
+    cert_unref(cert);
+    if (!ok) {
+        return refuse(s, alert, SSL_AD_INTERNAL_ERROR, ossl_reason("out of memory"));
+    }
+    s->challenge = true;
+    no_tickets(ssl);
+    return SSL_CLIENT_HELLO_SUCCESS;
+}
+
 /* Runs before OpenSSL looks at the extensions. An unknown name ends the handshake at once. */
 static int on_client_hello(SSL *ssl, int *alert, void *arg)
 {
@@ -78,6 +110,9 @@ static int on_client_hello(SSL *ssl, int *alert, void *arg)
             return refuse(s, alert, SSL_AD_INTERNAL_ERROR, "out of memory");
         }
     }
+    if (tls_challenge_hello(ssl)) {
+        return answer_challenge(t, s, ssl, alert);
+    }
     struct cert *cert = choose(t, s);
     if (!cert) {
         return refuse(s, alert, SSL_AD_UNRECOGNIZED_NAME,
@@ -90,9 +125,7 @@ static int on_client_hello(SSL *ssl, int *alert, void *arg)
         return refuse(s, alert, SSL_AD_INTERNAL_ERROR, ossl_reason("out of memory"));
     }
     if (s->info.stand_in) {
-        /* Nothing of such a session is to be resumed once the certificate is there. */
-        SSL_set_options(ssl, SSL_OP_NO_TICKET);
-        (void)SSL_set_num_tickets(ssl, 0);
+        no_tickets(ssl); /* once the certificate is there it is to be seen */
     }
     return SSL_CLIENT_HELLO_SUCCESS;
 }
@@ -102,7 +135,13 @@ static int on_client_hello(SSL *ssl, int *alert, void *arg)
 static int on_alpn(SSL *ssl, const unsigned char **out, unsigned char *out_n,
                    const unsigned char *in, unsigned in_n, void *arg)
 {
+    static const unsigned char challenge[] = TLS_CHALLENGE_PROTOCOL;
     const struct tls_server *t = arg;
+    if (((struct tls_stream *)SSL_get_app_data(ssl))->challenge) {
+        *out = challenge;
+        *out_n = sizeof(challenge) - 1;
+        return SSL_TLSEXT_ERR_OK;
+    }
     for (unsigned i = 0; i < t->alpn_n; i += t->alpn[i] + 1u) {
         for (unsigned k = 0; k < in_n && in[k] < in_n - k; k += in[k] + 1u) {
             if (in[k] == t->alpn[i] && memcmp(in + k + 1, t->alpn + i + 1, in[k]) == 0) {
@@ -169,6 +208,7 @@ static bool begin(struct tls_handshake *h)
 static void release(struct tls_handshake *h)
 {
     struct tls_accept *a = container_of(h, struct tls_accept, h);
+    tls_challenge_forget(a->challenge);
     tls_server_unref(a->server);
     free(a);
 }

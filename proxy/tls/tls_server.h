@@ -2,7 +2,8 @@
  *
  * One SSL_CTX for each policy (now: one for all); the certificate is chosen in the client-hello
  * callback from the certificate table. TLS 1.2 and 1.3. Unknown server names get the alert
- * unrecognized_name at once; configured names without a certificate get the stand-in. */
+ * unrecognized_name at once; configured names without a certificate get the stand-in. A CA's
+ * TLS-ALPN-01 hello (RFC 8737) is answered from the challenge table and its connection closed. */
 #ifndef TLS_TLS_SERVER_H
 #define TLS_TLS_SERVER_H
 
@@ -24,6 +25,7 @@ struct tls_accept;
  * s->tls set), or NULL and why (static text; the socket is closed, an alert was sent). The bytes
  * a plain-HTTP client sent to a TLS port are recognised: why is then TLS_PLAIN_HTTP and the
  * socket got Caddy's "Client sent an HTTP request to an HTTPS server." answer (400). */
+#define TLS_CHALLENGE_ANSWERED "it was a CA's TLS-ALPN-01 challenge, which is answered"
 #define TLS_PLAIN_HTTP "a plain HTTP request on the HTTPS port"
 typedef void tls_accepted(void *ctx, struct stream *s, const char *why);
 

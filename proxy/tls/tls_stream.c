@@ -111,7 +111,7 @@ static void on_timer(struct timer *timer)
 void tls_stream_sync_want(struct tls_stream *s)
 {
     unsigned events = s->blocked ? STREAM_WRITE : 0;
-    if (s->handshake || (s->base.wanted & STREAM_READ)) {
+    if ((s->handshake && !s->suspended) || (s->base.wanted & STREAM_READ)) {
         events |= STREAM_READ;
     }
     stream_want(s->under, events);

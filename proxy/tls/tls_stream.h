@@ -59,6 +59,8 @@ struct tls_stream {
     bool write_failed;    /* the socket takes nothing any more */
     bool reported;        /* the owner has read the end or the failure */
     bool notified;        /* close_notify was written */
+    bool suspended;       /* the handshake waits for the store: the socket is left alone */
+    bool challenge;       /* a CA's TLS-ALPN-01 handshake: nothing follows it */
     bool half_closed;     /* and the plain stream's writing side was shut */
     const char *refused;  /* why our own callbacks refused the handshake (static), or NULL */
 };
