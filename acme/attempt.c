@@ -3,6 +3,7 @@
 #include "acme/attempt.h"
 
 #include "acme/account.h"
+#include "acme/authorise.h"
 #include "acme/key.h"
 #include "acme/local_ca.h"
 #include "acme/order.h"
@@ -212,6 +213,7 @@ static enum attempt_result order_afresh(struct attempt *t, struct order_run *run
     struct err err;
     struct failure *f = &t->failure;
     struct schedule before = *s;
+    run->failures = before.failures;
     schedule_begin(s, clock_wall_ms(), lifetime_ms(t), rand_below(UINT64_MAX));
     if (!stored_schedule_save(t->store, t->ca, t->name, s, &err)) {
         return store_trouble(t, "nothing is ordered, because the attempt cannot be recorded",
@@ -220,6 +222,10 @@ static enum attempt_result order_afresh(struct attempt *t, struct order_run *run
     bool ok = order_new(run, f);
     if (!ok && problem_is(&f->problem, "accountDoesNotExist") && run->saved.url.n == 0) {
         ok = account_again(t, f) && order_new(run, f);
+    }
+    while (!ok && authorise_other_way(run, f)) {
+        *f = (struct failure){.retry_after_ms = -1};
+        ok = order_new(run, f);
     }
     if (ok) {
         return keep_result(t, run);

@@ -3,6 +3,7 @@
  * instance can answer. */
 #include "acme/authorise.h"
 
+#include "acme/challenge_worked.h"
 #include "acme/schedule.h"
 #include "proxy/base/clock.h"
 #include "proxy/base/log.h"
@@ -10,7 +11,7 @@
 #define VALIDATION_MAX_MS (5 * SCHEDULE_MINUTE_MS)
 
 /* In order of preference. */
-static const struct challenge_type *const types[] = {&challenge_http01};
+static const struct challenge_type *const types[] = {&challenge_http01, &challenge_tls_alpn01};
 
 /* How often a CA that does not take a challenge is told about it. */
 #define TELLS_MAX 4
@@ -21,34 +22,104 @@ struct choice {
     bool told; /* the CA took the challenge, or is at it already */
 };
 
-bool authorise_possible(struct slice name)
+/* The ways that may be tried, as indices of types, in their order. */
+struct plan {
+    size_t ways[ARRAY_LEN(types)];
+    size_t count;
+};
+
+bool authorise_possible(const struct acme_solvers *solvers, struct slice name)
 {
-    bool possible = !slice_starts(name, S("*."));
     for (size_t i = 0; i < ARRAY_LEN(types); i++) {
-        possible = possible || types[i]->proves_wildcards;
+        if (types[i]->usable(solvers, name)) {
+            return true;
+        }
     }
-    return possible;
+    return false;
+}
+
+/* The way that worked last comes first; after failed attempts they take turns. */
+static void make_plan(const struct order_run *run, struct plan *p)
+{
+    struct plan usable = {.count = 0};
+    for (size_t i = 0; i < ARRAY_LEN(types); i++) {
+        if (types[i]->usable(&run->issuer->solvers, run->name)) {
+            usable.ways[usable.count++] = i;
+        }
+    }
+    size_t first = 0;
+    char worked[WORKED_TYPE_MAX];
+    struct slice before = {NULL, 0};
+    if (usable.count > 1) {
+        before = worked_load(run->store, run->name, worked);
+    }
+    for (size_t i = 0; i < usable.count; i++) {
+        first = slice_eq(types[usable.ways[i]]->type, before) ? i : first;
+    }
+    first += (size_t)(run->failures > 0 ? run->failures : 0);
+    p->count = usable.count;
+    for (size_t i = 0; i < usable.count; i++) {
+        p->ways[i] = usable.ways[(first + i) % usable.count];
+    }
 }
 
 /* Unknown types and challenges without what their type needs are passed over. */
-static bool choose(const struct order_run *run, const struct authz_message *authz,
-                   struct choice *out)
+static bool choose(struct order_run *run, const struct authz_message *authz, struct choice *out)
 {
-    bool wildcard = slice_starts(run->name, S("*."));
-    for (size_t i = 0; i < ARRAY_LEN(types); i++) {
-        if (wildcard && !types[i]->proves_wildcards) {
-            continue;
-        }
-        for (size_t k = 0; k < authz->challenge_count; k++) {
+    struct plan plan;
+    make_plan(run, &plan);
+    for (size_t i = 0; i < plan.count; i++) {
+        const struct challenge_type *type = types[plan.ways[i]];
+        unsigned bit = 1U << plan.ways[i];
+        for (size_t k = 0; !(run->tried & bit) && k < authz->challenge_count; k++) {
             const struct challenge_message *c = &authz->challenges[k];
-            if (slice_eq(c->type, types[i]->type) &&
-                (!types[i]->needs_token || challenge_token_valid(c->token))) {
-                *out = (struct choice){.type = types[i], .challenge = *c};
+            if (slice_eq(c->type, type->type) &&
+                (!type->needs_token || challenge_token_valid(c->token))) {
+                *out = (struct choice){.type = type, .challenge = *c};
+                run->trying = bit;
                 return true;
             }
         }
     }
     return false;
+}
+
+/* Failures that any other way would meet as well. */
+static bool of_the_name(const struct problem *p)
+{
+    return problem_is(p, "caa") || problem_is(p, "rejectedIdentifier") ||
+           problem_is(p, "rateLimited") || problem_is(p, "userActionRequired");
+}
+
+bool authorise_other_way(struct order_run *run, struct failure *f)
+{
+    bool before = run->tried_errors.text[0] != '\0';
+    if (f->kind != FAILURE_ORDER || run->trying == 0) {
+        return before && err_prefix(&f->err, "%s; then: ", run->tried_errors.text);
+    }
+    struct plan plan;
+    unsigned left = 0;
+    make_plan(run, &plan);
+    run->tried |= run->trying;
+    for (size_t i = 0; i < plan.count; i++) {
+        left |= (1U << plan.ways[i]) & ~run->tried;
+    }
+    for (size_t i = 0; i < ARRAY_LEN(types); i++) {
+        if (run->trying == 1U << i) {
+            (void)err_prefix(&f->err, "by %.*s: ", SLICE_ARG(types[i]->type));
+        }
+    }
+    run->trying = 0;
+    if (before) {
+        (void)err_prefix(&f->err, "%s; then: ", run->tried_errors.text);
+    }
+    if (left == 0 || run->failures > 0 || of_the_name(&f->problem)) {
+        return false;
+    }
+    run->tried_errors = f->err;
+    log_event(LOG_WARN, "acme", "the name could not be proven; trying another way",
+              LOG_S("name", run->name), LOG_S("ca", run->ca), LOG_Z("error", f->err.text));
+    return true;
 }
 
 static bool failed(const struct order_run *run, const struct authz_message *authz,
@@ -145,36 +216,63 @@ static bool await_decision(struct order_run *run, struct slice url, struct authz
     }
 }
 
+static struct challenge_context context_of(const struct order_run *run)
+{
+    return (struct challenge_context){.table = run->challenges,
+                                      .store = run->store,
+                                      .stop = run->session->stop,
+                                      .solvers = &run->issuer->solvers,
+                                      .ca = run->ca,
+                                      .name = run->name,
+                                      .account = dstr_slice(&run->session->kid),
+                                      .say = run->say,
+                                      .say_ctx = run->say_ctx};
+}
+
+/* The answer is there: the CA is told, and decides. */
+static bool have_it_checked(struct order_run *run, struct slice url, struct authz_message *authz,
+                            struct choice *c, struct failure *f)
+{
+    log_event(LOG_INFO, "acme", "challenge presented", LOG_S("name", run->name),
+              LOG_S("type", c->type->type), LOG_S("ca", run->ca));
+    order_say(run, "waiting for %.*s to validate the name (%.*s)", SLICE_ARG(run->ca),
+              SLICE_ARG(c->type->type));
+    run->deadline_mono_ms = clock_mono_ms() + VALIDATION_MAX_MS;
+    if (!tell_ca(run, c, f) || !await_decision(run, url, authz, c, f)) {
+        return false;
+    }
+    run->trying = 0;
+    worked_save(run->store, run->name, c->type->type);
+    return true;
+}
+
 static bool prove(struct order_run *run, struct slice url, struct authz_message *authz,
                   struct failure *f)
 {
     struct choice c;
-    struct err err;
+    struct err err = {.text = ""};
     if (!choose(run, authz, &c)) {
         return failure_set(f, FAILURE_ORDER,
-                           "the CA offers no way to validate %.*s that is possible here (HTTP-01)",
+                           "the CA offers no way to validate %.*s that is possible here",
                            SLICE_ARG(run->name));
     }
-    struct challenge_context context = {run->challenges, run->ca, run->name};
+    struct challenge_context context = context_of(run);
     struct dstr answer;
     dstr_init(&answer, CHALLENGE_ANSWER_MAX);
     jws_key_authorization(&run->session->key, c.challenge.token, &answer);
-    bool ok = (!answer.failed &&
-               c.type->present(&context, c.challenge.token, dstr_slice(&answer), &err)) ||
-              failure_set(f, FAILURE_ORDER, "the challenge's answer cannot be presented");
-    dstr_fini(&answer);
+    bool ok = !answer.failed &&
+              c.type->present(&context, c.challenge.token, dstr_slice(&answer), &err);
     if (!ok) {
-        return false;
+        enum failure_kind kind =
+            stop_requested(run->session->stop) ? FAILURE_STOPPED : FAILURE_ORDER;
+        (void)failure_set(f, kind, "the challenge's answer cannot be presented: %s", err.text);
+    } else {
+        ok = have_it_checked(run, url, authz, &c, f);
+        if (ok || f->kind != FAILURE_STOPPED) {
+            c.type->remove(&context, c.challenge.token, dstr_slice(&answer));
+        }
     }
-    log_event(LOG_INFO, "acme", "challenge presented", LOG_S("name", run->name),
-              LOG_S("type", c.type->type), LOG_S("ca", run->ca));
-    order_say(run, "waiting for %.*s to validate the name (%.*s)", SLICE_ARG(run->ca),
-              SLICE_ARG(c.type->type));
-    run->deadline_mono_ms = clock_mono_ms() + VALIDATION_MAX_MS;
-    ok = tell_ca(run, &c, f) && await_decision(run, url, authz, &c, f);
-    if (ok || f->kind != FAILURE_STOPPED) {
-        c.type->remove(&context, c.challenge.token);
-    }
+    dstr_fini(&answer);
     return ok;
 }
 

@@ -8,7 +8,12 @@
  * the outcome awaited. */
 NODISCARD bool authorise_order(struct order_run *run, const struct order_message *order,
                                struct failure *f);
-/* Is there any type of challenge here that could prove this name? */
-bool authorise_possible(struct slice name);
+/* Is there any way at all to prove this name, as the configuration has it? */
+bool authorise_possible(const struct acme_solvers *solvers, struct slice name);
+/* After an order that failed: is there another way to prove the name that this attempt may try,
+ * with a new order? If not, f says why each of them failed. One attempt makes at most one order
+ * for each way, and only the first of several failing attempts tries them all: a CA that allows
+ * five failed validations an hour (Let's Encrypt) is never brought to that. */
+bool authorise_other_way(struct order_run *run, struct failure *f);
 
 #endif

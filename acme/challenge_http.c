@@ -15,15 +15,22 @@ static bool present(const struct challenge_context *c, struct slice token,
     return true;
 }
 
-static void take_away(const struct challenge_context *c, struct slice token)
+static void take_away(const struct challenge_context *c, struct slice token,
+                      struct slice key_authorization)
 {
+    (void)key_authorization;
     challenge_remove(c->table, c->ca, c->name, token);
+}
+
+static bool usable(const struct acme_solvers *s, struct slice name)
+{
+    return !s->no_http && !slice_starts(name, S("*."));
 }
 
 const struct challenge_type challenge_http01 = {
     .type = S_INIT("http-01"),
     .needs_token = true,
-    .proves_wildcards = false,
+    .usable = usable,
     .present = present,
     .remove = take_away,
 };

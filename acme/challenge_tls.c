@@ -83,15 +83,22 @@ static bool present(const struct challenge_context *c, struct slice token,
     return ok;
 }
 
-static void take_away(const struct challenge_context *c, struct slice token)
+static void take_away(const struct challenge_context *c, struct slice token,
+                      struct slice key_authorization)
 {
+    (void)key_authorization;
     challenge_remove(c->table, c->ca, c->name, token);
+}
+
+static bool usable(const struct acme_solvers *s, struct slice name)
+{
+    return !s->no_tls_alpn && !slice_starts(name, S("*."));
 }
 
 const struct challenge_type challenge_tls_alpn01 = {
     .type = S_INIT("tls-alpn-01"),
     .needs_token = true,
-    .proves_wildcards = false,
+    .usable = usable,
     .present = present,
     .remove = take_away,
 };

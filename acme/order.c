@@ -29,6 +29,9 @@ void order_run_init(struct order_run *run)
     run->certificate_url = (struct slice){NULL, 0};
     run->order_dead = false;
     run->perhaps_made = false;
+    run->tried = 0;
+    run->trying = 0;
+    run->tried_errors.text[0] = '\0';
     run->deadline_mono_ms = clock_mono_ms() + STEP_MAX_MS;
 }
 
@@ -329,9 +332,12 @@ bool order_new(struct order_run *run, struct failure *f)
 {
     struct err err;
     struct order_message order;
-    if (!authorise_possible(run->name)) {
-        return failure_set(f, FAILURE_ORDER,
-                           "a wildcard needs a DNS challenge, which is not configured");
+    if (!authorise_possible(&run->issuer->solvers, run->name)) {
+        return failure_set(f, FAILURE_ORDER, "there is no way to prove %.*s: %s",
+                           SLICE_ARG(run->name),
+                           slice_starts(run->name, S("*."))
+                               ? "a wildcard needs a DNS challenge, which is not configured"
+                               : "every challenge is disabled");
     }
     order_say(run, "ordering at %.*s", SLICE_ARG(run->ca));
     log_event(LOG_INFO, "acme", "ordering a certificate", LOG_S("name", run->name),

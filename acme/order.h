@@ -16,6 +16,7 @@ struct order_run {
     struct challenge_table *challenges;
     struct slice ca;   /* store name */
     struct slice name; /* the one name to prove and to certify */
+    int64_t failures;  /* of this name's attempts before this one: decides the way to prove it */
     /* What is being done, for people. */
     void (*say)(void *ctx, const char *activity);
     void *say_ctx;
@@ -25,6 +26,9 @@ struct order_run {
     struct reply reply;
     struct order_saved saved;
     int64_t deadline_mono_ms; /* of the step under way */
+    unsigned tried;           /* challenge types that have failed, a bit each */
+    unsigned trying;          /* the bit of the one under way */
+    struct err tried_errors;  /* why */
 
     /* Results. */
     struct dstr chain_pem;

@@ -142,3 +142,13 @@ struct slice store_order_key(struct arena *a, struct slice ca, struct slice name
     struct slice c = store_safe_name(a, ca), n = store_safe_name(a, name);
     return arena_printf(a, "caddis/order/%.*s/%.*s%s", SLICE_ARG(c), SLICE_ARG(n), suffix);
 }
+
+struct slice store_worked_key(struct arena *a, struct slice name)
+{
+    return arena_printf(a, "caddis/challenge/%.*s.json", SLICE_ARG(store_safe_name(a, name)));
+}
+
+struct slice store_dns_key(struct arena *a, struct slice name)
+{
+    return arena_printf(a, "caddis/dns/%.*s.json", SLICE_ARG(store_safe_name(a, name)));
+}

@@ -5,7 +5,8 @@
  *   pki/authorities/<id>/{root,intermediate}.{crt,key}
  *   locks/<operation>.lock (Caddy's; ours are locks/<operation>.caddis.lock, kernel locks)
  * and our own, which CertMagic ignores: caddis/schedule/<ca>/<name>.json (back-off, next attempt),
- * caddis/order/<ca>/<name>.{json,key} (an order under way).
+ * caddis/order/<ca>/<name>.{json,key} (an order under way), caddis/challenge/<name>.json (which
+ * type of challenge worked last), caddis/dns/<name>.json (DNS records put and not yet taken away).
  * <ca> is the directory URL's host and path with '/' as '-'
  * ("acme-v02.api.letsencrypt.org-directory"); "local" is the local CA. */
 #ifndef STORE_NAMES_H
@@ -31,5 +32,9 @@ struct slice store_pki_key(struct arena *a, struct slice id, const char *file);
 struct slice store_schedule_key(struct arena *a, struct slice ca, struct slice name);
 struct slice store_order_key(struct arena *a, struct slice ca, struct slice name,
                              const char *suffix);
+/* caddis/challenge/<name>.json: which challenge type worked last. */
+struct slice store_worked_key(struct arena *a, struct slice name);
+/* caddis/dns/<name>.json: the DNS records that were put for it and not yet taken away. */
+struct slice store_dns_key(struct arena *a, struct slice name);
 
 #endif

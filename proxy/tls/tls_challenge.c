@@ -1,5 +1,5 @@
-/* In: a client hello, the challenge table. Out: the certificate that answers it. A look is shared by
- * the handshake and its job; the one that ends last frees it. */
+/* In: a client hello, the challenge table. Out: the certificate that answers it. A look is shared
+ * by the handshake and its job; the one that ends last frees it. */
 #include "proxy/tls/tls_challenge.h"
 
 #include <stdlib.h>
@@ -21,7 +21,8 @@ struct tls_challenge {
 bool tls_challenge_hello(SSL *ssl)
 {
     /* RFC 7301 section 3.1: the list's length, then each name with its own. */
-    static const unsigned char only[] = {0, 11, 10, 'a', 'c', 'm', 'e', '-', 't', 'l', 's', '/', '1'};
+    static const unsigned char only[] = {0,   11,  10,  'a', 'c', 'm', 'e',
+                                         '-', 't', 'l', 's', '/', '1'};
     const unsigned char *ext = NULL;
     size_t n = 0;
     return SSL_client_hello_get0_ext(ssl, TLSEXT_TYPE_application_layer_protocol_negotiation, &ext,

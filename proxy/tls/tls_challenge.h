@@ -1,6 +1,6 @@
-/* TLS-ALPN-01 (RFC 8737): which hellos are a CA's, and what they are answered with. The answer comes
- * from the challenge table: from memory at once, else from the store by a job, during which the
- * handshake waits. A handshake's state belongs to its loop's thread. */
+/* TLS-ALPN-01 (RFC 8737): which hellos are a CA's, and what they are answered with. The answer
+ * comes from the challenge table: from memory at once, else from the store by a job, during which
+ * the handshake waits. A handshake's state belongs to its loop's thread. */
 #ifndef TLS_TLS_CHALLENGE_H
 #define TLS_TLS_CHALLENGE_H
 

@@ -100,6 +100,46 @@ static void memory_only(void **state UNUSED)
     challenge_table_free(NULL);
 }
 
+#define PEM "-----BEGIN CERTIFICATE-----\nx\n-----END CERTIFICATE-----\n"
+
+static bool tls(struct challenge_table *table, const char *server_name, bool in_store)
+{
+    struct dstr pem;
+    dstr_init(&pem, CHALLENGE_PEM_MAX);
+    bool found = in_store ? challenge_find_tls_stored(table, slice_str(server_name), &pem)
+                          : challenge_find_tls_local(table, slice_str(server_name), &pem);
+    assert_true(!found || slice_eq(dstr_slice(&pem), S(PEM)));
+    dstr_fini(&pem);
+    return found;
+}
+
+static void certificates(void **state UNUSED)
+{
+    struct err err;
+    struct challenge_table *other = challenge_table_new(s);
+    assert_false(tls(t, "a.example", false));
+    assert_true(
+        challenge_put_tls(t, S(CA), S("a.example"), S(TOKEN), S(ANSWER), S(PEM), &err));
+    assert_true(tls(t, "a.example", false) && tls(t, "a.example", true));
+    assert_true(tls(other, "a.example", true) && !tls(other, "a.example", false));
+    assert_false(tls(t, "b.example", false) || tls(t, "b.example", true));
+    /* It is no answer over HTTP from the store; an HTTP-01 answer is none in a handshake. */
+    assert_null(stored(other, "a.example", TOKEN));
+    assert_true(challenge_put(t, S(CA), S("c.example"), S("tc"), S("tc.x"), &err));
+    assert_false(tls(t, "c.example", false) || tls(t, "c.example", true));
+    /* Addresses go by their reverse names (RFC 8738). */
+    assert_true(challenge_put_tls(t, S(CA), S("192.0.2.1"), S("t4"), S("t4.x"), S(PEM), &err));
+    assert_true(tls(t, "1.2.0.192.in-addr.arpa", false));
+    assert_true(tls(other, "1.2.0.192.in-addr.arpa", true));
+    assert_false(tls(t, "192.0.2.1", false));
+    challenge_remove(t, S(CA), S("a.example"), S(TOKEN));
+    challenge_remove(t, S(CA), S("192.0.2.1"), S("t4"));
+    assert_false(tls(t, "a.example", false) || tls(t, "a.example", true));
+    assert_false(tls(t, "1.2.0.192.in-addr.arpa", true));
+    assert_false(challenge_put_tls(t, S(CA), S("a.example"), S(TOKEN), S(ANSWER), S(""), &err));
+    challenge_table_free(other);
+}
+
 static void what_certmagic_writes(void **state UNUSED)
 {
     put(s, KEY,
@@ -268,6 +308,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(put_find_remove),
+        TEST(certificates),
         TEST(addresses),
         TEST(memory_only),
         TEST(what_certmagic_writes),
