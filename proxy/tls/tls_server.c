@@ -70,27 +70,30 @@ static void no_tickets(SSL *ssl)
     (void)SSL_set_num_tickets(ssl, 0);
 }
 
-static int answer_challenge(struct tls_server *t, struct tls_stream *s, SSL *ssl, int *alert)
+/* False: there is no answer; the hello goes the way of every other, which ends with the alert
+ * no_application_protocol. */
+static bool answer_challenge(struct tls_server *t, struct tls_stream *s, SSL *ssl, int *alert,
+                             int *result)
 {
     struct tls_accept *a = container_of(s->handshake, struct tls_accept, h);
     struct cert *cert = NULL;
     switch (tls_challenge_find(t->certs, s->info.server_name, s->base.loop, &s->task, &a->challenge,
                                &cert)) {
     case TLS_CHALLENGE_WAIT:
-        return SSL_CLIENT_HELLO_RETRY;
+        *result = SSL_CLIENT_HELLO_RETRY;
+        return true;
     case TLS_CHALLENGE_UNKNOWN:
-        return refuse(s, alert, SSL_AD_UNRECOGNIZED_NAME, "no TLS-ALPN-01 challenge of that name");
+        return false;
     case TLS_CHALLENGE_KNOWN:
         break;
     }
     bool ok = cert_use(cert, ssl);
     cert_unref(cert);
-    if (!ok) {
-        return refuse(s, alert, SSL_AD_INTERNAL_ERROR, ossl_reason("out of memory"));
-    }
-    s->challenge = true;
+    *result = ok ? SSL_CLIENT_HELLO_SUCCESS
+                 : refuse(s, alert, SSL_AD_INTERNAL_ERROR, ossl_reason("out of memory"));
+    s->challenge = ok;
     no_tickets(ssl);
-    return SSL_CLIENT_HELLO_SUCCESS;
+    return true;
 }
 
 /* Runs before OpenSSL looks at the extensions. An unknown name ends the handshake at once. */
@@ -110,8 +113,9 @@ static int on_client_hello(SSL *ssl, int *alert, void *arg)
             return refuse(s, alert, SSL_AD_INTERNAL_ERROR, "out of memory");
         }
     }
-    if (tls_challenge_hello(ssl)) {
-        return answer_challenge(t, s, ssl, alert);
+    int result;
+    if (tls_challenge_hello(ssl) && answer_challenge(t, s, ssl, alert, &result)) {
+        return result;
     }
     struct cert *cert = choose(t, s);
     if (!cert) {
