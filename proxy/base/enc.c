@@ -1,9 +1,9 @@
-/* base64url, hexadecimal, percent-encoding; see enc.h. */
+/* base64, base64url, hexadecimal, percent-encoding; see enc.h. */
 #include "proxy/base/enc.h"
 
-static const char b64[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+#define LETTERS_AND_DIGITS "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
 
-void enc_base64url(struct dstr *out, struct slice bytes)
+static void base64(struct dstr *out, struct slice bytes, const char b64[65], bool pad)
 {
     const unsigned char *p = (const unsigned char *)bytes.p;
     for (size_t i = 0; i < bytes.n; i += 3) {
@@ -12,8 +12,23 @@ void enc_base64url(struct dstr *out, struct slice bytes)
         v |= left > 1 ? (unsigned)p[i + 1] << 8 : 0;
         v |= left > 2 ? p[i + 2] : 0;
         char quad[4] = {b64[v >> 18], b64[(v >> 12) & 63], b64[(v >> 6) & 63], b64[v & 63]};
-        dstr_append(out, slice_of(quad, left > 2 ? 4 : left + 1));
+        size_t n = left > 2 ? 4 : left + 1;
+        if (pad) {
+            memset(quad + n, '=', 4 - n);
+            n = 4;
+        }
+        dstr_append(out, slice_of(quad, n));
     }
+}
+
+void enc_base64(struct dstr *out, struct slice bytes)
+{
+    base64(out, bytes, LETTERS_AND_DIGITS "+/", true);
+}
+
+void enc_base64url(struct dstr *out, struct slice bytes)
+{
+    base64(out, bytes, LETTERS_AND_DIGITS "-_", false);
 }
 
 static int b64_value(char c)

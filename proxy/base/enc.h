@@ -1,10 +1,12 @@
-/* Encodings: base64url (RFC 4648 section 5, no padding), hexadecimal, percent-encoding. */
+/* Encodings: base64 and base64url (RFC 4648 sections 4, and 5 without padding), hexadecimal,
+ * percent-encoding. */
 #ifndef BASE_ENC_H
 #define BASE_ENC_H
 
 #include "proxy/base/arena.h"
 #include "proxy/base/dstr.h"
 
+void enc_base64(struct dstr *out, struct slice bytes);
 void enc_base64url(struct dstr *out, struct slice bytes);
 /* Strict: no padding, no other characters, no stray bits. The result is in the arena. */
 NODISCARD bool enc_base64url_decode(struct arena *a, struct slice text, struct slice *out);

@@ -97,6 +97,12 @@ static void write_tls(struct dstr *out, const struct stream_tls *tls)
     dstr_json(out, tls->alpn);
     dstr_append(out, S(",\"server_name\":"));
     dstr_json(out, tls->server_name);
+    if (tls->client) {
+        dstr_append(out, S(",\"client_common_name\":"));
+        dstr_json(out, tls->client->common_name);
+        dstr_append(out, S(",\"client_serial\":"));
+        dstr_json(out, tls->client->serial);
+    }
     dstr_byte(out, '}');
 }
 

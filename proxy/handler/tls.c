@@ -13,8 +13,7 @@
 
 #define PEM_MAX_BYTES ((size_t)1 << 20)
 
-/* The whole file in the arena; false after an error at t. */
-static bool read_pem(struct build *b, const struct cf_token *t, struct slice *out)
+bool tls_read_file(struct build *b, const struct cf_token *t, struct slice *out)
 {
     int fd = open(t->text.p, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (fd < 0) {
@@ -42,8 +41,8 @@ static bool read_pem(struct build *b, const struct cf_token *t, struct slice *ou
 static bool own_pair(struct build *b, const struct cf_token *cert, const struct cf_token *key)
 {
     struct tls_settings *t = &b->site->tls;
-    bool ok = read_pem(b, cert, &t->own_chain_pem);
-    ok = read_pem(b, key, &t->own_key_pem) && ok;
+    bool ok = tls_read_file(b, cert, &t->own_chain_pem);
+    ok = tls_read_file(b, key, &t->own_key_pem) && ok;
     if (ok && !certs_pair_matches(NULL, t->own_chain_pem, t->own_key_pem)) {
         cf_error(b->diags, key, "the certificate %.*s and the key %.*s do not belong together (or"
                  " are no PEM)", SLICE_ARG(cert->text), SLICE_ARG(key->text));
@@ -64,13 +63,13 @@ static const struct {
     struct slice name;
     tls_subdirective_fn *read; /* NULL: Caddy's, not here yet */
 } table[] = {
-    {S_INIT("protocols"), NULL},
-    {S_INIT("ciphers"), NULL},
-    {S_INIT("curves"), NULL},
-    {S_INIT("alpn"), NULL},
+    {S_INIT("protocols"), tls_read_protocols},
+    {S_INIT("ciphers"), tls_read_ciphers},
+    {S_INIT("curves"), tls_read_curves},
+    {S_INIT("alpn"), tls_read_alpn},
     {S_INIT("load"), NULL},
-    {S_INIT("client_auth"), NULL},
-    {S_INIT("insecure_secrets_log"), NULL},
+    {S_INIT("client_auth"), tls_read_client_auth},
+    {S_INIT("insecure_secrets_log"), tls_read_secrets_log},
     {S_INIT("on_demand"), NULL},
     {S_INIT("ca"), NULL},
     {S_INIT("ca_root"), NULL},

@@ -6,6 +6,7 @@
 #define HANDLER_TLS_SETTINGS_H
 
 #include "proxy/base/slice.h"
+#include "proxy/tls/policy.h"
 
 struct build;
 struct cf_directive;
@@ -18,6 +19,9 @@ struct tls_settings {
     struct slice email;           /* or empty */
     struct slice own_chain_pem;   /* contents of CERT and KEY, or empty */
     struct slice own_key_pem;
+    const struct cf_token *policy_token; /* the first line that is about the policy; or NULL */
+    struct tls_policy_spec policy;       /* in the arena; the defaults where nothing is said */
+    bool mode_given;                     /* client_auth has a mode */
 };
 
 /* Reads one line of the block (d, with its own arguments and block) into t. False after an error
@@ -26,5 +30,17 @@ struct tls_settings {
     bool name(struct build *b, struct tls_settings *t, const struct cf_directive *d)
 
 typedef TLS_SUBDIRECTIVE(tls_subdirective_fn);
+
+/* tls_policy.c: how handshakes are made. */
+TLS_SUBDIRECTIVE(tls_read_protocols);
+TLS_SUBDIRECTIVE(tls_read_ciphers);
+TLS_SUBDIRECTIVE(tls_read_curves);
+TLS_SUBDIRECTIVE(tls_read_alpn);
+TLS_SUBDIRECTIVE(tls_read_secrets_log);
+/* tls_client_auth.c */
+TLS_SUBDIRECTIVE(tls_read_client_auth);
+
+/* The whole file (at most 1 MiB) in the arena; false after an error at the token that names it. */
+bool tls_read_file(struct build *b, const struct cf_token *path, struct slice *out);
 
 #endif

@@ -26,12 +26,35 @@ enum {
     STREAM_TRUNCATED = -3, /* end of a TLS stream without close_notify: not a clean end */
 };
 
+/* One of the names in a certificate. */
+struct stream_alt_name {
+    enum stream_alt_kind { ALT_DNS, ALT_EMAIL, ALT_IP, ALT_URI } kind;
+    struct slice value;
+};
+
+/* The certificate that a client has shown (and proven to own; whether anybody vouches for it is the
+ * policy's matter). */
+struct stream_client_certificate {
+    struct slice der;
+    struct slice subject; /* RFC 2253: "CN=alice,O=Example" */
+    struct slice issuer;
+    struct slice common_name; /* the subject's, or empty */
+    struct slice serial;      /* decimal */
+    struct slice fingerprint; /* SHA-256 of der, lower-case hexadecimal */
+    struct slice public_key;  /* the key's bytes, as the certificate has them */
+    struct slice public_key_sha256; /* hexadecimal */
+    const struct stream_alt_name *alt_names;
+    size_t alt_count;
+};
+
 /* What TLS negotiated; lives as long as the stream. */
 struct stream_tls {
     struct slice version;     /* "tls1.3", Caddy's spelling */
     struct slice cipher;      /* "TLS_AES_128_GCM_SHA256" */
     struct slice alpn;        /* "http/1.1", "h2" or empty */
     struct slice server_name; /* lower-case SNI or empty */
+    const struct stream_client_certificate *client; /* NULL: none was shown */
+    uint64_t client_policy; /* what was asked of the client, see tls_policy_client_id; 0: nothing */
     bool resumed;
     bool stand_in; /* served with the self-signed stand-in: there is no certificate yet */
 };

@@ -75,6 +75,7 @@ static const struct slice not_here[] = {
 static const struct placeholder_table *const tables[] = {
     &placeholders_of_request,
     &placeholders_of_connection,
+    &placeholders_of_client,
     &placeholders_of_origin,
     &placeholders_of_world,
 };

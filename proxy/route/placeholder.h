@@ -1,6 +1,7 @@
 /* The placeholders that are known, by their long names. Adding one: a row in the table of the file
- * it belongs to (request, connection, origin, world); where Caddy has a shorthand for it, a row in
- * placeholder.c's list of shorthands. What handlers set themselves needs no row: route/vars.h. */
+ * it belongs to (request, connection, client, origin, world); where Caddy has a shorthand for it, a
+ * row in placeholder.c's list of shorthands. What handlers set themselves needs no row:
+ * route/vars.h. */
 #ifndef ROUTE_PLACEHOLDER_H
 #define ROUTE_PLACEHOLDER_H
 
@@ -22,6 +23,7 @@ struct placeholder_table {
 
 extern const struct placeholder_table placeholders_of_request;
 extern const struct placeholder_table placeholders_of_connection;
+extern const struct placeholder_table placeholders_of_client;
 extern const struct placeholder_table placeholders_of_origin;
 extern const struct placeholder_table placeholders_of_world;
 

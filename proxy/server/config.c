@@ -3,12 +3,14 @@
 #include "proxy/server/config.h"
 
 #include "proxy/base/mem.h"
+#include "proxy/server/policies.h"
 
 #define BINDINGS_MAX 1024
 
 struct building {
     struct config *c;
     struct cf_diags *diags;
+    struct policy_list *policies;
     size_t managed_cap;
     size_t own_cap;
 };
@@ -369,6 +371,8 @@ static void build_site(struct building *b, const struct cf_site *source, struct 
     build->site = &site->settings;
     if (!route_build(build, source->directives, &site->route)) {
         /* Its errors are in diags; go on, so that the rest is checked too. */
+    } else {
+        policy_list_apply(b->policies, b->c, site, b->diags);
     }
     for (size_t i = 0; i < source->address_count; i++) {
         if (directive_among_addresses(b, source, i)) {
@@ -390,7 +394,7 @@ struct config *config_build(struct cf_document *document, config_name_is_local *
     c->document = document;
     c->bindings = mem_zalloc(BINDINGS_MAX * sizeof(*c->bindings));
     c->options = options_read(&c->arena, document->options, diags);
-    struct building b = {.c = c, .diags = diags};
+    struct building b = {.c = c, .diags = diags, .policies = policy_list_new(&c->arena)};
     struct build build = {.arena = &c->arena, .diags = diags};
     for (const struct cf_site *s = document->sites; s; s = s->next) {
         directives_declare(diags, s->directives);
@@ -413,6 +417,7 @@ struct config *config_build(struct cf_document *document, config_name_is_local *
         }
     }
     add_redirects(&b, is_local);
+    policies_set_strict(c);
     if (diags->errors > 0) {
         config_unref(c);
         return NULL;

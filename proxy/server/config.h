@@ -14,6 +14,7 @@
 struct site {
     struct site_settings settings;
     struct route route;
+    struct tls_policy *policy; /* its own; NULL: the usual one */
     const struct cf_token *name; /* its first address, for messages */
 };
 
@@ -22,6 +23,7 @@ struct port_table {
     struct port_table *next;
     uint16_t port;
     bool tls;
+    bool strict_sni;     /* Host must be the name of the TLS handshake (421) */
     bool challenges;     /* the HTTP port: answers ACME challenges first */
     struct map exact;    /* host -> struct site */
     struct map wildcard; /* "*.example.com", "*" -> struct site */

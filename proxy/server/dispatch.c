@@ -319,6 +319,30 @@ static bool handle_redirect(struct exchange *ex, const struct port_table *table)
     return true;
 }
 
+/* Was the connection made for another site than the one asked for? Then what that one wants of
+ * clients has not been looked at (RFC 9110 section 15.5.20). A handshake without a name is as good
+ * as one that asked the same of the client. */
+static bool is_misdirected(const struct exchange *ex, const struct port_table *table)
+{
+    const struct stream_tls *tls = ex->client.tls;
+    const struct site *site = port_table_find(table, ex->req.host, true);
+    uint64_t wanted = site ? tls_policy_client_id(site->policy) : 0;
+    return (tls->server_name.n && !slice_eq(tls->server_name, ex->req.host)) ||
+           (wanted && wanted != tls->client_policy);
+}
+
+static void answer_misdirected(struct exchange *ex)
+{
+    if (!exchange_simple(ex, 421, S("text/plain; charset=utf-8"),
+                         S("421 Misdirected Request\n\nThis connection was made for another name; "
+                           "this one needs a connection of its own.\n")) ||
+        !fields_add(&ex->res.fields, &ex->arena, S("Connection"), S("close"))) {
+        fail(ex);
+        return;
+    }
+    exchange_respond(ex);
+}
+
 static void route_request(struct exchange *ex)
 {
     const struct port_table *table = slot_of(ex)->table;
@@ -335,6 +359,10 @@ static void route_request(struct exchange *ex)
         if (!answer_waiting(ex)) { /* it is there now: on a new connection */
             exchange_error_page(ex, 503, S("the certificate has just arrived; try again"));
         }
+        return;
+    }
+    if (ex->client.tls && table->strict_sni && is_misdirected(ex, table)) {
+        answer_misdirected(ex);
         return;
     }
     const struct site *site = port_table_find(table, ex->req.host, false);

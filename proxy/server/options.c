@@ -319,6 +319,20 @@ static bool opt_client_ip(struct reading *r, const struct cf_directive *d)
     return true;
 }
 
+static void opt_strict_sni_host(struct reading *r, const struct cf_directive *d)
+{
+    if (!args_between(r, d, 0, 1)) {
+        return;
+    }
+    if (d->arg_count == 0 || slice_eq(d->args[0].text, S("on"))) {
+        r->o->strict_sni = STRICT_SNI_ON;
+    } else if (slice_eq(d->args[0].text, S("insecure_off"))) {
+        r->o->strict_sni = STRICT_SNI_OFF;
+    } else {
+        cf_error(r->diags, &d->args[0], "strict_sni_host is on or insecure_off");
+    }
+}
+
 static void opt_servers(struct reading *r, const struct cf_directive *d)
 {
     if (d->arg_count > 0) {
@@ -333,6 +347,8 @@ static void opt_servers(struct reading *r, const struct cf_directive *d)
         }
         if (slice_eq(name, S("timeouts"))) {
             opt_timeouts(r, c);
+        } else if (slice_eq(name, S("strict_sni_host"))) {
+            opt_strict_sni_host(r, c);
         } else if (slice_eq(name, S("protocols"))) {
             opt_server_protocols(r, c);
         } else if (slice_eq(name, S("listener_wrappers"))) {
@@ -366,7 +382,7 @@ static void opt_servers(struct reading *r, const struct cf_directive *d)
             cf_error(r->diags, &c->name,
                      "the servers option \"%.*s\" is not in caddis (yet); it has"
                      " timeouts, protocols, listener_wrappers, max_header_size, max_header_fields,"
-                     " max_request_body, max_connections, trusted_proxies,"
+                     " max_request_body, max_connections, strict_sni_host, trusted_proxies,"
                      " trusted_proxies_strict, trusted_proxies_unix, client_ip_headers",
                      SLICE_ARG(name));
         }

@@ -15,6 +15,13 @@ enum auto_https { AUTO_HTTPS_ON, AUTO_HTTPS_OFF, AUTO_HTTPS_NO_REDIRECTS };
 /* What clients may speak; HTTP/1 is always there. */
 enum protocols { PROTOCOL_H2 = 1, PROTOCOL_H2C = 2 };
 
+/* Where must Host be the name of the TLS handshake? */
+enum strict_sni {
+    STRICT_SNI_WHERE_NEEDED, /* on ports with a site that asks for client certificates */
+    STRICT_SNI_ON,
+    STRICT_SNI_OFF,
+};
+
 struct options {
     bool debug;
     uint16_t http_port;
@@ -39,6 +46,7 @@ struct options {
     unsigned protocols; /* enum protocols */
     const struct proxy_policy *proxy; /* PROXY headers from clients; NULL: none are looked for */
     struct client_ip_policy client_ip; /* trusted_proxies, client_ip_headers */
+    enum strict_sni strict_sni;
     uint64_t max_request_body; /* bytes; 0: no limit */
     uint64_t max_connections; /* 0: as many as descriptors allow */
 };

@@ -3,13 +3,12 @@
 
 #include <openssl/err.h>
 #include <openssl/x509v3.h>
-#include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
-#include <sys/stat.h>
 
 #include "proxy/base/mem.h"
 #include "proxy/tls/ossl.h"
+#include "proxy/tls/roots.h"
 #include "proxy/tls/tls_stream.h"
 
 #define ALPN_WIRE_MAX ((size_t)256)
@@ -30,54 +29,6 @@ struct tls_connect {
 
 /* ---- roots ----------------------------------------------------------------------------------- */
 
-/* The system's roots, read once a process (a hundred and fifty certificates, some 20 ms) and again
- * when the file has changed. As a file: OpenSSL's default is a folder that it looks into during
- * handshakes, which must not touch the disk. */
-static pthread_mutex_t roots_lock = PTHREAD_MUTEX_INITIALIZER;
-static X509_STORE *roots;
-static struct stat roots_stat;
-
-static const char *roots_path(void)
-{
-    const char *env = getenv("SSL_CERT_FILE");
-    return env && *env ? env : "/etc/ssl/certs/ca-certificates.crt";
-}
-
-static bool same_file(const struct stat *a, const struct stat *b)
-{
-    return a->st_dev == b->st_dev && a->st_ino == b->st_ino && a->st_size == b->st_size &&
-           a->st_mtim.tv_sec == b->st_mtim.tv_sec && a->st_mtim.tv_nsec == b->st_mtim.tv_nsec;
-}
-
-static X509_STORE *load_roots(const char *path)
-{
-    X509_STORE *store = X509_STORE_new();
-    if (store && X509_STORE_load_file(store, path) != 1) {
-        X509_STORE_free(store);
-        store = NULL;
-    }
-    return store;
-}
-
-/* One more reference; NULL when the system has no such file. */
-static X509_STORE *system_roots(void)
-{
-    struct stat now;
-    const char *path = roots_path();
-    pthread_mutex_lock(&roots_lock);
-    if (stat(path, &now) == 0 && (!roots || !same_file(&now, &roots_stat))) {
-        X509_STORE *fresh = load_roots(path);
-        if (fresh) {
-            X509_STORE_free(roots);
-            roots = fresh;
-            roots_stat = now;
-        }
-    }
-    X509_STORE *store = roots && X509_STORE_up_ref(roots) == 1 ? roots : NULL;
-    pthread_mutex_unlock(&roots_lock);
-    return store;
-}
-
 static bool add_roots(X509_STORE *store, struct slice file, struct err *err)
 {
     char *path = mem_dup(file);
@@ -95,7 +46,7 @@ static bool set_roots(SSL_CTX *ctx, const struct tls_client_config *config, stru
     struct slice ca_file = config->ca_file;
     if (ca_file.n) {
         char *path = mem_dup(ca_file);
-        store = load_roots(path);
+        store = roots_load(path);
         if (!store) {
             err_set(err, "reading the CA file %s: %s", path, ossl_reason("no certificate in it"));
         }
@@ -110,7 +61,7 @@ static bool set_roots(SSL_CTX *ctx, const struct tls_client_config *config, stru
             }
         }
     } else {
-        store = system_roots();
+        store = roots_system();
     }
     if (store) {
         SSL_CTX_set_cert_store(ctx, store); /* takes the reference */

@@ -120,7 +120,10 @@ static void established(struct tls_handshake *h)
     tls_handshake_done *done = h->done;
     void *ctx = h->ctx;
     s->handshake = NULL;
-    tls_stream_established(s);
+    if (!tls_stream_established(s)) {
+        fail(h, "out of memory, or a client certificate that is too large");
+        return;
+    }
     h->release(h);
     /* The plain stream's READ stays wanted until the owner has said what it wants: one change of
      * the watcher less. */

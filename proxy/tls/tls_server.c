@@ -10,25 +10,24 @@
 #include "proxy/net/tcp.h"
 #include "proxy/tls/cert.h"
 #include "proxy/tls/ossl.h"
+#include "proxy/tls/policy_priv.h"
 #include "proxy/tls/sni.h"
-#include "proxy/tls/tickets.h"
 #include "proxy/tls/tls_challenge.h"
 #include "proxy/tls/tls_stream.h"
-
-#define ALPN_WIRE_MAX ((size_t)256)
 
 struct tls_server {
     atomic_uint refs;
     struct certs *certs; /* borrowed */
-    SSL_CTX *ctx;        /* owned */
-    unsigned char alpn[ALPN_WIRE_MAX];
-    unsigned alpn_n;
+    struct tls_policy *policy; /* counted: where no site has one of its own */
 };
 
 struct tls_accept {
     struct tls_handshake h;
     struct tls_challenge *challenge; /* a look for an answer in the store, or NULL */
     struct tls_server *server; /* counted */
+    struct tls_policy *policy; /* counted: the site's own, once the name is known; or NULL */
+    tls_choose_policy *choose_policy; /* NULL: there are none */
+    void *choose_ctx;
 };
 
 /* ---- choices during the handshake ------------------------------------------------------------ */
@@ -45,15 +44,15 @@ static bool keep_server_name(struct tls_stream *s, const char *name, size_t n)
     return true;
 }
 
-static struct cert *choose(struct tls_server *t, struct tls_stream *s)
+/* Where the client went: asked for when it is needed. */
+static const struct addr *local_of(const struct tls_stream *s, struct addr *room)
 {
-    struct addr asked = {.len = 0};
-    const struct addr *local = s->base.local;
-    if (s->info.server_name.n == 0 && local->len == 0 && s->under->ops->raw_fd(s->under) >= 0) {
-        sock_local(s->under->ops->raw_fd(s->under), &asked);
-        local = &asked;
+    int fd = s->under->ops->raw_fd(s->under);
+    if (s->base.local->len || fd < 0) {
+        return s->base.local;
     }
-    return certs_choose(t->certs, s->info.server_name, local);
+    sock_local(fd, room);
+    return room;
 }
 
 static int refuse(struct tls_stream *s, int *alert, int which, const char *why)
@@ -96,6 +95,20 @@ static bool answer_challenge(struct tls_server *t, struct tls_stream *s, SSL *ss
     return true;
 }
 
+/* The policy of the site that the name belongs to. False: memory. */
+static bool follow_policy(struct tls_accept *a, SSL *ssl, const struct addr *local)
+{
+    struct stream_tls *info = &a->h.stream->info;
+    struct tls_policy *p =
+        a->choose_policy ? a->choose_policy(a->choose_ctx, info->server_name, local) : NULL;
+    if (!p || a->policy) {
+        return true;
+    }
+    a->policy = tls_policy_ref(p);
+    info->client_policy = tls_policy_client_id(p);
+    return tls_policy_apply(p, ssl);
+}
+
 /* Runs before OpenSSL looks at the extensions. An unknown name ends the handshake at once. */
 static int on_client_hello(SSL *ssl, int *alert, void *arg)
 {
@@ -117,12 +130,15 @@ static int on_client_hello(SSL *ssl, int *alert, void *arg)
     if (tls_challenge_hello(ssl) && answer_challenge(t, s, ssl, alert, &result)) {
         return result;
     }
-    struct cert *cert = choose(t, s);
+    struct addr room = {.len = 0};
+    const struct addr *local = n ? s->base.local : local_of(s, &room);
+    struct cert *cert = certs_choose(t->certs, s->info.server_name, local);
     if (!cert) {
         return refuse(s, alert, SSL_AD_UNRECOGNIZED_NAME,
                       n ? "unknown server name" : "no server name");
     }
-    bool ok = cert_use(cert, ssl);
+    bool ok = follow_policy(container_of(s->handshake, struct tls_accept, h), ssl, local) &&
+              cert_use(cert, ssl);
     s->info.stand_in = cert->stand_in;
     cert_unref(cert);
     if (!ok) {
@@ -134,52 +150,21 @@ static int on_client_hello(SSL *ssl, int *alert, void *arg)
     return SSL_CLIENT_HELLO_SUCCESS;
 }
 
-/* The first of ours that the client has too; none: the alert no_application_protocol
- * (RFC 7301 section 3.2). */
-static int on_alpn(SSL *ssl, const unsigned char **out, unsigned char *out_n,
-                   const unsigned char *in, unsigned in_n, void *arg)
-{
-    static const unsigned char challenge[] = TLS_CHALLENGE_PROTOCOL;
-    const struct tls_server *t = arg;
-    if (((struct tls_stream *)SSL_get_app_data(ssl))->challenge) {
-        *out = challenge;
-        *out_n = sizeof(challenge) - 1;
-        return SSL_TLSEXT_ERR_OK;
-    }
-    for (unsigned i = 0; i < t->alpn_n; i += t->alpn[i] + 1u) {
-        for (unsigned k = 0; k < in_n && in[k] < in_n - k; k += in[k] + 1u) {
-            if (in[k] == t->alpn[i] && memcmp(in + k + 1, t->alpn + i + 1, in[k]) == 0) {
-                *out = in + k + 1;
-                *out_n = in[k];
-                return SSL_TLSEXT_ERR_OK;
-            }
-        }
-    }
-    ((struct tls_stream *)SSL_get_app_data(ssl))->refused = "no application protocol in common";
-    return SSL_TLSEXT_ERR_ALERT_FATAL;
-}
-
 /* ---- the policy ------------------------------------------------------------------------------ */
 
 struct tls_server *tls_server_new(struct certs *certs, const struct slice *alpn, size_t alpn_count,
                                   struct err *err)
 {
-    ossl_init();
+    struct tls_policy_spec spec = {.alpn = alpn, .alpn_count = alpn_count};
+    struct tls_policy *policy = tls_policy_new(&spec, err);
+    if (!policy) {
+        return NULL;
+    }
     struct tls_server *t = mem_zalloc(sizeof(*t));
     atomic_init(&t->refs, 1);
     t->certs = certs;
-    t->alpn_n = (unsigned)ossl_alpn_wire(alpn, alpn_count, t->alpn, sizeof(t->alpn));
-    t->ctx = SSL_CTX_new(TLS_server_method());
-    if (!t->ctx || !ossl_common_policy(t->ctx) || !ossl_cipher_policy(t->ctx) ||
-        !tickets_enable(t->ctx) || (alpn_count && !t->alpn_n)) {
-        ossl_err(err, "setting up TLS");
-        tls_server_unref(t);
-        return NULL;
-    }
-    SSL_CTX_set_client_hello_cb(t->ctx, on_client_hello, t);
-    if (t->alpn_n) {
-        SSL_CTX_set_alpn_select_cb(t->ctx, on_alpn, t);
-    }
+    t->policy = policy;
+    SSL_CTX_set_client_hello_cb(policy->ctx, on_client_hello, t);
     return t;
 }
 
@@ -192,7 +177,7 @@ struct tls_server *tls_server_ref(struct tls_server *t)
 void tls_server_unref(struct tls_server *t)
 {
     if (t && atomic_fetch_sub_explicit(&t->refs, 1, memory_order_acq_rel) == 1) {
-        SSL_CTX_free(t->ctx); /* connections have their own references to it */
+        tls_policy_unref(t->policy);
         free(t);
     }
 }
@@ -202,7 +187,7 @@ void tls_server_unref(struct tls_server *t)
 static bool begin(struct tls_handshake *h)
 {
     struct tls_accept *a = container_of(h, struct tls_accept, h);
-    SSL *ssl = SSL_new(a->server->ctx);
+    SSL *ssl = SSL_new(a->server->policy->ctx);
     if (ssl) {
         SSL_set_accept_state(ssl);
     }
@@ -213,13 +198,15 @@ static void release(struct tls_handshake *h)
 {
     struct tls_accept *a = container_of(h, struct tls_accept, h);
     tls_challenge_forget(a->challenge);
+    tls_policy_unref(a->policy);
     tls_server_unref(a->server);
     free(a);
 }
 
 struct tls_accept *tls_accept_start(struct tls_server *t, struct loop *l, int fd,
                                     const struct addr *peer, const struct addr *local,
-                                    int64_t timeout_ms, tls_accepted *done, void *ctx)
+                                    int64_t timeout_ms, tls_choose_policy *choose_policy,
+                                    tls_accepted *done, void *ctx)
 {
     struct stream *under = tcp_stream_new(l, fd, peer, local);
     struct tls_stream *s = under ? tls_stream_new(under) : NULL;
@@ -231,6 +218,8 @@ struct tls_accept *tls_accept_start(struct tls_server *t, struct loop *l, int fd
         return NULL;
     }
     a->server = tls_server_ref(t);
+    a->choose_policy = choose_policy;
+    a->choose_ctx = ctx;
     a->h = (struct tls_handshake){
         .stream = s, .done = done, .ctx = ctx, .server = true, .begin = begin, .release = release};
     if (!tls_handshake_start(&a->h, timeout_ms)) {

@@ -1,18 +1,21 @@
 /* TLS towards clients: a `struct stream` over a socket with OpenSSL in the middle.
  *
- * One SSL_CTX for each policy (now: one for all); the certificate is chosen in the client-hello
- * callback from the certificate table. TLS 1.2 and 1.3. Unknown server names get the alert
- * unrecognized_name at once; configured names without a certificate get the stand-in. A CA's
- * TLS-ALPN-01 hello (RFC 8737) is answered from the challenge table and its connection closed. */
+ * One SSL_CTX for each policy; policy and certificate are chosen in the client-hello callback: the
+ * policy by whoever serves, the certificate from the certificate table. TLS 1.2 and 1.3. Unknown
+ * server names get the alert unrecognized_name at once; configured names without a certificate get
+ * the stand-in. A CA's TLS-ALPN-01 hello (RFC 8737) is answered from the challenge table and its
+ * connection closed. */
 #ifndef TLS_TLS_SERVER_H
 #define TLS_TLS_SERVER_H
 
 #include "proxy/net/stream.h"
 #include "proxy/tls/certs.h"
+#include "proxy/tls/policy.h"
 
-struct tls_server; /* counted, immutable, shared by threads: contexts and policy */
+struct tls_server; /* counted, immutable, shared by threads: certificates, the usual policy */
 
-/* alpn: protocols in order of preference, e.g. {"http/1.1"}; copied. certs is borrowed. */
+/* The usual policy is that of no site in particular. alpn: protocols in order of preference, e.g.
+ * {"http/1.1"}; copied. certs is borrowed. */
 struct tls_server *tls_server_new(struct certs *certs, const struct slice *alpn, size_t alpn_count,
                                   struct err *err);
 struct tls_server *tls_server_ref(struct tls_server *t);
@@ -29,11 +32,18 @@ struct tls_accept;
 #define TLS_PLAIN_HTTP "a plain HTTP request on the HTTPS port"
 typedef void tls_accepted(void *ctx, struct stream *s, const char *why);
 
-/* Takes fd. local may have len 0 (it is then asked for when a client sends no server name).
- * timeout_ms for the whole handshake. NULL: memory (fd is closed). */
+/* The policy for a handshake (borrowed, it will be counted): by the client's server name
+ * (lower-case), or, where that is empty, by the address it reached. NULL: the usual one. Called in
+ * the handshake, on the loop; ctx is tls_accept_start's. */
+typedef struct tls_policy *tls_choose_policy(void *ctx, struct slice server_name,
+                                             const struct addr *local);
+
+/* Takes fd. choose_policy may be NULL. local may have len 0 (it is then asked for when a client
+ * sends no server name). timeout_ms for the whole handshake. NULL: memory (fd is closed). */
 struct tls_accept *tls_accept_start(struct tls_server *t, struct loop *l, int fd,
                                     const struct addr *peer, const struct addr *local,
-                                    int64_t timeout_ms, tls_accepted *done, void *ctx);
+                                    int64_t timeout_ms, tls_choose_policy *choose_policy,
+                                    tls_accepted *done, void *ctx);
 void tls_accept_cancel(struct tls_accept *a);
 
 #endif

@@ -1,4 +1,5 @@
 /* struct stream over TLS: operations and events. See tls_stream.h. */
+#include "proxy/tls/peer.h"
 #include "proxy/tls/tls_stream.h"
 
 #include <openssl/err.h>
@@ -389,12 +390,20 @@ void tls_stream_free(struct tls_stream *s, bool abort)
     free(s->in.p);
     free(s->out.p);
     free(s->server_name);
+    tls_peer_free(s->peer);
     stream_close(s->under, abort);
     free(s);
 }
 
-void tls_stream_established(struct tls_stream *s)
+bool tls_stream_established(struct tls_stream *s)
 {
+    bool server = SSL_is_server(s->ssl) == 1;
+    bool failed = false;
+    s->peer = server ? tls_peer_new(s->ssl, &failed) : NULL;
+    s->info.client = tls_peer_certificate(s->peer);
+    if (failed) {
+        return false;
+    }
     const unsigned char *alpn = NULL;
     unsigned alpn_n = 0;
     SSL_get0_alpn_selected(s->ssl, &alpn, &alpn_n);
@@ -406,7 +415,6 @@ void tls_stream_established(struct tls_stream *s)
     timer_clear(&s->timer);
     (void)SSL_free_buffers(s->ssl); /* if nothing is in them */
     s->inside = SSL_has_pending(s->ssl) == 1;
-    bool server = SSL_is_server(s->ssl) == 1;
     if (v13 && !s->blocked && (!server || s->inside)) {
         /* A server has only a ticket to send, which goes with the answer when the request is here
          * already. When it is not, the ticket goes now: a client with Nagle's algorithm keeps its
@@ -420,4 +428,5 @@ void tls_stream_established(struct tls_stream *s)
     if (s->flush_due) {
         loop_post(s->base.loop, &s->task);
     }
+    return true;
 }

@@ -41,6 +41,7 @@ struct tls_stream {
     SSL *ssl;                        /* owned; NULL until the handshake begins */
     struct tls_handshake *handshake; /* borrowed; NULL once it is done */
     char *server_name;               /* owned; info.server_name */
+    struct tls_peer *peer;           /* owned; info.client; NULL: no certificate was shown */
     struct stream_tls info;
     struct tls_bytes in;  /* received before there was an SSL */
     struct tls_bytes out; /* ciphertext the socket has not taken, or that waits for more */
@@ -71,8 +72,8 @@ struct tls_stream *tls_stream_new(struct stream *under);
 NODISCARD bool tls_stream_set_ssl(struct tls_stream *s, SSL *ssl);
 /* Frees it and closes the plain stream. Says no goodbye. */
 void tls_stream_free(struct tls_stream *s, bool abort);
-/* After the handshake: fills in info, and becomes an ordinary stream. */
-void tls_stream_established(struct tls_stream *s);
+/* After the handshake: fills in info, and becomes an ordinary stream. False: memory. */
+NODISCARD bool tls_stream_established(struct tls_stream *s);
 /* Asks the plain stream for the events that are needed now. */
 void tls_stream_sync_want(struct tls_stream *s);
 

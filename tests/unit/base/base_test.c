@@ -139,6 +139,21 @@ static void test_map(void **state)
     map_fini(&m);
 }
 
+static void test_base64(void **state)
+{
+    (void)state;
+    static const char *const cases[][2] = {
+        {"", ""}, {"f", "Zg=="}, {"fo", "Zm8="}, {"foo", "Zm9v"}, {"\xff\xef", "/+8="},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct dstr d;
+        dstr_init(&d, 100);
+        enc_base64(&d, slice_str(cases[i][0]));
+        assert_true(slice_eq(dstr_slice(&d), slice_str(cases[i][1])));
+        dstr_fini(&d);
+    }
+}
+
 static void test_base64url(void **state)
 {
     (void)state;
@@ -298,6 +313,7 @@ int main(void)
         cmocka_unit_test(test_slice_numbers), cmocka_unit_test(test_slice_cut),
         cmocka_unit_test(test_arena_maximum), cmocka_unit_test(test_arena_texts),
         cmocka_unit_test(test_dstr_json),     cmocka_unit_test(test_map),
+        cmocka_unit_test(test_base64),
         cmocka_unit_test(test_base64url),     cmocka_unit_test(test_percent),
         cmocka_unit_test(test_dates),         cmocka_unit_test(test_tasks),
         cmocka_unit_test(test_chunks),        cmocka_unit_test(test_err),

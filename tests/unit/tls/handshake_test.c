@@ -424,7 +424,7 @@ static void test_cancel(void **state)
     struct addr none = {.len = 0};
     int pair[2];
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair), 0);
-    struct tls_accept *a = tls_accept_start(r->server, r->loop, pair[0], &none, &none, 1000,
+    struct tls_accept *a = tls_accept_start(r->server, r->loop, pair[0], &none, &none, 1000, NULL,
                                             cancelled, NULL);
     assert_non_null(a);
     tls_accept_cancel(a);

@@ -206,7 +206,7 @@ static void rig_on_listen(struct watch *w, unsigned events)
     side->rig = r;
     r->open++;
     r->accepted++;
-    side->accept = tls_accept_start(r->server, r->loop, fd, &peer, &local, r->timeout_ms,
+    side->accept = tls_accept_start(r->server, r->loop, fd, &peer, &local, r->timeout_ms, NULL,
                                     rig_accepted, side);
     must(side->accept);
 }

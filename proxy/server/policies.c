@@ -1,0 +1,116 @@
+/* Making the policies of sites. See policies.h. */
+#include "proxy/server/policies.h"
+
+struct known_policy {
+    struct known_policy *next;
+    const struct tls_policy_spec *spec;
+    struct tls_policy *policy; /* counted; given up with the arena */
+};
+
+struct policy_list {
+    struct arena *arena;
+    struct known_policy *first;
+};
+
+struct policy_list *policy_list_new(struct arena *a)
+{
+    struct policy_list *l = ARENA_NEW(a, struct policy_list);
+    must(l);
+    l->arena = a;
+    return l;
+}
+
+static bool same_names(const struct tls_policy_spec *a, const struct tls_policy_spec *b)
+{
+    bool same = a->alpn_count == b->alpn_count;
+    for (size_t i = 0; same && i < a->alpn_count; i++) {
+        same = slice_eq(a->alpn[i], b->alpn[i]);
+    }
+    return same;
+}
+
+static bool same_spec(const struct tls_policy_spec *a, const struct tls_policy_spec *b)
+{
+    return a->min_version == b->min_version && a->max_version == b->max_version &&
+           a->client == b->client && a->system_roots == b->system_roots &&
+           slice_eq(a->ciphers, b->ciphers) && slice_eq(a->groups, b->groups) &&
+           slice_eq(a->roots_pem, b->roots_pem) && slice_eq(a->leafs_pem, b->leafs_pem) &&
+           slice_eq(a->secrets_log, b->secrets_log) && same_names(a, b);
+}
+
+/* What the server speaks, in the site's order if it has one. */
+static void choose_alpn(struct tls_policy_spec *spec, const struct options *o, struct arena *a)
+{
+    static const struct slice usual[] = {S_INIT("h2"), S_INIT("http/1.1")};
+    const struct slice *from = spec->alpn_count ? spec->alpn : usual;
+    size_t count = spec->alpn_count ? spec->alpn_count : ARRAY_LEN(usual);
+    struct slice *list = ARENA_ARRAY(a, struct slice, count + 1);
+    must(list);
+    spec->alpn_count = 0;
+    for (size_t i = 0; i < count; i++) {
+        if ((o->protocols & PROTOCOL_H2) || !slice_eq(from[i], S("h2"))) {
+            list[spec->alpn_count++] = from[i];
+        }
+    }
+    spec->alpn = list;
+}
+
+static void give_up(void *ctx)
+{
+    tls_policy_unref(ctx);
+}
+
+void policy_list_apply(struct policy_list *l, const struct config *c, struct site *site,
+                       struct cf_diags *diags)
+{
+    struct tls_settings *t = &site->settings.tls;
+    if (!t->policy_token) {
+        return;
+    }
+    choose_alpn(&t->policy, c->options, l->arena);
+    if (!t->policy.alpn_count) {
+        cf_error(diags, t->policy_token, "this site would speak h2 only, which servers {"
+                 " protocols } leaves out");
+        return;
+    }
+    for (const struct known_policy *k = l->first; k; k = k->next) {
+        if (same_spec(k->spec, &t->policy)) {
+            site->policy = k->policy;
+            return;
+        }
+    }
+    struct err err;
+    struct known_policy *k = ARENA_NEW(l->arena, struct known_policy);
+    must(k);
+    k->policy = tls_policy_new(&t->policy, &err);
+    if (!k->policy) {
+        cf_error(diags, t->policy_token, "%s", err.text);
+        return;
+    }
+    arena_on_fini(l->arena, give_up, k->policy);
+    k->spec = &t->policy;
+    k->next = l->first;
+    l->first = k;
+    site->policy = k->policy;
+}
+
+static bool asks_clients(const struct map *sites)
+{
+    size_t cursor = 0;
+    for (struct map_entry *e; (e = map_next(sites, &cursor));) {
+        if (tls_policy_client_id(((const struct site *)e->value)->policy)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+void policies_set_strict(const struct config *c)
+{
+    for (struct port_table *t = c->ports; t; t = t->next) {
+        bool asks = asks_clients(&t->exact) || asks_clients(&t->wildcard) ||
+                    (t->any && tls_policy_client_id(t->any->policy));
+        t->strict_sni = t->tls && (c->options->strict_sni == STRICT_SNI_ON ||
+                                   (c->options->strict_sni == STRICT_SNI_WHERE_NEEDED && asks));
+    }
+}
