@@ -12,6 +12,7 @@
 #include "cmd/envfile.h"
 #include "cmd/load.h"
 #include "cmd/paths.h"
+#include "proxy/server/storage.h"
 
 #define TEXT_MAX ((size_t)1 << 20)
 /* A reload may have to read a large configuration. */
@@ -88,26 +89,30 @@ static void print_diags(const struct cf_diags *diags)
     dstr_fini(&text);
 }
 
+static void free_document(void *document)
+{
+    cf_free(document);
+}
+
 void places_of(struct arena *a, const char *config, struct places *out)
 {
-    struct slice store = slice_str(paths_store(a));
+    struct slice folder = slice_str(paths_store(a));
     struct slice admin = S("");
     struct cf_diags diags;
     cf_diags_init(&diags);
-    *out = (struct places){.store_is_named = false};
+    *out = (struct places){.store = storage_of_folder(a, folder)};
     config = config ? config : PATHS_CADDYFILE;
     if (access(config, R_OK) == 0) {
         struct cf_options options = {0};
         struct cf_document *doc = cf_parse_file(config, &options, &diags);
         const struct options *o = options_read(a, doc->options, &diags);
         admin = arena_copy(a, o->admin_path);
-        out->store_is_named = o->storage_path.n > 0;
-        store = out->store_is_named ? arena_copy(a, o->storage_path) : store;
-        cf_free(doc);
+        out->store_is_named = o->storage != NULL;
+        out->store = o->storage ? o->storage : out->store;
+        arena_on_fini(a, free_document, doc); /* the settings' texts are in it */
     }
     cf_diags_fini(&diags);
-    out->store = store.p;
-    out->control = admin.n ? admin.p : paths_control(a, store.p);
+    out->control = admin.n ? admin.p : paths_control(a, paths_socket_folder(a, out->store));
 }
 
 /* The control socket of a caddis that runs this configuration. In a. */

@@ -5,6 +5,7 @@
 
 #include "cmd/args.h"
 #include "proxy/base/arena.h"
+#include "store/kinds.h"
 
 struct command {
     const char *name;
@@ -39,7 +40,7 @@ const char *config_or_default(const char *command, const char *config);
 NODISCARD bool envfiles_load(const char *command, const struct arg_texts *files);
 /* Where a configuration keeps things: what it says, else the defaults. In a's memory. */
 struct places {
-    const char *store;
+    const struct store_settings *store;
     const char *control;
     bool store_is_named; /* by the configuration */
 };

@@ -27,6 +27,12 @@ const char *paths_caddy_store(struct arena *a)
     return data_folder(a, "caddy");
 }
 
+const char *paths_socket_folder(struct arena *a, const struct store_settings *store)
+{
+    return store->kind == &store_kind_file_system ? arena_cstr(a, store_folder_of(store))
+                                                  : paths_store(a);
+}
+
 const char *paths_control(struct arena *a, const char *store)
 {
     const char *runtime = getenv("XDG_RUNTIME_DIR");

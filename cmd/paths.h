@@ -3,13 +3,16 @@
 #define CMD_PATHS_H
 
 #include "proxy/base/arena.h"
+#include "store/kinds.h"
 
 /* $XDG_DATA_HOME/caddis, else $HOME/.local/share/caddis, else /var/lib/caddis. In a. */
 const char *paths_store(struct arena *a);
 /* Caddy's folder by the same rules; it need not exist. In a. */
 const char *paths_caddy_store(struct arena *a);
-/* /run/caddis.sock as root, else $XDG_RUNTIME_DIR/caddis.sock, else in the store's folder. In a. */
-const char *paths_control(struct arena *a, const char *store);
+/* The store's folder, or the default one when the store is no folder. In a. */
+const char *paths_socket_folder(struct arena *a, const struct store_settings *store);
+/* /run/caddis.sock as root, else $XDG_RUNTIME_DIR/caddis.sock, else in that folder. In a. */
+const char *paths_control(struct arena *a, const char *folder);
 
 /* The control socket of a caddis that root started, also when it serves as another user. */
 #define PATHS_ROOT_CONTROL "/run/caddis.sock"

@@ -24,6 +24,7 @@
 #include "proxy/loop/jobs.h"
 #include "proxy/loop/log_writer.h"
 #include "proxy/server/server.h"
+#include "proxy/server/storage.h"
 
 #define JOB_THREADS 4
 #define JOB_QUEUE_MAX 1024
@@ -42,7 +43,6 @@ struct serving {
     struct control *control;
     struct addr control_addr;
     char *config_path;
-    char *store_path;
     struct store *store;
     struct challenge_table *challenges;
     struct certs *certs;
@@ -141,15 +141,25 @@ static void set_log_level(const struct options *o)
     log_set_threshold(o->debug ? LOG_DEBUG : LOG_INFO);
 }
 
+/* What the configuration says of the store, or the default. In a. */
+static const struct store_settings *settings_of(const struct serving *s, struct arena *a,
+                                                const struct config *c)
+{
+    const char *folder = s->setup->store_path ? s->setup->store_path : paths_store(a);
+    return c->options->storage ? c->options->storage : storage_of_folder(a, slice_str(folder));
+}
+
 /* The store may not move while the process runs. */
 static void check_store(const struct serving *s, const struct config *c, struct cf_diags *diags)
 {
-    struct slice path = c->options->storage_path;
-    if (path.n && !slice_eq(path, slice_str(s->store_path))) {
-        cf_error(diags, NULL,
-                 "the storage folder cannot change on a reload (now %s); restart caddis",
-                 s->store_path);
+    struct arena a;
+    arena_init(&a, ARENA_NO_MAX);
+    const struct store_settings *now = settings_of(s, &a, s->config);
+    if (!store_settings_equal(now, settings_of(s, &a, c))) {
+        cf_error(diags, NULL, "the storage cannot change on a reload (now %s); restart caddis",
+                 store_path(s->store));
     }
+    arena_fini(&a);
 }
 
 /* On a reload only the names that are new: reading thousands again would hold up this thread. */
@@ -377,12 +387,25 @@ static bool after_control(void *ctx)
     return s->stopping;
 }
 
+static const char *control_path(struct serving *s)
+{
+    const struct store_settings *settings = settings_of(s, &s->arena, s->config);
+    const char *folder = paths_socket_folder(&s->arena, settings);
+    const char *path = paths_control(&s->arena, folder);
+    if (settings->kind != &store_kind_file_system &&
+        slice_starts(slice_str(path), slice_str(folder))) {
+        struct err ignored; /* the socket then says so */
+        store_close(store_open_fs(folder, &ignored)); /* makes the folder, for its owner only */
+    }
+    return path;
+}
+
 static void open_control(struct serving *s)
 {
     const struct options *o = s->config->options;
     const char *path = o->admin_path.n          ? o->admin_path.p
                        : s->setup->control_path ? s->setup->control_path
-                                                : paths_control(&s->arena, s->store_path);
+                                                : control_path(s);
     struct err err;
     if (o->admin_off) {
         return;
@@ -449,11 +472,8 @@ static void mention_caddy(struct serving *s)
 static bool open_store(struct serving *s, const struct config *c)
 {
     struct err err;
-    struct slice path = c->options->storage_path;
-    s->store_path = mem_dup(path.n ? path
-                            : slice_str(s->setup->store_path ? s->setup->store_path
-                                                             : paths_store(&s->arena)));
-    s->store = store_open_fs_later(s->store_path, &err);
+    const struct store_settings *settings = settings_of(s, &s->arena, c);
+    s->store = settings->kind->open(settings, &err);
     if (!s->store) {
         (void)fprintf(stderr, "caddis: the store cannot be opened: %s\n", err.text);
         return false;
@@ -610,7 +630,6 @@ static void tear_down(struct serving *s)
     config_unref(s->config);
     loop_free(s->loop);
     free(s->config_path);
-    free(s->store_path);
     arena_fini(&s->arena);
 }
 
@@ -620,7 +639,7 @@ static void log_serving(const struct serving *s)
     dstr_init(&sites, 8192);
     config_describe(s->config, &sites);
     log_event(LOG_INFO, "caddis", "serving", LOG_S("sites", dstr_slice(&sites)),
-              LOG_Z("config", s->config_path), LOG_Z("store", s->store_path),
+              LOG_Z("config", s->config_path), LOG_Z("store", store_path(s->store)),
               LOG_Z("version", CADDIS_VERSION));
     dstr_fini(&sites);
 }

@@ -94,7 +94,7 @@ static bool find_root(struct dstr *root)
               slice_find_slice(dstr_slice(root), S("-----BEGIN CERTIFICATE-----")) != SLICE_NPOS;
     if (!ok) {
         dstr_reset(root);
-        struct store *s = store_open_fs(places.store, &err);
+        struct store *s = places.store->kind->open(places.store, &err);
         ok = s && acme_local_root(s, root, &err);
         store_close(s);
     }

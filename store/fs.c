@@ -17,6 +17,7 @@
 #include "proxy/base/rand.h"
 #include "store/fs.h"
 #include "store/fs_sys.h"
+#include "store/kinds.h"
 
 #define TEMP_NAME_BYTES 48
 /* How often a temp file lost to another writer's clean-up is made again. */
@@ -487,3 +488,42 @@ struct store *store_open_fs_later(const char *path, struct err *err)
 {
     return open_store(path, true, err);
 }
+
+/* ---- what a configuration says ---- */
+
+/* Behind the name, or `root FOLDER`. */
+struct slice store_folder_of(const struct store_settings *s)
+{
+    for (size_t i = 0; i < s->count; i++) {
+        if (slice_eq(s->items[i].name, S("root")) && s->items[i].count == 1) {
+            return s->items[i].values[0];
+        }
+    }
+    return s->arg_count ? s->args[0] : S("");
+}
+
+static void check_settings(const struct store_settings *s, store_complain *complain, void *ctx)
+{
+    for (size_t i = 0; i < s->count; i++) {
+        if (!slice_eq(s->items[i].name, S("root")) || s->items[i].count != 1) {
+            complain(ctx, &s->items[i], "storage file_system has only root <path>");
+        }
+    }
+    if (store_folder_of(s).n == 0 || s->arg_count > 1) {
+        complain(ctx, NULL, "storage file_system needs one folder");
+    }
+}
+
+static struct store *open_settings(const struct store_settings *s, struct err *err)
+{
+    char *path = mem_dup(store_folder_of(s));
+    struct store *store = store_open_fs_later(path, err);
+    free(path);
+    return store;
+}
+
+const struct store_kind store_kind_file_system = {
+    .name = S_INIT("file_system"),
+    .check = check_settings,
+    .open = open_settings,
+};

@@ -4,6 +4,7 @@
 #include "proxy/handler/handler.h"
 #include "proxy/net/addr.h"
 #include "proxy/server/listener_wrappers.h"
+#include "proxy/server/storage.h"
 
 struct reading {
     struct arena *arena;
@@ -146,23 +147,7 @@ static void opt_acme_eab(struct reading *r, const struct cf_directive *d)
 
 static void opt_storage(struct reading *r, const struct cf_directive *d)
 {
-    if (d->arg_count < 1 || !slice_eq(d->args[0].text, S("file_system"))) {
-        cf_error(r->diags, d->arg_count ? &d->args[0] : &d->name,
-                 "the storage is file_system: storage file_system /path/to/folder");
-        return;
-    }
-    struct slice path = d->arg_count == 2 ? d->args[1].text : S("");
-    for (const struct cf_directive *c = d->children; c; c = c->next) {
-        if (slice_eq(c->name.text, S("root")) && c->arg_count == 1) {
-            path = c->args[0].text;
-        } else {
-            cf_error(r->diags, &c->name, "storage file_system has only root <path>");
-        }
-    }
-    if (!path.n || d->arg_count > 2) {
-        cf_error(r->diags, &d->name, "storage file_system needs one folder");
-    }
-    r->o->storage_path = path;
+    r->o->storage = storage_read(r->arena, d, r->diags);
 }
 
 static void opt_admin(struct reading *r, const struct cf_directive *d)

@@ -7,6 +7,7 @@
 #include "proxy/route/ip_ranges.h"
 #include "proxy/h2/h2_server.h"
 #include "proxy/net/proxy_accept.h"
+#include "store/kinds.h"
 
 #define BIND_MAX 16
 
@@ -37,7 +38,7 @@ struct options {
     struct slice acme_ca_root;
     struct slice eab_key_id;
     struct slice eab_mac_key;
-    struct slice storage_path; /* empty: the default folder */
+    const struct store_settings *storage; /* NULL: the default folder */
     bool admin_off;
     struct slice admin_path; /* Unix socket; empty: the default one */
     int64_t grace_period_ms;

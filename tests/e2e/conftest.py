@@ -17,6 +17,7 @@ from lib.caddis import BIN, PLAIN_BIN, Caddis  # noqa: E402
 from lib.certs import Authority  # noqa: E402
 from lib.origin import Origin, Scripted, hello  # noqa: E402
 from lib.pebble import Pebble  # noqa: E402
+from lib.redis import Redis  # noqa: E402
 
 TEST_TIMEOUT = 150  # seconds; a test that hangs is a failed test, not a hung run
 
@@ -159,6 +160,26 @@ def pebble(request, cleanup):
 
         cleanup.add(end)
         return p
+
+    return make
+
+
+@pytest.fixture
+def redis(request, cleanup):
+    """redis(*options): a running Redis."""
+
+    def make(*options, **more):
+        path = pathlib.Path(tempfile.mkdtemp(prefix="cd", dir="/tmp"))
+        r = Redis(path, *options, **more)
+
+        def end():
+            r.finish()
+            if getattr(request.node, "failed", False):
+                print(f"---- Redis\n{(path / 'redis.log').read_text(errors='replace')[-4000:]}")
+            shutil.rmtree(path, ignore_errors=True)
+
+        cleanup.add(end)
+        return r
 
     return make
 

@@ -29,12 +29,13 @@ MAY["cmd"] = set(MAY) | {"acme", "store"}
 # A foreign header, and the only places that may include it.
 DOORS = {
     r"ev\.h|ev\+\+\.h": ["proxy/loop/"],
-    r"openssl/": ["proxy/tls/", "acme/", "store/seal.c", "proxy/base/keyed_hash.c"],
+    r"openssl/": ["proxy/tls/", "acme/", "store/seal.c", "store/redis_stream.c",
+                  "proxy/base/keyed_hash.c"],
     r"curl/": ["acme/transport.c", "acme/http.c"],
     r"cjson/|cJSON\.h": ["acme/", "store/", "cmd/", "proxy/handler/"],
     r"nghttp2/": ["proxy/h2/"],
     r"ares\w*\.h": ["proxy/net/dns.c"],
-    r"hiredis/": ["store/"],
+    r"hiredis/": ["store/redis_link.c", "store/redis_reply.c"],
     r"yaml\.h": ["cmd/"],
     r"pcre2\.h": ["proxy/route/"],
 }

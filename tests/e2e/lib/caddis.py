@@ -80,8 +80,8 @@ class Caddis:
     def __init__(self, caddyfile, **options):
         """caddyfile: the sites; {http} and {https} in it are replaced by the ports. Options:
         globals (str: more global options), raw_file (no global block is put in front), store
-        (folder), http, https (ports), env, args, binary, wrap (argv in front), nofile (limit of
-        descriptors), umask, user (uid and gid), start (False: do not start)."""
+        (folder), storage (the option, instead of that folder), http, https (ports), env, args,
+        binary, wrap (argv in front), nofile (limit of descriptors), umask, user (uid and gid), start (False: do not start)."""
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="cd", dir="/tmp"))
         self.http = options.get("http") or free_port()
         self.https = options.get("https") or free_port()
@@ -110,7 +110,7 @@ class Caddis:
         lines = [
             f"http_port {self.http}",
             f"https_port {self.https}",
-            f"storage file_system {self.store}",
+            *self.options.get("storage", f"storage file_system {self.store}").splitlines(),
             f"admin unix/{self.admin}",
             "skip_install_trust",
         ]
