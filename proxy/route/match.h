@@ -48,6 +48,8 @@ extern const struct matcher_kind match_header, match_query, match_vars;
 extern const struct matcher_kind match_path_regexp, match_header_regexp, match_vars_regexp;
 extern const struct matcher_kind match_file, match_expression;
 
+/* NULL: there is none of that name. */
+const struct matcher_kind *match_find_kind(struct slice name);
 /* Compiles one line into a matcher of its own (for `not` and for functions in expressions). NULL
  * after an error. */
 struct matcher *match_compile_line(struct match_line *line);

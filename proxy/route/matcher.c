@@ -9,26 +9,37 @@ struct matcher_named {
 };
 
 static const struct matcher_kind *const kinds[] = {
-    &match_path,     &match_method,      &match_host,          &match_remote_ip,
-    &match_client_ip, &match_not,        &match_protocol,      &match_tls,
+    &match_path,        &match_path_regexp, &match_host,          &match_method,
+    &match_header,      &match_header_regexp, &match_query,       &match_protocol,
+    &match_remote_ip,   &match_client_ip,   &match_file,          &match_not,
+    &match_vars,        &match_vars_regexp, &match_expression,    &match_tls,
 };
 
 /* Caddy's others: known, so that the message can say so. */
 static const struct slice other_kinds[] = {
-    S_INIT("path_regexp"), S_INIT("header"),      S_INIT("header_regexp"), S_INIT("query"),
-    S_INIT("file"),        S_INIT("vars"),        S_INIT("vars_regexp"),   S_INIT("expression"),
     S_INIT("url_pattern"),
 };
 
 /* ---- reading --------------------------------------------------------------------------------- */
 
+const struct matcher_kind *match_find_kind(struct slice name)
+{
+    for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
+        if (slice_eq(name, kinds[i]->name)) {
+            return kinds[i];
+        }
+    }
+    return NULL;
+}
+
 static const struct matcher_kind *find_kind(struct cf_diags *diags, const struct cf_token *name)
 {
     struct slice names[ARRAY_LEN(kinds)];
+    const struct matcher_kind *kind = match_find_kind(name->text);
+    if (kind) {
+        return kind;
+    }
     for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
-        if (slice_eq(name->text, kinds[i]->name)) {
-            return kinds[i];
-        }
         names[i] = kinds[i]->name;
     }
     for (size_t i = 0; i < ARRAY_LEN(other_kinds); i++) {
@@ -178,10 +189,13 @@ void matcher_define(struct arena *a, struct matcher_scope *scope,
         .diags = diags,
         .set_name = slice_from(d->name.text, 1),
     };
+    struct cf_token expression = {.text = S("expression"), .at = d->name.at};
     if (d->arg_count) {
-        line.name = &d->args[0];
-        line.args = d->args + 1;
-        line.count = d->arg_count - 1;
+        /* `@name "..."`: what is quoted is no name of a matcher, but an expression. */
+        bool quoted = d->args[0].quote != CF_BARE;
+        line.name = quoted ? &expression : &d->args[0];
+        line.args = d->args + (quoted ? 0 : 1);
+        line.count = d->arg_count - (quoted ? 0 : 1);
         line.children = d->children;
         line.has_block = d->has_block;
     }

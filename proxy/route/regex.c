@@ -187,7 +187,8 @@ size_t regex_group_count(const struct regex *re)
     return re->groups;
 }
 
-size_t regex_group_number(const struct regex *re, struct slice name)
+/* Entry number i of the table of names: its group, and the name. False: there is none. */
+static bool name_entry(const struct regex *re, uint32_t i, size_t *group, struct slice *name)
 {
     PCRE2_SPTR table;
     uint32_t count = 0;
@@ -195,13 +196,37 @@ size_t regex_group_number(const struct regex *re, struct slice name)
     (void)pcre2_pattern_info(re->code, PCRE2_INFO_NAMECOUNT, &count);
     (void)pcre2_pattern_info(re->code, PCRE2_INFO_NAMEENTRYSIZE, &size);
     (void)pcre2_pattern_info(re->code, PCRE2_INFO_NAMETABLE, &table);
-    for (uint32_t i = 0; i < count; i++) {
-        const unsigned char *entry = table + (size_t)i * size;
-        if (slice_eq(slice_str((const char *)entry + 2), name)) {
-            return ((size_t)entry[0] << 8) | entry[1];
+    if (i >= count) {
+        return false;
+    }
+    const unsigned char *entry = table + (size_t)i * size;
+    *group = ((size_t)entry[0] << 8) | entry[1];
+    *name = slice_str((const char *)entry + 2);
+    return true;
+}
+
+size_t regex_group_number(const struct regex *re, struct slice name)
+{
+    size_t group;
+    struct slice have;
+    for (uint32_t i = 0; name_entry(re, i, &group, &have); i++) {
+        if (slice_eq(have, name)) {
+            return group;
         }
     }
     return 0;
+}
+
+struct slice regex_group_name(const struct regex *re, size_t group)
+{
+    size_t number;
+    struct slice name;
+    for (uint32_t i = 0; name_entry(re, i, &number, &name); i++) {
+        if (number == group) {
+            return name;
+        }
+    }
+    return S("");
 }
 
 /* ---- replacing ------------------------------------------------------------------------------- */

@@ -42,5 +42,7 @@ enum regex_result regex_expand(const struct regex *re, struct slice text, struct
 size_t regex_group_count(const struct regex *re);
 /* The number of a named group; 0: there is none. */
 size_t regex_group_number(const struct regex *re, struct slice name);
+/* The name of group number `group`; empty: it has none. */
+struct slice regex_group_name(const struct regex *re, size_t group);
 
 #endif

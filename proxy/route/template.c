@@ -178,7 +178,19 @@ struct template *template_compile(struct arena *a, const struct cf_token *token,
 
 /* ---- filling in ------------------------------------------------------------------------------ */
 
+static struct slice as_it_is(struct exchange *ex, struct slice value)
+{
+    (void)ex;
+    return value;
+}
+
 struct slice template_eval(const struct template *t, struct exchange *ex)
+{
+    return template_eval_escaped(t, ex, as_it_is);
+}
+
+struct slice template_eval_escaped(const struct template *t, struct exchange *ex,
+                                   struct slice (*escape)(struct exchange *ex, struct slice value))
 {
     if (t->literal.p) {
         return t->literal;
@@ -186,6 +198,7 @@ struct slice template_eval(const struct template *t, struct exchange *ex)
     if (!t->parts->next) { /* one placeholder and nothing else */
         struct slice only = t->parts->text;
         (void)placeholder_value(&t->parts->use, ex, &only);
+        only = escape(ex, only);
         return only.p ? only : S("");
     }
     struct dstr out;
@@ -194,6 +207,7 @@ struct slice template_eval(const struct template *t, struct exchange *ex)
         struct slice text = p->text;
         if (!p->is_text) {
             (void)placeholder_value(&p->use, ex, &text);
+            text = escape(ex, text);
         }
         dstr_append(&out, text);
     }

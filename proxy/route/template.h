@@ -20,6 +20,10 @@ struct template *template_compile(struct arena *a, const struct cf_token *token,
 /* Without a placeholder the text itself, else built in ex->arena; empty when memory is out (the
  * arena says so). */
 struct slice template_eval(const struct template *t, struct exchange *ex);
+/* The same with every value (but not the text around it) passed through `escape`, which builds in
+ * ex->arena. */
+struct slice template_eval_escaped(const struct template *t, struct exchange *ex,
+                                   struct slice (*escape)(struct exchange *ex, struct slice value));
 /* Does it name the origin chosen ({upstream_hostport} and its like)? */
 bool template_names_origin(const struct template *t);
 /* The text if it has no placeholder, else p == NULL. */
