@@ -13,6 +13,7 @@ import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
+from again import GRAVE  # noqa: E402
 from lib.caddis import BIN, PLAIN_BIN, Caddis  # noqa: E402
 from lib.certs import Authority  # noqa: E402
 from lib.origin import Origin, Scripted, hello  # noqa: E402
@@ -60,8 +61,10 @@ class Cleanup:
                 step()
             except Exception as e:  # noqa: BLE001: raised below
                 first = first or e
-        # When the test has failed already its own error is the one to read.
-        if first and not getattr(self.request.node, "failed", False):
+        # When the test has failed already its own error is the one to read, but for what may be
+        # the reason of it.
+        grave = any(word in str(first) for word in GRAVE)
+        if first and (grave or not getattr(self.request.node, "failed", False)):
             raise first
 
 
