@@ -1,0 +1,61 @@
+/* Inside the conversion of nginx: nginx.c does servers, nginx_location.c what stands in them,
+ * nginx_values.c texts with variables, nginx_known.c what needs no conversion. */
+#ifndef CMD_IMPORT_NGINX_CONVERT_H
+#define CMD_IMPORT_NGINX_CONVERT_H
+
+#include "cmd/import/nginx_parse.h"
+
+/* A block and those around it, for what is inherited. */
+struct nginx_scope {
+    const struct nginx_directive *first;
+    const struct nginx_scope *outer;
+};
+
+struct nginx {
+    struct import *i;
+    struct nginx_scope http;          /* what stands around the servers */
+    const struct nginx_directive *server; /* the one being converted */
+    const struct nginx_directive *php; /* its location for PHP, or NULL */
+    struct slice re;                  /* the matcher whose groups are $1, $2; or empty */
+};
+
+/* The directive of that name in the block; NULL. */
+const struct nginx_directive *nginx_in(const struct nginx_directive *first, struct slice name);
+/* The same in the nearest block that has one. */
+const struct nginx_directive *nginx_inherited(const struct nginx_scope *scope, struct slice name);
+/* The nearest block that has a directive of that name: lists (add_header, proxy_set_header) are
+ * inherited only whole. NULL: none. */
+const struct nginx_directive *nginx_list(const struct nginx_scope *scope, struct slice name);
+/* words[k] or an empty slice. */
+struct slice nginx_word(const struct nginx_directive *d, size_t k);
+bool nginx_is(const struct nginx_directive *d, struct slice name);
+/* The directive as it was written, for comments. */
+struct slice nginx_written(struct nginx *n, const struct nginx_directive *d);
+
+/* A value with nginx's variables as one with placeholders. False when one has no counterpart; it
+ * is then in *unknown. */
+NODISCARD bool nginx_text(struct nginx *n, const struct nginx_scope *scope, struct slice value,
+                          struct slice *out, struct slice *unknown);
+/* "30", "30s", "1h30m" as a Caddyfile duration; sizes "50m" as "50MiB". p == NULL: neither. */
+struct slice nginx_duration(struct nginx *n, struct slice value);
+struct slice nginx_size(struct nginx *n, struct slice value);
+
+/* Why a directive can be dropped; NULL when it cannot. */
+const char *nginx_needless(struct slice name);
+/* Is it converted somewhere, so that nothing more is to be said of it? */
+bool nginx_is_handled(struct slice name);
+
+/* What a block (server or location) does, written to t. */
+void nginx_content(struct nginx *n, struct import_text *t, const struct nginx_scope *scope,
+                   const struct nginx_directive *location);
+/* The locations of a server as handle blocks. */
+void nginx_locations(struct nginx *n, struct import_text *t, const struct nginx_scope *scope);
+/* reverse_proxy for the proxy_pass or grpc_pass d. */
+void nginx_proxy(struct nginx *n, struct import_text *t, const struct nginx_scope *scope,
+                 const struct nginx_directive *d);
+/* Where a proxy_pass leads: the part behind the authority ("/", "/v1/"), or empty. */
+struct slice nginx_pass_path(struct nginx *n, const struct nginx_scope *scope, struct slice url);
+/* Does the block redirect to the same host by HTTPS, as certbot writes it? */
+bool nginx_to_https(const struct nginx_directive *d);
+
+#endif
