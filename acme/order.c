@@ -86,7 +86,7 @@ bool order_fetch(struct order_run *run, struct slice url, struct failure *f)
 bool order_pause(struct order_run *run, int64_t *interval_ms, const char *what, struct failure *f)
 {
     int64_t told = schedule_parse_retry_after(dstr_slice(&run->reply.retry_after),
-                                              clock_wall_ms());
+                                              reply_now_ms(&run->reply));
     int64_t wait = told > *interval_ms ? told : *interval_ms;
     *interval_ms = *interval_ms + *interval_ms / 2;
     if (*interval_ms > POLL_MAX_MS) {

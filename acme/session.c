@@ -88,7 +88,7 @@ static bool bad_status(struct failure *f, const struct reply *r, struct slice ur
                       SLICE_ARG(slice_upto(url, 200)), problem.text);
     f->problem = problem;
     f->status = r->status;
-    f->retry_after_ms = schedule_parse_retry_after(dstr_slice(&r->retry_after), clock_wall_ms());
+    f->retry_after_ms = schedule_parse_retry_after(dstr_slice(&r->retry_after), reply_now_ms(r));
     return false;
 }
 

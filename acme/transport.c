@@ -8,6 +8,7 @@
 #include <stdio.h>
 
 #include "acme/message.h"
+#include "proxy/base/clock.h"
 #include "proxy/base/mem.h"
 
 #define CONNECT_TIMEOUT_MS 15000L
@@ -39,6 +40,7 @@ void reply_init(struct reply *r)
 {
     r->status = 0;
     r->sent = false;
+    r->date_ms = 0;
     dstr_init(&r->body, 0);
     dstr_init(&r->nonce, FIELD_MAX);
     dstr_init(&r->location, FIELD_MAX);
@@ -64,6 +66,12 @@ static void forget_head(struct reply *r)
     dstr_reset(&r->retry_after);
     dstr_reset(&r->content_type);
     dstr_reset(&r->links);
+    r->date_ms = 0;
+}
+
+int64_t reply_now_ms(const struct reply *r)
+{
+    return r->date_ms > 0 ? r->date_ms : clock_wall_ms();
 }
 
 static size_t on_body(char *data, size_t size, size_t count, void *ctx)
@@ -91,6 +99,7 @@ static size_t on_field(char *data, size_t size, size_t count, void *ctx)
     struct reply *r = t->reply;
     size_t n = size * count;
     struct slice line = slice_of(data, n), name;
+    int64_t date_ms;
     while (line.n && (line.p[line.n - 1] == '\n' || line.p[line.n - 1] == '\r')) {
         line.n--;
     }
@@ -110,6 +119,8 @@ static size_t on_field(char *data, size_t size, size_t count, void *ctx)
         keep(&r->retry_after, value);
     } else if (slice_eq_case(name, S("Content-Type"))) {
         keep(&r->content_type, value);
+    } else if (slice_eq_case(name, S("Date"))) {
+        r->date_ms = clock_parse_http_date(value, &date_ms) ? date_ms : 0;
     } else if (slice_eq_case(name, S("Link")) && !r->links.failed) {
         dstr_append(&r->links, value);
         dstr_byte(&r->links, '\n');

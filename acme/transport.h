@@ -29,10 +29,14 @@ struct reply {
     struct dstr retry_after;  /* Retry-After */
     struct dstr content_type; /* Content-Type */
     struct dstr links;        /* every Link field, one a line */
+    int64_t date_ms;          /* Date, since 1970; 0: none */
 };
 
 void reply_init(struct reply *r);
 void reply_fini(struct reply *r);
+/* Now by the CA's own clock, where it told it: what its other dates are to be measured by, since
+ * this machine's clock may be wrong. */
+int64_t reply_now_ms(const struct reply *r);
 
 enum transport_method {
     TRANSPORT_GET,
