@@ -22,6 +22,7 @@ int validate_command(const struct command *self, int argc, char **argv);
 int environ_command(const struct command *self, int argc, char **argv);
 int trust_command(const struct command *self, int argc, char **argv);
 int untrust_command(const struct command *self, int argc, char **argv);
+int import_command(const struct command *self, int argc, char **argv);
 
 void run_help(void);
 void start_help(void);
@@ -30,6 +31,7 @@ void reload_help(void);
 void validate_help(void);
 void trust_help(void);
 void untrust_help(void);
+void import_help(void);
 
 /* "caddyfile" (or nothing) is the only adapter. False after a message. */
 NODISCARD bool adapter_allowed(const char *command, const char *adapter);

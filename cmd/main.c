@@ -17,6 +17,8 @@ static const struct command commands[] = {
     {"validate", "check a Caddyfile", validate_command, validate_help},
     {"trust", "make this system trust the local CA", trust_command, trust_help},
     {"untrust", "make it trust it no more", untrust_command, untrust_help},
+    {"import", "print the Caddyfile that does what another server's configuration does",
+     import_command, import_help},
     {"environ", "print paths and environment", environ_command, NULL},
     {"version", "print the version", version_command, NULL},
     {"help", "print this, or with a command's name its options", help_command, NULL},

@@ -226,6 +226,24 @@ static void server_lines(struct nginx *n, struct import_text *t, const struct ng
         text_line(t, "encode");
     }
     error_pages(n, t, scope);
+    if (n->whole_size) {
+        nginx_size_limit(n, t, scope);
+    }
+    if (n->whole_fields) {
+        nginx_fields(n, t, scope);
+    }
+    nginx_lines(n, t, scope);
+}
+
+/* Has no location a list of its own, so that the server's holds for all of it? */
+static bool is_whole(const struct nginx_directive *server, struct slice name)
+{
+    for (const struct nginx_directive *d = server->children; d; d = d->next) {
+        if (nginx_is(d, S("location")) && nginx_in(d->children, name)) {
+            return false;
+        }
+    }
+    return true;
 }
 
 static void convert_server(struct nginx *n, const struct nginx_directive *d)
@@ -246,20 +264,15 @@ static void convert_server(struct nginx *n, const struct nginx_directive *d)
     if (!site) {
         return;
     }
+    n->whole_size = is_whole(d, S("client_max_body_size"));
+    n->whole_fields = is_whole(d, S("add_header"));
     server_lines(n, &site->body, &scope);
-    struct nginx_scope whole = {d->children, &n->http};
     const struct nginx_directive *answer = nginx_in(d->children, S("return"));
     if (answer && !is_https_return(answer)) {
-        nginx_content(n, &site->body, &whole, NULL);
+        nginx_content(n, &site->body, &scope, NULL);
         return;
     }
-    for (const struct nginx_directive *c = d->children; c; c = c->next) {
-        const char *why = nginx_needless(c->words[0]);
-        if (why && nginx_in(d->children, S("location"))) {
-            text_dropped(n->i, &site->body, c->line, nginx_written(n, c), why);
-        }
-    }
-    nginx_locations(n, &site->body, &whole);
+    nginx_locations(n, &site->body, &scope);
 }
 
 /* ---- http -------------------------------------------------------------------------------- */

@@ -16,6 +16,7 @@ struct nginx {
     struct nginx_scope http;          /* what stands around the servers */
     const struct nginx_directive *server; /* the one being converted */
     const struct nginx_directive *php; /* its location for PHP, or NULL */
+    bool whole_size, whole_fields;     /* client_max_body_size, add_header: once, for the site */
     struct slice re;                  /* the matcher whose groups are $1, $2; or empty */
 };
 
@@ -48,6 +49,11 @@ bool nginx_is_handled(struct slice name);
 /* What a block (server or location) does, written to t. */
 void nginx_content(struct nginx *n, struct import_text *t, const struct nginx_scope *scope,
                    const struct nginx_directive *location);
+/* The lines of a block that stand for themselves, and comments for what does not. */
+void nginx_lines(struct nginx *n, struct import_text *t, const struct nginx_scope *scope);
+/* The limit of bodies, and fields for answers, that hold in scope. */
+void nginx_size_limit(struct nginx *n, struct import_text *t, const struct nginx_scope *scope);
+void nginx_fields(struct nginx *n, struct import_text *t, const struct nginx_scope *scope);
 /* The locations of a server as handle blocks. */
 void nginx_locations(struct nginx *n, struct import_text *t, const struct nginx_scope *scope);
 /* reverse_proxy for the proxy_pass or grpc_pass d. */

@@ -125,7 +125,8 @@ static void give_expires(struct nginx *n, struct import_text *t, const struct ng
 
 /* ---- who may come, and how often --------------------------------------------------------- */
 
-static void give_access(struct nginx *n, struct import_text *t, const struct nginx_directive *first)
+/* False: nobody may come. */
+static bool give_access(struct nginx *n, struct import_text *t, const struct nginx_directive *first)
 {
     struct dstr allowed;
     bool deny_all = false, other = false;
@@ -151,18 +152,20 @@ static void give_access(struct nginx *n, struct import_text *t, const struct ngi
         text_line(t, "@%.*s not remote_ip%.*s", SLICE_ARG(name), SLICE_ARG(dstr_slice(&allowed)));
         text_line(t, "respond @%.*s 403", SLICE_ARG(name));
     }
+    bool any = allowed.n > 0 || !deny_all;
     dstr_fini(&allowed);
+    return any;
 }
 
 static void give_limit(struct nginx *n, struct import_text *t, const struct nginx_directive *d)
 {
     struct slice zone = S(""), rate = S(""), key = S("");
-    uint64_t burst = 0, events = 0;
+    uint64_t burst = 0, events = 0, number;
     for (size_t k = 1; k < d->count; k++) {
         if (slice_starts(d->words[k], S("zone="))) {
             zone = slice_from(d->words[k], 5);
         } else if (slice_starts(d->words[k], S("burst="))) {
-            (void)slice_u64(slice_from(d->words[k], 6), 1000000, &burst);
+            burst = slice_u64(slice_from(d->words[k], 6), 1000000, &number) ? number : 0;
         }
     }
     for (const struct nginx_directive *z = n->http.first; z; z = z->next) {
@@ -205,16 +208,11 @@ static const struct nginx_directive *named(struct nginx *n, struct slice name)
     return NULL;
 }
 
-static void give_fastcgi(struct nginx *n, struct import_text *t, const struct nginx_scope *scope,
-                         const struct nginx_directive *d)
+static void give_fastcgi(struct nginx *n, struct import_text *t, const struct nginx_directive *d)
 {
     struct slice to = nginx_word(d, 1);
-    const struct nginx_directive *root = nginx_inherited(scope, S("root"));
     if (slice_starts(to, S("unix:"))) {
         to = arena_printf(&n->i->arena, "unix/%.*s", SLICE_ARG(slice_from(to, 5)));
-    }
-    if (root) {
-        text_line(t, "root * %.*s", SLICE_ARG(import_quoted(n->i, nginx_word(root, 1))));
     }
     text_line(t, "php_fastcgi %.*s", SLICE_ARG(to));
 }
@@ -232,10 +230,8 @@ static void files(struct nginx *n, struct import_text *t, const struct nginx_sco
     } else if (location) {
         return; /* nginx would look into a folder of its own */
     }
-    if (n->php && location) {
-        const struct nginx_directive *pass = nginx_in(n->php->children, S("fastcgi_pass"));
-        struct nginx_scope php = {n->php->children, scope};
-        give_fastcgi(n, t, &php, pass);
+    if (n->php) {
+        give_fastcgi(n, t, nginx_in(n->php->children, S("fastcgi_pass")));
     }
     bool lists = browse && slice_eq(nginx_word(browse, 1), S("on"));
     if (index && index->count > 1) {
@@ -330,47 +326,82 @@ static void one(struct nginx *n, struct import_text *t, const struct nginx_scope
     }
 }
 
-static void list_of(struct nginx *n, struct import_text *t, const struct nginx_scope *scope,
-                    struct slice name)
+void nginx_fields(struct nginx *n, struct import_text *t, const struct nginx_scope *scope)
 {
-    const struct nginx_directive *first = nginx_list(scope, name);
+    const struct nginx_directive *first = nginx_list(scope, S("add_header"));
     for (const struct nginx_directive *d = first; d; d = d->next) {
-        if (nginx_is(d, name)) {
+        if (nginx_is(d, S("add_header"))) {
             add_header(n, t, scope, d);
         }
     }
 }
 
-void nginx_content(struct nginx *n, struct import_text *t, const struct nginx_scope *scope,
-                   const struct nginx_directive *location)
+void nginx_size_limit(struct nginx *n, struct import_text *t, const struct nginx_scope *scope)
 {
-    const struct nginx_directive *d, *size = nginx_inherited(scope, S("client_max_body_size"));
-    if (size && !slice_eq(nginx_word(size, 1), S("0"))) {
+    const struct nginx_directive *d = nginx_inherited(scope, S("client_max_body_size"));
+    struct slice size = d ? nginx_size(n, nginx_word(d, 1)) : S("0");
+    if (d && size.p == NULL) {
+        text_warning(n->i, t, d->line, nginx_written(n, d), "not carried over");
+    } else if (!slice_eq(size, S("0"))) {
         text_open(t, "request_body");
-        text_line(t, "max_size %.*s", SLICE_ARG(nginx_size(n, nginx_word(size, 1))));
+        text_line(t, "max_size %.*s", SLICE_ARG(size));
         text_close(t);
     }
-    if (nginx_in(scope->first, S("allow")) || nginx_in(scope->first, S("deny"))) {
-        give_access(n, t, scope->first);
-    }
-    if ((d = nginx_inherited(scope, S("limit_req")))) {
-        give_limit(n, t, d);
-    }
-    list_of(n, t, scope, S("add_header"));
-    for (d = scope->first; d; d = d->next) {
+}
+
+void nginx_lines(struct nginx *n, struct import_text *t, const struct nginx_scope *scope)
+{
+    for (const struct nginx_directive *d = scope->first; d; d = d->next) {
         one(n, t, scope, d);
     }
+}
+
+/* What answers in the end. */
+static void answer(struct nginx *n, struct import_text *t, const struct nginx_scope *scope,
+                   const struct nginx_directive *location)
+{
+    const struct nginx_directive *d;
     if ((d = nginx_in(scope->first, S("return")))) {
         give_return(n, t, scope, d);
     } else if ((d = nginx_in(scope->first, S("proxy_pass"))) ||
                (d = nginx_in(scope->first, S("grpc_pass")))) {
         nginx_proxy(n, t, scope, d);
     } else if ((d = nginx_in(scope->first, S("fastcgi_pass")))) {
-        give_fastcgi(n, t, scope, d);
+        const struct nginx_directive *root = nginx_inherited(scope, S("root"));
+        if (root) {
+            text_line(t, "root * %.*s", SLICE_ARG(import_quoted(n->i, nginx_word(root, 1))));
+        }
+        give_fastcgi(n, t, d);
     } else if ((d = nginx_inherited(scope, S("try_files")))) {
         give_try_files(n, t, scope, d, location);
     } else {
         files(n, t, scope, location);
+    }
+}
+
+void nginx_content(struct nginx *n, struct import_text *t, const struct nginx_scope *scope,
+                   const struct nginx_directive *location)
+{
+    bool is_server = scope->first == n->server->children;
+    const struct nginx_directive *limit = nginx_inherited(scope, S("limit_req"));
+    bool open = true;
+    if (!n->whole_size) {
+        nginx_size_limit(n, t, scope);
+    }
+    if (nginx_in(scope->first, S("allow")) || nginx_in(scope->first, S("deny"))) {
+        open = give_access(n, t, scope->first);
+    }
+    if (limit) {
+        give_limit(n, t, limit);
+    }
+    if (!n->whole_fields) {
+        nginx_fields(n, t, scope);
+    }
+    if (!is_server) {
+        nginx_lines(n, t, scope);
+    }
+    if (open) {
+        answer(n, t, scope, location);
     }
 }
 

@@ -33,6 +33,15 @@ static void skip_blanks(struct reader *r)
     }
 }
 
+/* What the backslash at *p and the byte behind it stand for; *p is moved to the last one used. */
+static char unescaped(const char **p, char quote)
+{
+    char c = (*p)[1];
+    bool literal = quote ? c == quote || c == '\\' : c == ' ' || c == '"' || c == '\'' || c == ';';
+    *p += literal || c == 'n' || c == 'r' || c == 't';
+    return literal ? c : c == 'n' ? '\n' : c == 'r' ? '\r' : c == 't' ? '\t' : '\\';
+}
+
 static bool take_word(struct reader *r, const char *start, const char *stop, char quote)
 {
     if (r->count >= NGINX_WORDS_MAX) {
@@ -45,11 +54,7 @@ static bool take_word(struct reader *r, const char *start, const char *stop, cha
     }
     size_t n = 0;
     for (const char *p = start; p < stop; p++) {
-        bool escape = *p == '\\' && p + 1 < stop && (quote ? p[1] == quote || p[1] == '\\'
-                                                          : p[1] == ' ' || p[1] == '"' ||
-                                                                p[1] == '\'' || p[1] == ';');
-        p += escape;
-        copy[n++] = *p;
+        copy[n++] = *p != '\\' || p + 1 == stop ? *p : unescaped(&p, quote);
     }
     copy[n] = '\0';
     r->words[r->count++] = slice_of(copy, n);

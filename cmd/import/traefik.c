@@ -1,0 +1,561 @@
+/* Traefik's docker labels as sites. In: a compose file (services with labels), or labels alone, a
+ * line each. Out: a site for each set of hosts. */
+#include "cmd/import/traefik_rule.h"
+#include "cmd/import/yaml.h"
+
+#define LABELS_MAX 5000
+#define ROUTES_MAX 500
+
+struct label {
+    struct slice service; /* of the compose file */
+    struct slice key;     /* behind "traefik." */
+    struct slice value;
+    unsigned line;
+    bool used;
+};
+
+/* One handle block of a site. */
+struct route {
+    struct import_site *site;
+    struct rule_term term;
+    size_t priority; /* Traefik's: the longest rule first */
+    struct import_text body;
+};
+
+struct traefik {
+    struct import *i;
+    struct label labels[LABELS_MAX];
+    size_t count;
+    struct route routes[ROUTES_MAX];
+    size_t route_count;
+    const struct yaml *services;
+};
+
+/* ---- labels ------------------------------------------------------------------------------ */
+
+static void add(struct traefik *t, struct slice service, struct slice text, unsigned line)
+{
+    struct slice key = S("");
+    text = slice_trim(text);
+    if (!slice_cut(&text, '=', &key) || !slice_starts(key, S("traefik."))) {
+        return;
+    }
+    if (t->count == LABELS_MAX) {
+        text_warning(t->i, &t->i->head, line, key, "too many labels");
+        return;
+    }
+    t->labels[t->count++] =
+        (struct label){service, slice_from(key, 8), slice_trim(text), line, false};
+}
+
+static void add_all(struct traefik *t, struct slice service, const struct yaml *labels)
+{
+    for (const struct yaml *l = labels ? labels->first : NULL; l; l = l->next) {
+        struct slice text = labels->kind == YAML_LIST
+                                ? l->value
+                                : arena_printf(&t->i->arena, "%.*s=%.*s", SLICE_ARG(l->key),
+                                               SLICE_ARG(l->value));
+        add(t, service, text, l->line);
+    }
+}
+
+/* Lines as `docker inspect` or a Dockerfile shows them: dashes, quotes and blanks around them. */
+static void add_lines(struct traefik *t, struct slice text)
+{
+    struct slice line;
+    unsigned number = 0;
+    while (slice_cut(&text, '\n', &line)) {
+        number++;
+        size_t start = slice_find_slice(line, S("traefik."));
+        if (start == SLICE_NPOS || slice_find(slice_upto(line, start), '#') != SLICE_NPOS) {
+            continue;
+        }
+        line = slice_trim(slice_from(line, start));
+        while (line.n && (line.p[line.n - 1] == '"' || line.p[line.n - 1] == '\r' ||
+                          line.p[line.n - 1] == '\\' || line.p[line.n - 1] == ',')) {
+            line.n--;
+        }
+        add(t, S("ORIGIN"), line, number);
+    }
+}
+
+static struct label *find(struct traefik *t, struct slice key)
+{
+    for (size_t k = 0; k < t->count; k++) {
+        if (slice_eq_case(t->labels[k].key, key)) {
+            t->labels[k].used = true;
+            return &t->labels[k];
+        }
+    }
+    return NULL;
+}
+
+/* "http.<kind>.<name>.<option>"; empty when it is not there. */
+static struct slice get(struct traefik *t, const char *kind, struct slice name, const char *option)
+{
+    struct slice key = arena_printf(&t->i->arena, "http.%s.%.*s.%s", kind, SLICE_ARG(name), option);
+    struct label *l = find(t, key);
+    return l ? l->value : S("");
+}
+
+static bool is_true(struct slice v)
+{
+    return slice_eq_case(v, S("true"));
+}
+
+/* ---- middlewares ------------------------------------------------------------------------- */
+
+static void users(struct traefik *t, struct import_text *out, struct slice list)
+{
+    struct slice user, name;
+    text_open(out, "basic_auth");
+    while (slice_cut(&list, ',', &user)) {
+        struct dstr hash;
+        if (!slice_cut(&user, ':', &name)) {
+            continue;
+        }
+        dstr_init(&hash, 1024);
+        for (size_t k = 0; k < user.n; k++) {
+            dstr_byte(&hash, user.p[k]);
+            k += user.p[k] == '$' && k + 1 < user.n && user.p[k + 1] == '$'; /* compose's escape */
+        }
+        if (slice_starts(dstr_slice(&hash), S("$2"))) {
+            text_line(out, "%.*s %.*s", SLICE_ARG(name), SLICE_ARG(dstr_slice(&hash)));
+        } else {
+            text_warning(t->i, out, 0, name,
+                         "its password is not hashed with bcrypt: `caddis hash-password`");
+        }
+        dstr_fini(&hash);
+    }
+    text_close(out);
+}
+
+static void custom_fields(struct traefik *t, struct import_text *out, struct slice name,
+                          const char *option, const char *directive)
+{
+    struct slice prefix = arena_printf(&t->i->arena, "http.middlewares.%.*s.headers.%s.",
+                                       SLICE_ARG(name), option);
+    for (size_t k = 0; k < t->count; k++) {
+        struct label *l = &t->labels[k];
+        if (!slice_eq_case(slice_upto(l->key, prefix.n), prefix)) {
+            continue;
+        }
+        struct slice field = slice_from(l->key, prefix.n);
+        l->used = true;
+        if (l->value.n == 0) {
+            text_line(out, "%s -%.*s", directive, SLICE_ARG(field));
+        } else if (!import_field_is_automatic(field)) {
+            text_line(out, "%s %.*s %.*s", directive, SLICE_ARG(field),
+                      SLICE_ARG(import_quoted(t->i, l->value)));
+        } else {
+            text_dropped(t->i, out, l->line, field, "automatic");
+        }
+    }
+}
+
+static void headers(struct traefik *t, struct import_text *out, struct slice name)
+{
+    custom_fields(t, out, name, "customrequestheaders", "request_header");
+    custom_fields(t, out, name, "customresponseheaders", "header");
+    struct slice sts = get(t, "middlewares", name, "headers.stsseconds");
+    bool subdomains = is_true(get(t, "middlewares", name, "headers.stsincludesubdomains"));
+    bool preload = is_true(get(t, "middlewares", name, "headers.stspreload"));
+    if (sts.n) {
+        text_line(out, "header Strict-Transport-Security \"max-age=%.*s%s%s\"", SLICE_ARG(sts),
+                  subdomains ? "; includeSubDomains" : "", preload ? "; preload" : "");
+    }
+    if (is_true(get(t, "middlewares", name, "headers.framedeny"))) {
+        text_line(out, "header X-Frame-Options DENY");
+    }
+    struct slice frame = get(t, "middlewares", name, "headers.customframeoptionsvalue");
+    if (frame.n) {
+        text_line(out, "header X-Frame-Options %.*s", SLICE_ARG(import_quoted(t->i, frame)));
+    }
+    if (is_true(get(t, "middlewares", name, "headers.contenttypenosniff"))) {
+        text_line(out, "header X-Content-Type-Options nosniff");
+    }
+    struct slice referrer = get(t, "middlewares", name, "headers.referrerpolicy");
+    if (referrer.n) {
+        text_line(out, "header Referrer-Policy %.*s", SLICE_ARG(import_quoted(t->i, referrer)));
+    }
+    struct slice policy = get(t, "middlewares", name, "headers.contentsecuritypolicy");
+    if (policy.n) {
+        text_line(out, "header Content-Security-Policy %.*s",
+                  SLICE_ARG(import_quoted(t->i, policy)));
+    }
+    (void)get(t, "middlewares", name, "headers.sslredirect");
+    (void)get(t, "middlewares", name, "headers.browserxssfilter");
+}
+
+static void rate_limit(struct traefik *t, struct import_text *out, struct slice name)
+{
+    uint64_t average = 0, burst = 1;
+    struct slice period = get(t, "middlewares", name, "ratelimit.period");
+    struct slice most = get(t, "middlewares", name, "ratelimit.burst");
+    if (!slice_u64(get(t, "middlewares", name, "ratelimit.average"), 1000000, &average) ||
+        !average) {
+        return;
+    }
+    burst = slice_u64(most, 1000000, &burst) && burst ? burst : 1;
+    uint64_t unit_ms = slice_ends(period, S("h"))   ? 3600000
+                       : slice_ends(period, S("m")) ? 60000
+                                                    : 1000;
+    uint64_t window_ms = burst * unit_ms / average;
+    text_open(out, "rate_limit");
+    text_open(out, "zone %.*s", SLICE_ARG(name));
+    text_line(out, "key {remote_host}");
+    text_line(out, "events %llu", (unsigned long long)burst);
+    text_line(out, "window %llums", (unsigned long long)(window_ms ? window_ms : 1));
+    text_close(out);
+    text_close(out);
+}
+
+static void words_of(struct dstr *out, struct slice list)
+{
+    struct slice item;
+    while (slice_cut(&list, ',', &item)) {
+        item = slice_trim(item);
+        if (item.n) {
+            dstr_printf(out, " %.*s", SLICE_ARG(item));
+        }
+    }
+}
+
+static void allow_list(struct traefik *t, struct import_text *out, struct slice list)
+{
+    struct dstr words;
+    struct slice name = import_name(t->i);
+    dstr_init(&words, IMPORT_TEXT_MAX);
+    words_of(&words, list);
+    text_line(out, "@%.*s not remote_ip%.*s", SLICE_ARG(name), SLICE_ARG(dstr_slice(&words)));
+    text_line(out, "respond @%.*s 403", SLICE_ARG(name));
+    dstr_fini(&words);
+}
+
+static void forward_auth(struct traefik *t, struct import_text *out, struct slice name,
+                         struct slice address)
+{
+    struct slice fields = get(t, "middlewares", name, "forwardauth.authresponseheaders");
+    (void)get(t, "middlewares", name, "forwardauth.trustforwardheader");
+    size_t k = slice_find_slice(address, S("://"));
+    size_t slash = slice_find(slice_from(address, k == SLICE_NPOS ? 0 : k + 3), '/');
+    slash = slash == SLICE_NPOS ? address.n : slash + (k == SLICE_NPOS ? 0 : k + 3);
+    struct dstr words;
+    dstr_init(&words, IMPORT_TEXT_MAX);
+    words_of(&words, fields);
+    text_open(out, "forward_auth %.*s", SLICE_ARG(slice_upto(address, slash)));
+    text_line(out, "uri %.*s", SLICE_ARG((slash < address.n ? slice_from(address, slash)
+                                                            : S("/"))));
+    if (words.n) {
+        text_line(out, "copy_headers%.*s", SLICE_ARG(dstr_slice(&words)));
+    }
+    text_close(out);
+    dstr_fini(&words);
+}
+
+static void middlewares(struct traefik *t, struct import_text *out, struct slice list,
+                        unsigned depth);
+
+static void middleware(struct traefik *t, struct import_text *out, struct slice name,
+                       unsigned depth)
+{
+    struct slice v, prefix = arena_printf(&t->i->arena, "http.middlewares.%.*s.", SLICE_ARG(name));
+    headers(t, out, name);
+    if ((v = get(t, "middlewares", name, "stripprefix.prefixes")).n) {
+        struct slice item;
+        while (slice_cut(&v, ',', &item)) {
+            text_line(out, "uri strip_prefix %.*s", SLICE_ARG(slice_trim(item)));
+        }
+    }
+    if ((v = get(t, "middlewares", name, "addprefix.prefix")).n) {
+        text_line(out, "rewrite %.*s{uri}", SLICE_ARG(v));
+    }
+    if ((v = get(t, "middlewares", name, "basicauth.users")).n) {
+        users(t, out, v);
+    }
+    if ((v = get(t, "middlewares", name, "compress")).n) {
+        text_line(out, "encode");
+    }
+    if ((v = get(t, "middlewares", name, "ipallowlist.sourcerange")).n ||
+        (v = get(t, "middlewares", name, "ipwhitelist.sourcerange")).n) {
+        allow_list(t, out, v);
+    }
+    if ((v = get(t, "middlewares", name, "forwardauth.address")).n) {
+        forward_auth(t, out, name, v);
+    }
+    if ((v = get(t, "middlewares", name, "chain.middlewares")).n) {
+        middlewares(t, out, v, depth + 1);
+    }
+    rate_limit(t, out, name);
+    (void)get(t, "middlewares", name, "redirectscheme.permanent");
+    (void)get(t, "middlewares", name, "redirectscheme.port");
+    if (get(t, "middlewares", name, "redirectscheme.scheme").n) {
+        text_dropped(t->i, out, 0, name, "HTTP is redirected to HTTPS by itself");
+    }
+    for (size_t k = 0; k < t->count; k++) {
+        struct label *l = &t->labels[k];
+        if (!l->used && slice_eq_case(slice_upto(l->key, prefix.n), prefix)) {
+            text_warning(t->i, out, l->line, l->key, "not carried over");
+            l->used = true;
+        }
+    }
+}
+
+static void middlewares(struct traefik *t, struct import_text *out, struct slice list,
+                        unsigned depth)
+{
+    struct slice item;
+    while (depth < 8 && slice_cut(&list, ',', &item)) {
+        item = slice_trim(item);
+        middleware(t, out, slice_upto(item, slice_find(item, '@')), depth);
+    }
+}
+
+/* ---- services ---------------------------------------------------------------------------- */
+
+/* The port that Docker would tell Traefik: the first one exposed. */
+static struct slice exposed(struct traefik *t, struct slice service)
+{
+    const struct yaml *s = yaml_get(t->services, service), *list = yaml_get(s, S("expose"));
+    list = list ? list : yaml_get(s, S("ports"));
+    struct slice port = list && list->first ? list->first->value : S("");
+    size_t colon = slice_rfind(port, ':');
+    port = colon == SLICE_NPOS ? port : slice_from(port, colon + 1);
+    return slice_upto(port, slice_find(port, '/'));
+}
+
+static void sticky(struct traefik *t, struct import_text *out, struct slice name)
+{
+    if (is_true(get(t, "services", name, "loadbalancer.sticky.cookie")) ||
+        get(t, "services", name, "loadbalancer.sticky.cookie.name").n) {
+        struct slice cookie = get(t, "services", name, "loadbalancer.sticky.cookie.name");
+        text_line(out, "lb_policy cookie %.*s", SLICE_ARG((cookie.n ? cookie : S("lb"))));
+    }
+    struct slice uri = get(t, "services", name, "loadbalancer.healthcheck.path");
+    struct slice every = get(t, "services", name, "loadbalancer.healthcheck.interval");
+    if (uri.n) {
+        text_line(out, "health_uri %.*s", SLICE_ARG(uri));
+    }
+    if (every.n) {
+        text_line(out, "health_interval %.*s", SLICE_ARG(every));
+    }
+}
+
+static void service(struct traefik *t, struct import_text *out, struct slice container,
+                    struct slice name)
+{
+    struct import_text sub = {.depth = out->depth + 1};
+    struct slice port = get(t, "services", name, "loadbalancer.server.port");
+    struct slice scheme = get(t, "services", name, "loadbalancer.server.scheme");
+    struct slice pass = get(t, "services", name, "loadbalancer.passhostheader");
+    dstr_init(&sub.out, IMPORT_TEXT_MAX);
+    port = port.n ? port : exposed(t, container);
+    if (port.n == 0) {
+        text_warning(t->i, out, 0, container, "no port is known; 80 is a guess");
+        port = S("80");
+    }
+    sticky(t, &sub, name);
+    bool tls = slice_eq(scheme, S("https"));
+    if (slice_eq_case(pass, S("false")) && !tls) {
+        text_line(&sub, "header_up Host {upstream_hostport}");
+    } else if (tls && !slice_eq_case(pass, S("false"))) {
+        text_line(&sub, "header_up Host {hostport}");
+    }
+    const char *prefix = tls ? "https://" : slice_eq(scheme, S("h2c")) ? "h2c://" : "";
+    if (sub.out.n) {
+        text_open(out, "reverse_proxy %s%.*s:%.*s", prefix, SLICE_ARG(container), SLICE_ARG(port));
+        dstr_append(&out->out, dstr_slice(&sub.out));
+        text_close(out);
+    } else {
+        text_line(out, "reverse_proxy %s%.*s:%.*s", prefix, SLICE_ARG(container), SLICE_ARG(port));
+    }
+    dstr_fini(&sub.out);
+}
+
+/* ---- routers ----------------------------------------------------------------------------- */
+
+/* The service of a router: named, or the only one of its container, or of the router's name. */
+static struct slice service_of(struct traefik *t, const struct label *rule, struct slice router)
+{
+    struct slice named = get(t, "routers", router, "service");
+    if (named.n) {
+        return slice_upto(named, slice_find(named, '@'));
+    }
+    for (size_t k = 0; k < t->count; k++) {
+        struct slice key = t->labels[k].key;
+        if (slice_eq(t->labels[k].service, rule->service) &&
+            slice_starts(key, S("http.services."))) {
+            key = slice_from(key, sizeof("http.services.") - 1);
+            return slice_upto(key, slice_find(key, '.'));
+        }
+    }
+    return router;
+}
+
+static bool only_redirects(struct traefik *t, struct slice list)
+{
+    struct slice item;
+    bool redirects = false;
+    while (slice_cut(&list, ',', &item)) {
+        item = slice_trim(item);
+        struct slice name = slice_upto(item, slice_find(item, '@'));
+        redirects = redirects ||
+                    slice_eq(get(t, "middlewares", name, "redirectscheme.scheme"), S("https")) ||
+                    slice_find_slice(name, S("redirect")) != SLICE_NPOS;
+    }
+    return redirects;
+}
+
+static bool is_plain(struct traefik *t, struct slice name, struct slice entry)
+{
+    (void)get(t, "routers", name, "tls.certresolver");
+    (void)get(t, "routers", name, "tls.options");
+    (void)get(t, "routers", name, "tls.domains[0].main");
+    (void)get(t, "routers", name, "tls.domains[0].sans");
+    bool tls = is_true(get(t, "routers", name, "tls"));
+    bool web = slice_eq_case(entry, S("web")) || slice_eq_case(entry, S("http"));
+    return web && !tls;
+}
+
+static struct import_site *site_for(struct traefik *t, struct slice hosts, bool plain)
+{
+    struct slice all = S(""), host;
+    if (hosts.n == 0) {
+        return import_site_of(t->i, plain ? S("http://") : S("https://"));
+    }
+    while (slice_cut(&hosts, ',', &host)) {
+        all = arena_printf(&t->i->arena, "%.*s%s%s%.*s", SLICE_ARG(all), all.n ? ", " : "",
+                           plain ? "http://" : "", SLICE_ARG(slice_trim(host)));
+    }
+    return import_site_of(t->i, all);
+}
+
+static void router(struct traefik *t, struct label *rule, struct slice name)
+{
+    struct rule *parsed = ARENA_NEW(&t->i->arena, struct rule);
+    struct slice list = get(t, "routers", name, "middlewares");
+    struct slice entry = get(t, "routers", name, "entrypoints");
+    struct err err;
+    bool plain = is_plain(t, name, entry);
+    (void)get(t, "routers", name, "priority");
+    if (!parsed || !rule_parse(&t->i->arena, rule->value, parsed, &err)) {
+        text_warning(t->i, &t->i->head, rule->line, rule->value, "%s",
+                     parsed ? err.text : "out of memory");
+        return;
+    }
+    if (plain && only_redirects(t, list)) {
+        text_dropped(t->i, &t->i->head, rule->line, name, "HTTP is redirected to HTTPS by itself");
+        return;
+    }
+    for (size_t k = 0; k < parsed->count; k++) {
+        struct import_site *site = site_for(t, parsed->terms[k].hosts, plain);
+        if (!site || t->route_count == ROUTES_MAX) {
+            text_warning(t->i, &t->i->head, rule->line, name, "too many routers");
+            return;
+        }
+        struct route *r = &t->routes[t->route_count++];
+        *r = (struct route){site, parsed->terms[k], rule->value.n, {.depth = 3}};
+        dstr_init(&r->body.out, IMPORT_TEXT_MAX);
+        middlewares(t, &r->body, list, 0);
+        service(t, &r->body, rule->service, service_of(t, rule, name));
+    }
+}
+
+/* ---- writing ----------------------------------------------------------------------------- */
+
+static void write_route(struct traefik *t, struct import_text *out, const struct route *r)
+{
+    if (r->term.path.n) {
+        text_open(out, "handle %.*s", SLICE_ARG(r->term.path));
+    } else if (r->term.count) {
+        struct slice name = import_name(t->i);
+        text_open(out, "@%.*s", SLICE_ARG(name));
+        for (size_t k = 0; k < r->term.count; k++) {
+            text_line(out, "%.*s", SLICE_ARG(r->term.lines[k]));
+        }
+        text_close(out);
+        text_open(out, "handle @%.*s", SLICE_ARG(name));
+    } else {
+        text_open(out, "handle");
+    }
+    dstr_append(&out->out, dstr_slice(&r->body.out));
+    text_close(out);
+}
+
+/* Longest rule first, as Traefik does it; `route` keeps that order. */
+static void write_site(struct traefik *t, struct import_site *site)
+{
+    bool done[ROUTES_MAX] = {false};
+    text_open(&site->body, "route");
+    for (;;) {
+        const struct route *next = NULL;
+        for (size_t k = 0; k < t->route_count; k++) {
+            const struct route *r = &t->routes[k];
+            if (r->site == site && !done[k] && (!next || r->priority > next->priority)) {
+                next = r;
+            }
+        }
+        if (!next) {
+            break;
+        }
+        done[next - t->routes] = true;
+        struct import_text deeper = {.depth = 2};
+        dstr_init(&deeper.out, IMPORT_TEXT_MAX);
+        write_route(t, &deeper, next);
+        dstr_append(&site->body.out, dstr_slice(&deeper.out));
+        dstr_fini(&deeper.out);
+    }
+    text_close(&site->body);
+}
+
+static void convert(struct traefik *t)
+{
+    for (size_t k = 0; k < t->count; k++) {
+        struct label *l = &t->labels[k];
+        if (slice_starts(l->key, S("http.routers.")) && slice_ends(l->key, S(".rule"))) {
+            struct slice name = slice_from(l->key, sizeof("http.routers.") - 1);
+            l->used = true;
+            router(t, l, slice_upto(name, name.n - 5));
+        }
+    }
+    for (struct import_site *s = t->i->sites; s; s = s->next) {
+        write_site(t, s);
+    }
+    for (size_t k = 0; k < t->count; k++) {
+        struct label *l = &t->labels[k];
+        if (slice_eq(l->key, S("enable")) || slice_starts(l->key, S("docker."))) {
+            text_dropped(t->i, &t->i->head, l->line, l->key, "the Caddyfile says what is served");
+        } else if (!l->used && !slice_starts(l->key, S("http.middlewares."))) {
+            text_warning(t->i, &t->i->head, l->line, l->key, "not carried over");
+        }
+    }
+}
+
+bool import_traefik(struct import *i, struct slice text, struct err *err)
+{
+    struct traefik *t = ARENA_NEW(&i->arena, struct traefik);
+    struct err yaml_err = {""};
+    if (!t) {
+        return err_set(err, "out of memory");
+    }
+    t->i = i;
+    const struct yaml *root = yaml_read(&i->arena, text, &yaml_err);
+    t->services = yaml_get(root, S("services"));
+    for (const struct yaml *s = t->services ? t->services->first : NULL; s; s = s->next) {
+        add_all(t, s->key, yaml_get(s, S("labels")));
+        add_all(t, s->key, yaml_get(yaml_get(s, S("deploy")), S("labels")));
+    }
+    if (!t->services) {
+        add_lines(t, text);
+    }
+    if (t->count == 0) {
+        return yaml_err.text[0] ? err_set(err, "%s", yaml_err.text)
+                                : err_set(err, "there are no traefik.* labels in it");
+    }
+    text_line(&i->head, "# The origins are names of containers: caddis must run in their network.");
+    convert(t);
+    for (size_t k = 0; k < t->route_count; k++) {
+        dstr_fini(&t->routes[k].body.out);
+    }
+    return i->sites || err_set(err, "none of its labels is a router's rule");
+}
