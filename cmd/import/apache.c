@@ -235,8 +235,8 @@ static void pass(struct apache *a, struct import_text *t, const struct apache_di
         size_t k = slice_find(slice_from(url, 11), '/');
         target = k == SLICE_NPOS ? S("") : slice_from(url, k + 11);
     }
-    struct slice from = slice_upto(path, path.n - slice_ends(path, S("/")));
-    struct slice to = slice_upto(target, target.n - slice_ends(target, S("/")));
+    struct slice from = import_without_slash(path);
+    struct slice to = import_without_slash(target);
     if (from.n == 0) {
         text_open(t, "handle");
     } else if (slice_eq(from, to)) {
@@ -290,7 +290,7 @@ static void redirect(struct apache *a, struct import_text *t, const struct apach
     }
     struct slice from = word(d, k), to = word(d, k + 1);
     if (slice_eq(from, S("/"))) {
-        to = slice_upto(to, to.n - slice_ends(to, S("/")));
+        to = import_without_slash(to);
         text_line(t, "redir %.*s{uri} %.*s", SLICE_ARG(import_quoted(a->i, to)), SLICE_ARG(status));
     } else {
         text_open(t, "handle_path %.*s*", SLICE_ARG(import_quoted(a->i, from)));

@@ -77,6 +77,11 @@ struct slice import_name(struct import *i);
 
 /* The words of a line behind each other with single blanks. In i's arena. */
 struct slice import_join(struct import *i, const struct slice *words, size_t count);
+/* A path without the slash at its end. */
+static inline struct slice import_without_slash(struct slice path)
+{
+    return slice_upto(path, path.n - slice_ends(path, S("/")));
+}
 /* Is it a certificate that certbot or another ACME client looks after? Then HTTPS is automatic. */
 bool import_cert_is_automatic(struct slice path);
 /* A field that reverse_proxy sets or removes by itself, whatever the original says. */

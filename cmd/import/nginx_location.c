@@ -440,8 +440,7 @@ static void location_head(struct nginx *n, struct import_text *t, const struct n
     if (slice_eq(path, S("/")) && *star) {
         text_open(t, "handle");
         if (strips(n, scope, d, &pass_path) && pass_path.n > 1) {
-            text_line(t, "rewrite %.*s{uri}",
-                      SLICE_ARG(slice_upto(pass_path, pass_path.n - slice_ends(pass_path, S("/")))));
+            text_line(t, "rewrite %.*s{uri}", SLICE_ARG(import_without_slash(pass_path)));
         }
         return;
     }
@@ -455,7 +454,7 @@ static void location_head(struct nginx *n, struct import_text *t, const struct n
         return;
     }
     text_open(t, "handle_path %.*s*", SLICE_ARG(import_quoted(n->i, path)));
-    struct slice prefix = slice_upto(pass_path, pass_path.n - slice_ends(pass_path, S("/")));
+    struct slice prefix = import_without_slash(pass_path);
     if (prefix.n) {
         text_line(t, "rewrite %.*s{uri}", SLICE_ARG(prefix));
     }

@@ -7,7 +7,7 @@ static void route(struct import *i, struct import_text *t, const struct yaml *en
     struct slice path = yaml_text(entry, S("path")), host = yaml_text(entry, S("host"));
     struct slice port = yaml_text(entry, S("port"));
     bool tls = yaml_true(entry, S("ssl"));
-    path = slice_upto(path, path.n - slice_ends(path, S("/")));
+    path = import_without_slash(path);
     if (path.n) {
         text_open(t, "handle_path %.*s*", SLICE_ARG(import_quoted(i, path)));
     } else {

@@ -106,7 +106,8 @@ static void test_nginx_sites(void **state)
     has(import_nginx, "server { listen 443 ssl; server_name .b.example; ssl_certificate /c; "
                       "ssl_certificate_key /k; return 301 https://c.example$request_uri; }",
         "b.example, *.b.example {\n\ttls /c /k\n");
-    has(import_nginx, "server { listen 80; frobnicate on; return 204; }", "WARNING x:1: frobnicate");
+    has(import_nginx, "server { listen 80; frobnicate on; return 204; }",
+        "WARNING x:1: frobnicate");
 }
 
 /* Exact, firm prefixes, regular expressions, prefixes by length. */
