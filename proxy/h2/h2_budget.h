@@ -13,6 +13,9 @@
 #define H2_POINTS_MAX 1000
 #define H2_POINTS_PER_S 100
 
+/* DATA frames of less than this are crumbs. */
+#define H2_CRUMB_BYTES 256
+
 /* What things cost. A malformed frame or request is worse than a cancelled one: it makes us reset
  * the stream ourselves (CVE-2025-8671), and nobody does it by the hundred in good faith. */
 enum {
@@ -24,6 +27,8 @@ enum {
     H2_COST_DRIBBLE = 1,  /* a window so small that a frame carries next to nothing */
     H2_COST_REFUSED = 5,  /* a stream beyond the limit, a head that is too large */
     H2_GAIN_ANSWERED = 5, /* given back for each request that got its whole answer */
+    H2_GAIN_CONTENT = 1,  /* for each DATA frame that was more than a crumb: gRPC's peers measure
+                             the path with a PING for each round of content */
 };
 
 struct h2_budget {

@@ -4,6 +4,7 @@
 #include "proxy/base/rand.h"
 #include "proxy/http/chars.h"
 
+#define STATUS_MAX 599u
 #define FIELD_OVERHEAD 32u /* RFC 9113 section 6.5.2 */
 
 struct h2_crumb {
@@ -54,6 +55,17 @@ static struct slice *pseudo_place(struct h2_head *h, struct slice name)
     }
 }
 
+/* Appends a field as it is. */
+static enum h2_field_result add_field(struct arena *a, struct fields *fields, enum field_id id,
+                                      struct slice name, struct slice value)
+{
+    struct slice n;
+    struct slice v;
+    return keep(a, name, &n) && keep(a, value, &v) && fields_add_id(fields, a, id, n, v)
+               ? H2_FIELD_OK
+               : H2_FIELD_NO_MEMORY;
+}
+
 enum h2_field_result h2_head_field(struct h2_head *h, const struct h2_head_limits *l,
                                    struct arena *a, struct request *req, struct slice name,
                                    struct slice value)
@@ -75,12 +87,7 @@ enum h2_field_result h2_head_field(struct h2_head *h, const struct h2_head_limit
     if (id == FIELD_HOST) {
         return keep(a, value, &h->host) ? H2_FIELD_OK : H2_FIELD_NO_MEMORY;
     }
-    struct slice n;
-    struct slice v;
-    return keep(a, name, &n) && keep(a, value, &v) &&
-                   fields_add_id(&req->fields, a, id, n, v)
-               ? H2_FIELD_OK
-               : H2_FIELD_NO_MEMORY;
+    return add_field(a, &req->fields, id, name, value);
 }
 
 enum h2_field_result h2_trailer_field(struct h2_head *h, const struct h2_head_limits *l,
@@ -94,11 +101,7 @@ enum h2_field_result h2_trailer_field(struct h2_head *h, const struct h2_head_li
     if (field_flags(id) & (FIELD_HOP | FIELD_NO_TRAILER)) {
         return H2_FIELD_OK;
     }
-    struct slice n;
-    struct slice v;
-    return keep(a, name, &n) && keep(a, value, &v) && fields_add_id(trailers, a, id, n, v)
-               ? H2_FIELD_OK
-               : H2_FIELD_NO_MEMORY;
+    return add_field(a, trailers, id, name, value);
 }
 
 /* ---- the whole -------- */
@@ -302,4 +305,51 @@ int h2_head_finish(struct h2_head *h, struct arena *a, struct request *req, stru
         status = NO_MEMORY;
     }
     return status;
+}
+
+/* ---- responses -------- */
+
+enum h2_field_result h2_response_field(struct h2_head *h, const struct h2_head_limits *l,
+                                       struct arena *a, struct response *res, struct slice name,
+                                       struct slice value)
+{
+    uint64_t status = 0;
+    if (!count_field(h, l, name, value)) {
+        return H2_FIELD_TOO_MUCH;
+    }
+    if (slice_eq(name, S(":status"))) {
+        res->status = value.n == 3 && slice_u64(value, STATUS_MAX, &status) ? (int)status : 0;
+        return H2_FIELD_OK;
+    }
+    if (++h->count > l->fields_max) {
+        return H2_FIELD_TOO_MUCH;
+    }
+    return add_field(a, &res->fields, field_id(name), name, value);
+}
+
+bool h2_response_finish(struct response *res, enum http_method method, bool ended,
+                        const char **why)
+{
+    const struct field *f = fields_find_id(&res->fields, FIELD_CONTENT_LENGTH);
+    uint64_t length = 0;
+    *why = "a malformed Content-Length";
+    if (f && !slice_u64(f->value, INT64_MAX, &length)) {
+        return false;
+    }
+    *why = "a malformed :status";
+    if (res->status < 100) {
+        return false;
+    }
+    res->version = HTTP_2;
+    res->reason = http_reason(res->status);
+    bool about = method == METHOD_HEAD || res->status == 304; /* of content that does not come */
+    bool has_body = http_status_has_body(method, res->status);
+    res->content_length = about || has_body ? LENGTH_UNKNOWN : 0;
+    if (f && (about || has_body)) {
+        res->content_length = (int64_t)length;
+    } else if (has_body && ended) {
+        res->content_length = 0;
+    }
+    *why = "content that is shorter than its Content-Length";
+    return !(ended && has_body && length > 0);
 }

@@ -1,8 +1,8 @@
-/* A request's field section, from decoded fields to a struct request. Pure: no library, no stream.
+/* A field section, from decoded fields to a request or a response. Pure: no library, no stream.
  *
  * In: the fields of one section in order, as HPACK gave them (the library has checked names,
  * values, the set and order of pseudo-fields and connection-specific fields; RFC 9113 section 8).
- * Out: the request; its bytes are in the exchange's arena. */
+ * Out: the request or the response; its bytes are in the arena that is given, the exchange's. */
 #ifndef H2_HEAD_H
 #define H2_HEAD_H
 
@@ -48,5 +48,14 @@ enum h2_field_result h2_trailer_field(struct h2_head *h, const struct h2_head_li
  * becomes what it means to the next hop: GET with Upgrade, Connection and Sec-WebSocket-Key. */
 int h2_head_finish(struct h2_head *h, struct arena *a, struct request *req, struct slice scheme,
                    bool ended, const char **why);
+
+/* Takes one field of a response's head, final or interim. */
+enum h2_field_result h2_response_field(struct h2_head *h, const struct h2_head_limits *l,
+                                       struct arena *a, struct response *res, struct slice name,
+                                       struct slice value);
+/* The head of a response to method is complete: fills in res (ended: no content follows). False: it
+ * is malformed, and *why says how (static text). */
+NODISCARD bool h2_response_finish(struct response *res, enum http_method method, bool ended,
+                                  const char **why);
 
 #endif

@@ -17,7 +17,7 @@
 
 #include "proxy/h2/h2_budget.h"
 #include "proxy/h2/h2_head.h"
-#include "proxy/h2/h2_out.h"
+#include "proxy/h2/h2_io.h"
 #include "proxy/h2/h2_server.h"
 
 /* What a stream may have under way towards us: a request body's queue holds at most this much. */
@@ -38,8 +38,6 @@
 #define H2_RESETS_KEPT 64u
 /* A client that takes nothing of the last words gets so long. */
 #define H2_FLUSH_MS 5000
-
-#define H2_FRAME_HEAD_BYTES 9u
 
 struct h2_stream {
     struct list node;  /* in server->streams */
@@ -97,9 +95,7 @@ struct h2_server {
     int32_t skipped_id; /* numbers above this and below the newest were passed over; 0: none */
     int32_t skipped_to;
 
-    unsigned char frame_head[H2_FRAME_HEAD_BYTES]; /* of the frame that is coming */
-    unsigned frame_head_have;
-    uint32_t frame_left; /* bytes behind the header (at first: of the preface) */
+    struct h2_scan scan; /* of what the client sends */
 
     struct task turn_task;
     struct task close_task;

@@ -179,38 +179,11 @@ void h2_stream_begin(struct h2_stream *s)
 
 /* ---- content -------- */
 
-/* Copies content behind what is there, so that the queue stays short however small the frames are,
- * and so that a few bytes never keep a whole receive buffer. */
-static bool queue_content(struct h2_stream *s, const char *p, size_t n)
-{
-    struct body *b = &s->ex->req_body;
-    while (n > 0) {
-        if (b->state != BODY_OPEN) {
-            return true; /* nobody wants it */
-        }
-        if (!s->gather || chunk_room(s->gather) == 0) {
-            chunk_unref(s->gather);
-            s->gather = b->count < BODY_SLICES_MAX ? chunk_new(CHUNK_BYTES) : NULL;
-            if (!s->gather) {
-                return false;
-            }
-        }
-        size_t k = n < chunk_room(s->gather) ? n : chunk_room(s->gather);
-        char *to = chunk_end(s->gather);
-        memcpy(to, p, k);
-        s->gather->fill += (uint32_t)k;
-        body_push(b, s->gather, to, k);
-        p += k;
-        n -= k;
-    }
-    return true;
-}
-
 void h2_stream_data(struct h2_stream *s, const char *p, size_t n)
 {
     s->received_bytes += n;
     s->body_progress_ms = loop_now_ms(s->server->loop);
-    if (s->ex && !queue_content(s, p, n)) {
+    if (s->ex && !h2_push_content(&s->ex->req_body, &s->gather, p, n)) {
         h2_stream_finish(s, END_NO_MEMORY, true);
         h2_stream_reset(s, NGHTTP2_INTERNAL_ERROR);
     }

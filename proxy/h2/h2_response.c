@@ -2,13 +2,12 @@
  *
  * In: ex->res, res_body, interim responses. Out: frames submitted to nghttp2, content handed to the
  * connection's h2_out by reference. */
+#include "proxy/h2/h2_fields.h"
 #include "proxy/h2/h2_priv.h"
 
 #include "proxy/loop/loop.h"
 
 #define NV_SPARE 4u /* :status, date, content-length */
-#define STATUS_BYTES 4
-#define LENGTH_BYTES 21
 
 static struct h2_stream *stream_of(const struct exchange *ex)
 {
@@ -17,42 +16,10 @@ static struct h2_stream *stream_of(const struct exchange *ex)
 
 /* ---- heads -------- */
 
-/* HTTP/2 has none of these (RFC 9113 section 8.2.2), and the length is written here. */
-static bool is_ours(const struct field *f)
-{
-    switch ((int)f->id) {
-    case FIELD_CONNECTION:
-    case FIELD_KEEP_ALIVE:
-    case FIELD_PROXY_CONNECTION:
-    case FIELD_TRANSFER_ENCODING:
-    case FIELD_UPGRADE:
-    case FIELD_CONTENT_LENGTH:
-        return true;
-    default:
-        return false;
-    }
-}
-
 /* What the opening handshake of a WebSocket has over HTTP/1.1 only (RFC 8441 section 5). */
 static bool is_handshake(const struct field *f)
 {
     return f->id == FIELD_OTHER && slice_eq_case(f->name, S("sec-websocket-accept"));
-}
-
-static void set_nv(nghttp2_nv *nv, struct slice name, struct slice value)
-{
-    *nv = (nghttp2_nv){(uint8_t *)(uintptr_t)name.p, (uint8_t *)(uintptr_t)value.p, name.n, value.n,
-                       NGHTTP2_NV_FLAG_NONE};
-}
-
-static bool has_upper(struct slice s)
-{
-    for (size_t i = 0; i < s.n; i++) {
-        if (s.p[i] >= 'A' && s.p[i] <= 'Z') {
-            return true;
-        }
-    }
-    return false;
 }
 
 /* Fields as they go out, from nv on; how many, or SIZE_MAX if one must not be written (an error of
@@ -63,41 +30,22 @@ static size_t put_fields(nghttp2_nv *nv, struct arena *a, const struct fields *f
     size_t n = 0;
     for (unsigned i = 0; i < fields->count; i++) {
         const struct field *f = &fields->items[i];
-        if (is_ours(f) || (tunnel && is_handshake(f))) {
+        if (h2_field_is_ours(f) || (tunnel && is_handshake(f))) {
             continue;
         }
-        struct slice name = f->name;
-        struct slice value = slice_trim(f->value);
-        if (!field_name_valid(name) || !field_value_valid(value)) {
+        if (!h2_put_field(&nv[n++], a, f)) {
             return SIZE_MAX;
         }
-        if (has_upper(name)) {
-            name = arena_lower(a, name);
-            if (!name.p) {
-                return SIZE_MAX;
-            }
-        }
         *has_date |= f->id == FIELD_DATE;
-        set_nv(&nv[n++], name, value);
     }
     return n;
-}
-
-static struct slice put_number(char *out, size_t cap, uint64_t value)
-{
-    size_t at = cap;
-    do {
-        out[--at] = (char)('0' + value % 10);
-        value /= 10;
-    } while (value && at);
-    return slice_of(out + at, cap - at);
 }
 
 /* The list for a response; *n pairs; NULL: memory, or it must not be sent. Valid until the next
  * change of numbers. date: empty: none is added. */
 struct numbers {
-    char status[STATUS_BYTES];
-    char length[LENGTH_BYTES];
+    char status[H2_NUMBER_BYTES];
+    char length[H2_NUMBER_BYTES];
 };
 
 static nghttp2_nv *make_head(struct exchange *ex, const struct response *res, bool tunnel,
@@ -109,18 +57,18 @@ static nghttp2_nv *make_head(struct exchange *ex, const struct response *res, bo
     }
     bool has_date = false;
     unsigned status = tunnel ? 200 : (unsigned)res->status;
-    set_nv(&nv[0], S(":status"), put_number(numbers->status, STATUS_BYTES, status));
+    h2_set_nv(&nv[0], S(":status"), h2_put_number(numbers->status, status));
     size_t count = put_fields(nv + 1, &ex->arena, &res->fields, tunnel, &has_date);
     if (count == SIZE_MAX) {
         return NULL;
     }
     *n = count + 1;
     if (!has_date && date.n) {
-        set_nv(&nv[(*n)++], S("date"), date);
+        h2_set_nv(&nv[(*n)++], S("date"), date);
     }
     if (!tunnel && res->status >= 200 && res->status != 204 && res->content_length >= 0) {
-        set_nv(&nv[(*n)++], S("content-length"),
-               put_number(numbers->length, LENGTH_BYTES, (uint64_t)res->content_length));
+        h2_set_nv(&nv[(*n)++], S("content-length"),
+               h2_put_number(numbers->length, (uint64_t)res->content_length));
     }
     return nv;
 }
@@ -198,20 +146,13 @@ int h2_send_data(nghttp2_session *session, nghttp2_frame *frame, const uint8_t *
     if (!s || !s->ex || s->ex->res_body.queued_bytes < length) {
         return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE; /* stopped between the look and now */
     }
-    if (!h2_out_copy(&c->out, head, 9)) {
-        return NGHTTP2_ERR_CALLBACK_FAILURE;
-    }
     s->ex->sent_bytes += length;
     s->out_progress_ms = loop_now_ms(c->loop);
-    while (length > 0) {
-        struct body_slice piece;
-        if (!body_take_upto(&s->ex->res_body, length, &piece)) {
-            return NGHTTP2_ERR_CALLBACK_FAILURE;
-        }
-        length -= piece.n;
-        if (!h2_out_slice(&c->out, piece.chunk, piece.p, piece.n)) {
-            return NGHTTP2_ERR_CALLBACK_FAILURE;
-        }
+    if (!h2_put_data(&c->out, &s->ex->res_body, head, length)) {
+        return NGHTTP2_ERR_CALLBACK_FAILURE;
+    }
+    if (length >= H2_CRUMB_BYTES) {
+        h2_budget_gain(&c->budget, H2_GAIN_CONTENT);
     }
     return 0;
 }
@@ -236,10 +177,10 @@ void h2_stream_reset(struct h2_stream *s, uint32_t code)
 void h2_stream_bare(struct h2_stream *s, int status)
 {
     must(!s->ex && !s->started);
-    char digits[STATUS_BYTES];
+    char digits[H2_NUMBER_BYTES];
     nghttp2_nv nv[2];
-    set_nv(&nv[0], S(":status"), put_number(digits, STATUS_BYTES, (unsigned)status));
-    set_nv(&nv[1], S("content-length"), S("0"));
+    h2_set_nv(&nv[0], S(":status"), h2_put_number(digits, (unsigned)status));
+    h2_set_nv(&nv[1], S("content-length"), S("0"));
     s->started = true;
     if (nghttp2_submit_response(s->server->session, s->id, nv, 2, NULL) != 0) {
         h2_stream_reset(s, NGHTTP2_INTERNAL_ERROR);

@@ -86,25 +86,6 @@ static void server_linger(struct h2_server *c)
 
 /* ---- writing -------- */
 
-/* Takes frames out of nghttp2 until there are enough; false: the session failed. */
-static bool gather(struct h2_server *c)
-{
-    while (!h2_out_full(&c->out)) {
-        const uint8_t *p;
-        ssize_t n = nghttp2_session_mem_send(c->session, &p);
-        if (n < 0) {
-            return false;
-        }
-        if (n == 0) {
-            break;
-        }
-        if (!h2_out_copy(&c->out, p, (size_t)n)) {
-            return false;
-        }
-    }
-    return true;
-}
-
 static void note_blocked(struct h2_server *c, bool blocked, uint64_t before)
 {
     c->blocked = blocked;
@@ -118,7 +99,7 @@ static void note_blocked(struct h2_server *c, bool blocked, uint64_t before)
 static void server_flush(struct h2_server *c)
 {
     for (;;) {
-        if (h2_out_empty(&c->out) && !gather(c)) {
+        if (h2_out_empty(&c->out) && !h2_gather(c->session, &c->out)) {
             server_close(c, END_NO_MEMORY, true);
             return;
         }
@@ -354,46 +335,16 @@ static void input_failed(struct h2_server *c, ssize_t error)
     c->calm = true;
 }
 
-static void look_at_head(struct h2_server *c)
-{
-    const unsigned char *h = c->frame_head;
-    nghttp2_frame_hd hd = {
-        .length = (size_t)h[0] << 16 | (size_t)h[1] << 8 | h[2],
-        .stream_id =
-            (int32_t)((uint32_t)(h[5] & 0x7f) << 24 | (uint32_t)h[6] << 16 | (uint32_t)h[7] << 8 |
-                      h[8]),
-        .type = h[3],
-        .flags = h[4],
-    };
-    c->frame_left = (uint32_t)hd.length;
-    c->frame_head_have = 0;
-    h2_session_frame(c, &hd);
-}
-
-/* The next piece for nghttp2: it ends where a frame's header or a frame ends, so that each header
- * is looked at when all before it has been dealt with. */
-static size_t next_piece(struct h2_server *c, const unsigned char *p, size_t n)
-{
-    if (c->frame_left > 0) {
-        size_t k = n < c->frame_left ? n : c->frame_left;
-        c->frame_left -= (uint32_t)k;
-        return k;
-    }
-    size_t k = H2_FRAME_HEAD_BYTES - c->frame_head_have;
-    k = n < k ? n : k;
-    memcpy(c->frame_head + c->frame_head_have, p, k);
-    c->frame_head_have += (unsigned)k;
-    if (c->frame_head_have == H2_FRAME_HEAD_BYTES) {
-        look_at_head(c);
-    }
-    return k;
-}
-
 /* False: nothing more may be read now. */
 static bool take_input(struct h2_server *c, const unsigned char *p, size_t n)
 {
     while (n > 0) {
-        size_t k = next_piece(c, p, n);
+        nghttp2_frame_hd hd;
+        bool complete;
+        size_t k = h2_scan_next(&c->scan, p, n, &hd, &complete);
+        if (complete) {
+            h2_session_frame(c, &hd);
+        }
         if (c->calm) {
             return false;
         }
@@ -479,7 +430,7 @@ struct h2_server *h2_server_new(struct stream *s, const struct h2_server_limits 
     list_init(&c->streams);
     list_init(&c->fresh);
     c->idle_since_ms = loop_now_ms(c->loop);
-    c->frame_left = NGHTTP2_CLIENT_MAGIC_LEN;
+    c->scan.left = NGHTTP2_CLIENT_MAGIC_LEN;
     if (!h2_session_open(c)) {
         nghttp2_session_del(c->session);
         free(c);

@@ -4,12 +4,6 @@
  * points in the budget. Nothing here writes, and no stream is freed but in on_stream_close. */
 #include "proxy/h2/h2_priv.h"
 
-/* The largest response head we send; nghttp2's own default would refuse what h1 sends. */
-#define SEND_HEAD_MAX ((size_t)512 * 1024)
-/* Acknowledgements that wait because the client does not read. */
-#define ACKS_MAX 128
-#define SETTINGS_ENTRIES_MAX 32
-
 static struct h2_stream *stream_of(nghttp2_session *session, int32_t id)
 {
     return nghttp2_session_get_stream_user_data(session, id);
@@ -291,7 +285,7 @@ static ssize_t frame_length(nghttp2_session *session, uint8_t type, int32_t id,
     (void)id;
     struct h2_server *c = user;
     int32_t window = connection_window < stream_window ? connection_window : stream_window;
-    if (window < 256) {
+    if (window < H2_CRUMB_BYTES) {
         h2_charge(c, H2_COST_DRIBBLE);
     }
     uint32_t most = frame_max < CHUNK_BYTES ? frame_max : (uint32_t)CHUNK_BYTES;
@@ -355,11 +349,7 @@ static void set_callbacks(nghttp2_session_callbacks *k)
 
 static void set_options(nghttp2_option *o)
 {
-    nghttp2_option_set_no_auto_window_update(o, 1);
-    nghttp2_option_set_no_closed_streams(o, 1);
-    nghttp2_option_set_max_send_header_block_length(o, SEND_HEAD_MAX);
-    nghttp2_option_set_max_outbound_ack(o, ACKS_MAX);
-    nghttp2_option_set_max_settings(o, SETTINGS_ENTRIES_MAX);
+    h2_common_options(o);
     nghttp2_option_set_builtin_recv_extension_type(o, NGHTTP2_PRIORITY_UPDATE);
 }
 

@@ -36,16 +36,18 @@
  *         keepalive_idle_conns 128                 (for each worker and origin)
  *         resolvers <ip[:port]>...                 (the system's)
  *         dial_fallback_delay 250ms                (to the next address; negative: only on failure)
- *         proxy_protocol v1|v2                     (then each connection is one client's: no
- * keeping) tls; tls_server_name <name>; tls_trust_pool file <file>...; tls_insecure_skip_verify
+ *         proxy_protocol v1|v2                     (then each connection is one client's: not kept)
+ *         versions 1.1 2                           (1.1, 2, h2c; 2: over TLS, if the origin
+ *                                                   chooses it; in the plain 1.1, or h2c if given)
+ *         tls; tls_server_name <name>; tls_trust_pool file <file>...; tls_insecure_skip_verify
  *         tls_client_auth <certificate> <key>
  *     }
  * }
  *
  * origin: host:port, host:port1-port2 (one each), http://host[:80], https://host[:443],
- * unix//path. Forwards the request and its body as they come, the answer likewise; an Upgrade that
- * the origin accepts (a WebSocket) becomes a tunnel. Connections to origins are kept and used
- * again.
+ * h2c://host[:80], unix//path, unix+h2c//path. Forwards the request and its body as they come, the
+ * answer likewise; an Upgrade that the origin accepts (a WebSocket; always asked for over HTTP/1.1)
+ * becomes a tunnel. Connections to origins are kept and used again.
  *
  * To the origin: hop-by-hop fields and names with "_" are removed; X-Forwarded-For, -Proto and
  * -Host say what we saw, whatever the client claimed (behind a trusted proxy they are kept, and the

@@ -21,6 +21,7 @@ struct transport {
     int64_t keepalive_idle_ms;
     uint64_t keepalive_max;
     unsigned proxy_version;
+    unsigned versions; /* ORIGIN_* */
     struct slice resolvers;
     int64_t fallback_delay_ms;
     struct slice tls_server_name;
@@ -41,6 +42,7 @@ struct draft {
     struct slice unix_path;
     uint16_t port;
     bool tls;
+    bool h2c;
     bool dynamic; /* stands for all that are looked up */
 };
 
@@ -52,10 +54,12 @@ struct drafts {
 static struct tls_client *tls_for_origins(struct build *b, const struct cf_token *t,
                                           const struct transport *transport)
 {
-    struct slice alpn[] = {S("http/1.1")};
+    static const struct slice alpn[] = {S_INIT("h2"), S_INIT("http/1.1")};
+    bool only_1 = transport->versions == ORIGIN_HTTP_1;
+    bool only_2 = transport->versions == ORIGIN_HTTP_2;
     struct tls_client_config config = {
-        .alpn = alpn,
-        .alpn_count = 1,
+        .alpn = only_1 ? alpn + 1 : alpn,
+        .alpn_count = only_1 || only_2 ? 1 : 2,
         .insecure_skip_verify = transport->tls_insecure,
         .server_name = transport->tls_server_name,
         .ca_file = transport->tls_ca_file,
@@ -88,15 +92,16 @@ static void make_origin(const struct proxy_reading *r, const struct draft *d,
     struct build *b = r->b;
     struct reverse_proxy *p = r->p;
     bool tls = d->tls || (t->tls && !d->unix_path.n);
+    unsigned versions = d->h2c ? ORIGIN_H2C | ORIGIN_HTTP_2 : t->versions;
     bool v6 = slice_find(d->host, ':') != SLICE_NPOS;
     struct slice text = d->unix_path.n ? d->unix_path
                                        : arena_printf(b->arena, v6 ? "[%.*s]:%u" : "%.*s:%u",
                                                       SLICE_ARG(d->host), d->port);
     struct origin like = {
         /* Connections are shared only where everything about them is the same. */
-        .key = arena_printf(b->arena, "%s://%.*s %d %.*s %.*s %zu %.*s %u %.*s",
+        .key = arena_printf(b->arena, "%s://%.*s %u %d %.*s %.*s %zu %.*s %u %.*s",
                             tls ? "https" : d->unix_path.n ? "unix" : "http", SLICE_ARG(text),
-                            t->tls_insecure, SLICE_ARG(t->tls_server_name),
+                            versions, t->tls_insecure, SLICE_ARG(t->tls_server_name),
                             SLICE_ARG(t->tls_ca_file), t->more_ca_count,
                             SLICE_ARG(t->tls_cert_file), (unsigned)t->connections_max,
                             SLICE_ARG(t->resolvers)),
@@ -105,6 +110,7 @@ static void make_origin(const struct proxy_reading *r, const struct draft *d,
         .port = d->port,
         .unix_path = d->unix_path,
         .tls_client = tls ? tls_client : NULL,
+        .versions = versions,
         .proxy_version = t->proxy_version,
         .resolvers = t->resolvers,
         .fallback_delay_ms = t->fallback_delay_ms,
@@ -135,6 +141,10 @@ static void make_origins(const struct proxy_reading *r, const struct drafts *dra
                 return;
             }
         }
+        if (d->h2c && t->tls) {
+            cf_error(b->diags, d->at, "an origin over h2c has no TLS; write https:// for HTTP/2"
+                     " over TLS");
+        }
         make_origin(r, d, t, tls_client);
     }
     tls_client_unref(tls_client);
@@ -142,14 +152,15 @@ static void make_origins(const struct proxy_reading *r, const struct drafts *dra
 
 static bool parse_unix(struct build *b, struct drafts *drafts, const struct cf_token *t)
 {
-    struct slice path = slice_from(t->text, strlen("unix/"));
+    bool h2c = slice_starts(t->text, S("unix+h2c/"));
+    struct slice path = slice_from(t->text, strlen(h2c ? "unix+h2c/" : "unix/"));
     struct addr addr;
     if (path.n < 2 || path.p[0] != '/' || !addr_unix(path, &addr)) {
         cf_error(b->diags, t, "\"%.*s\" is no Unix socket: unix//path/to/socket",
                  SLICE_ARG(t->text));
         return false;
     }
-    struct draft d = {.at = t, .host = S(""), .unix_path = path};
+    struct draft d = {.at = t, .host = S(""), .unix_path = path, .h2c = h2c};
     return add_draft(b, drafts, &d);
 }
 
@@ -190,14 +201,11 @@ static void origin_hint(struct build *b, struct cf_diag *diag, struct slice text
     }
 }
 
-/* The scheme is neither http nor https. */
+/* The scheme is none of http, https and h2c. */
 static void origin_scheme(struct build *b, const struct cf_token *t, struct slice scheme)
 {
-    if (slice_eq(scheme, S("h2c"))) {
-        cf_error(b->diags, t, "origins over h2c are Caddy's and not yet in caddis");
-        return;
-    }
-    struct cf_diag *diag = cf_error(b->diags, t, "an origin's scheme is http or https, not %.*s",
+    struct cf_diag *diag = cf_error(b->diags, t,
+                                    "an origin's scheme is http, https or h2c, not %.*s",
                                     SLICE_ARG(scheme));
     if (diag && slice_starts(scheme, S("ws"))) {
         diag->hint = S("WebSockets need nothing special: write http:// (or https:// for wss://)");
@@ -208,7 +216,7 @@ static void origin_scheme(struct build *b, const struct cf_token *t, struct slic
 
 static bool parse_origin(struct build *b, struct drafts *drafts, const struct cf_token *t)
 {
-    if (slice_starts(t->text, S("unix/"))) {
+    if (slice_starts(t->text, S("unix/")) || slice_starts(t->text, S("unix+h2c/"))) {
         return parse_unix(b, drafts, t);
     }
     if (slice_find(t->text, '{') != SLICE_NPOS) {
@@ -227,7 +235,8 @@ static bool parse_origin(struct build *b, struct drafts *drafts, const struct cf
         return false;
     }
     bool tls = slice_eq(a.scheme, S("https"));
-    if (!tls && a.scheme.n && !slice_eq(a.scheme, S("http"))) {
+    bool h2c = slice_eq(a.scheme, S("h2c"));
+    if (!tls && !h2c && a.scheme.n && !slice_eq(a.scheme, S("http"))) {
         origin_scheme(b, t, a.scheme);
         return false;
     }
@@ -261,7 +270,8 @@ static bool parse_origin(struct build *b, struct drafts *drafts, const struct cf
         return false;
     }
     for (uint64_t port = first; port <= last; port++) {
-        struct draft d = {.at = t, .host = a.host, .port = (uint16_t)port, .tls = tls};
+        struct draft d = {.at = t, .host = a.host, .port = (uint16_t)port, .tls = tls,
+                          .h2c = h2c};
         if (!add_draft(b, drafts, &d)) {
             return false;
         }
@@ -443,6 +453,32 @@ static void transport_write_timeout(struct transport_reading *r, const struct cf
     read_duration(r, d, &r->t->limits.write_idle_ms);
 }
 
+/* 1.1, 2 (over TLS, where the origin chooses), h2c (in the plain, instead of 1.1). */
+static void transport_versions(struct transport_reading *r, const struct cf_directive *d)
+{
+    unsigned versions = 0;
+    for (size_t i = 0; i < d->arg_count; i++) {
+        struct slice v = d->args[i].text;
+        if (slice_eq(v, S("1.1"))) {
+            versions |= ORIGIN_HTTP_1;
+        } else if (slice_eq(v, S("2"))) {
+            versions |= ORIGIN_HTTP_2;
+        } else if (slice_eq(v, S("h2c"))) {
+            versions |= ORIGIN_H2C | ORIGIN_HTTP_2;
+        } else if (slice_eq(v, S("3")) && d->arg_count > 1) {
+            cf_warning(r->b->diags, &d->args[i], "HTTP/3 towards origins is not in caddis (yet);"
+                       " the other versions are used");
+        } else {
+            cf_error(r->b->diags, &d->args[i], "versions are 1.1, 2 and h2c, not \"%.*s\"",
+                     SLICE_ARG(v));
+        }
+    }
+    if (d->arg_count == 0) {
+        cf_error(r->b->diags, &d->name, "versions needs one of 1.1, 2 and h2c");
+    }
+    r->t->versions = versions;
+}
+
 static void transport_max_conns(struct transport_reading *r, const struct cf_directive *d)
 {
     if (expect_args(r->b, d, d->arg_count, 1, 1) &&
@@ -492,6 +528,7 @@ static const struct {
     {S_INIT("tls_client_auth"), transport_tls_client_auth},
     {S_INIT("write_timeout"), transport_write_timeout},
     {S_INIT("max_conns_per_host"), transport_max_conns},
+    {S_INIT("versions"), transport_versions},
     {S_INIT("read_buffer"), transport_harmless},
     {S_INIT("write_buffer"), transport_harmless},
     {S_INIT("keepalive_interval"), transport_harmless},
@@ -587,6 +624,7 @@ bool reverse_proxy_parse(struct build *b, const struct cf_directive *d, const st
     struct transport t = {
         .limits = {.head = {.head_bytes_max = RESPONSE_HEAD_MAX,
                             .fields_max = FIELDS_FROM_PEER_MAX}},
+        .versions = ORIGIN_HTTP_1 | ORIGIN_HTTP_2,
         .dial_timeout_ms = DIAL_TIMEOUT_MS,
         .keepalive_idle_ms = KEEPALIVE_IDLE_MS,
         .keepalive_max = KEEPALIVE_MAX,

@@ -24,6 +24,7 @@ struct tls_client {
 struct tls_connect {
     struct tls_handshake h;
     struct tls_client *client; /* counted */
+    struct slice alpn; /* borrowed; the only protocol to offer, or empty */
     char host[HOST_MAX_BYTES + 1];
 };
 
@@ -157,6 +158,13 @@ static bool set_name(SSL *ssl, const char *host)
     return SSL_set1_host(ssl, host) == 1 && SSL_set_tlsext_host_name(ssl, host) == 1;
 }
 
+static bool set_alpn(SSL *ssl, struct slice alpn)
+{
+    unsigned char wire[ALPN_WIRE_MAX];
+    size_t n = ossl_alpn_wire(&alpn, alpn.n ? 1 : 0, wire, sizeof(wire));
+    return !alpn.n || (n && SSL_set_alpn_protos(ssl, wire, (unsigned)n) == 0);
+}
+
 static bool begin(struct tls_handshake *h)
 {
     struct tls_connect *c = container_of(h, struct tls_connect, h);
@@ -164,7 +172,7 @@ static bool begin(struct tls_handshake *h)
     if (!ssl) {
         return false;
     }
-    if (!set_name(ssl, c->host)) {
+    if (!set_name(ssl, c->host) || !set_alpn(ssl, c->alpn)) {
         SSL_free(ssl);
         return false;
     }
@@ -195,7 +203,8 @@ static struct slice bare_host(struct slice host)
 }
 
 struct tls_connect *tls_connect_start(struct tls_client *t, struct stream *plain, struct slice host,
-                                      int64_t timeout_ms, tls_connected *done, void *ctx)
+                                      struct slice alpn, int64_t timeout_ms, tls_connected *done,
+                                      void *ctx)
 {
     struct tls_stream *s = tls_stream_new(plain);
     struct tls_connect *c = s ? calloc(1, sizeof(*c)) : NULL;
@@ -211,6 +220,7 @@ struct tls_connect *tls_connect_start(struct tls_client *t, struct stream *plain
         memcpy(c->host, host.p, host.n);
     }
     c->client = tls_client_ref(t);
+    c->alpn = alpn;
     c->h = (struct tls_handshake){.stream = s, .done = done, .ctx = ctx, .begin = begin,
                                   .explain = explain, .release = release};
     if (!tls_handshake_start(&c->h, timeout_ms)) {

@@ -32,9 +32,11 @@ struct tls_connect;
 typedef void tls_connected(void *ctx, struct stream *s, const char *why);
 
 /* Takes the plain stream (tcp.h's, raw_fd >= 0, nothing read yet). host: for SNI (not for IP
- * addresses) and verification. NULL: memory (the stream is closed). */
+ * addresses) and verification. alpn: the only protocol to offer (it lives until done), or empty:
+ * those of t. NULL: memory (the stream is closed). */
 struct tls_connect *tls_connect_start(struct tls_client *t, struct stream *plain, struct slice host,
-                                      int64_t timeout_ms, tls_connected *done, void *ctx);
+                                      struct slice alpn, int64_t timeout_ms, tls_connected *done,
+                                      void *ctx);
 void tls_connect_cancel(struct tls_connect *c);
 
 #endif

@@ -22,6 +22,7 @@ struct origin *origin_new(const struct origin *like)
     o->port = like->port;
     o->unix_path = dup(like->unix_path);
     o->tls_client = like->tls_client ? tls_client_ref(like->tls_client) : NULL;
+    o->versions = like->versions;
     o->proxy_version = like->proxy_version;
     o->resolvers = dup(like->resolvers);
     o->fallback_delay_ms = like->fallback_delay_ms;
@@ -33,6 +34,8 @@ struct origin *origin_new(const struct origin *like)
     health_init(&o->health, &like->health.policy);
     atomic_init(&o->refs, 1);
     atomic_init(&o->active, 0);
+    atomic_init(&o->speaks, ORIGIN_SPEAKS_UNKNOWN);
+    atomic_init(&o->streams, 0);
     atomic_init(&o->connections, 0);
     atomic_init(&o->waiting, 0);
     return o;

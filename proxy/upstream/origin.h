@@ -6,14 +6,28 @@
 #include <stdatomic.h>
 
 #include "proxy/h1/h1_client.h"
+#include "proxy/h2/h2_client.h"
 #include "proxy/tls/tls_client.h"
 #include "proxy/upstream/health.h"
+
+/* What may be spoken with an origin (`versions`). */
+enum {
+    ORIGIN_HTTP_1 = 1,
+    ORIGIN_HTTP_2 = 2, /* over TLS, if the origin chooses it */
+    ORIGIN_H2C = 4,    /* in the plain, by prior knowledge and instead of HTTP/1 */
+};
+
+/* What the last TLS handshake with an origin has brought. */
+enum origin_speaks { ORIGIN_SPEAKS_UNKNOWN, ORIGIN_SPEAKS_1, ORIGIN_SPEAKS_2 };
 
 struct origin {
     _Atomic unsigned refs;
     _Atomic unsigned connections; /* open or being opened; counted where connections_max is set */
     _Atomic unsigned waiting;     /* requests that wait for one of them */
     unsigned connections_max;     /* 0: no limit */
+    _Atomic unsigned speaks;      /* enum origin_speaks */
+    _Atomic unsigned streams;     /* the last SETTINGS_MAX_CONCURRENT_STREAMS; 0: unknown */
+    unsigned versions;            /* ORIGIN_*; 0: HTTP/1 */
     _Atomic unsigned active; /* requests under way on all workers: for least_conn */
     struct slice key;        /* equal keys may share connections */
     struct slice text;       /* "localhost:8000", for people and logs */

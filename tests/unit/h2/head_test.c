@@ -199,6 +199,58 @@ static void trailers(void **state)
     arena_fini(&m.arena);
 }
 
+static void responses(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *status;
+        const char *length; /* NULL: none */
+        enum http_method method;
+        bool ended;
+        bool fine;
+        int64_t content_length;
+    } cases[] = {
+        {"200", NULL, METHOD_GET, false, true, LENGTH_UNKNOWN},
+        {"200", NULL, METHOD_GET, true, true, 0},
+        {"200", "5", METHOD_GET, false, true, 5},
+        {"200", "0", METHOD_GET, true, true, 0},
+        {"200", "5", METHOD_GET, true, false, 0},
+        {"200", "5", METHOD_HEAD, true, true, 5},
+        {"200", NULL, METHOD_HEAD, true, true, LENGTH_UNKNOWN},
+        {"304", "5", METHOD_GET, true, true, 5},
+        {"204", NULL, METHOD_GET, true, true, 0},
+        {"103", NULL, METHOD_GET, false, true, 0},
+        {"200", "+5", METHOD_GET, false, false, 0},
+        {"200", "99999999999999999999", METHOD_GET, false, false, 0},
+        {"2x0", NULL, METHOD_GET, true, false, 0},
+        {"20", NULL, METHOD_GET, true, false, 0},
+        {"099", NULL, METHOD_GET, true, false, 0},
+        {"600", NULL, METHOD_GET, true, false, 0},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct h2_head head = {0};
+        struct arena arena;
+        struct response res = {0};
+        const char *why = NULL;
+        arena_init(&arena, 1 << 16);
+        assert_int_equal(h2_response_field(&head, &limits, &arena, &res, S(":status"),
+                                           slice_str(cases[i].status)), H2_FIELD_OK);
+        if (cases[i].length) {
+            assert_int_equal(h2_response_field(&head, &limits, &arena, &res, S("content-length"),
+                                               slice_str(cases[i].length)), H2_FIELD_OK);
+        }
+        assert_int_equal(h2_response_finish(&res, cases[i].method, cases[i].ended, &why),
+                         cases[i].fine);
+        if (cases[i].fine) {
+            assert_int_equal(res.content_length, cases[i].content_length);
+            assert_int_equal(res.version, HTTP_2);
+        } else {
+            assert_non_null(why);
+        }
+        arena_fini(&arena);
+    }
+}
+
 static void memory_is_bounded(void **state)
 {
     (void)state;
@@ -248,6 +300,7 @@ int main(void)
         cmocka_unit_test(lengths),            cmocka_unit_test(websocket),
         cmocka_unit_test(limits_of_a_head),   cmocka_unit_test(trailers),
         cmocka_unit_test(memory_is_bounded),  cmocka_unit_test(budget),
+        cmocka_unit_test(responses),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -72,8 +72,8 @@ static struct attempt attempt(struct rig *r, const struct tls_client_config *con
     struct err err;
     struct tls_client *t = tls_client_new(config, &err);
     must(t);
-    struct tls_connect *c = tls_connect_start(t, plain_stream(r), slice_str(host), 10000, connected,
-                                              &a);
+    struct tls_connect *c = tls_connect_start(t, plain_stream(r), slice_str(host), S(""), 10000,
+                                              connected, &a);
     must(c);
     tls_client_unref(t); /* the attempt has its own reference */
     r->script_over = false;
@@ -188,14 +188,14 @@ static void test_no_tls_there(void **state)
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, pair), 0);
     assert_int_equal(write(pair[1], "HTTP/1.1 400 no\r\n\r\n", 19), 19);
     struct stream *s = tcp_stream_new(r->loop, pair[0], &none, &none);
-    assert_non_null(tls_connect_start(t, s, S("a.test"), 5000, connected, &a));
+    assert_non_null(tls_connect_start(t, s, S("a.test"), S(""), 5000, connected, &a));
     r->script_over = false;
     loop_run(r->loop);
     assert_string_equal(a.why, "wrong version number");
     close(pair[1]);
     /* And one that is given up before it began. */
-    struct tls_connect *c = tls_connect_start(t, plain_stream(r), S("a.test"), 5000, not_called,
-                                              NULL);
+    struct tls_connect *c = tls_connect_start(t, plain_stream(r), S("a.test"), S(""), 5000,
+                                              not_called, NULL);
     assert_non_null(c);
     tls_connect_cancel(c);
     tls_client_unref(t);
