@@ -25,6 +25,7 @@
 #include "proxy/loop/log_writer.h"
 #include "proxy/server/server.h"
 #include "proxy/server/storage.h"
+#include "proxy/tls/ticket_keeper.h"
 
 #define JOB_THREADS 4
 #define JOB_QUEUE_MAX 1024
@@ -47,6 +48,7 @@ struct serving {
     struct challenge_table *challenges;
     struct certs *certs;
     struct jobs *jobs;
+    struct ticket_keeper tickets;
     struct resolver *resolver;
     struct server *server;
     struct acme *acme;
@@ -505,6 +507,7 @@ static bool start_parts(struct serving *s, struct err *err)
     if (!s->jobs) {
         return false;
     }
+    ticket_keeper_start(&s->tickets, s->loop, s->jobs, s->store);
     certs_set_challenges(s->certs, s->challenges, s->jobs);
     s->resolver = resolver_new(err);
     if (!s->resolver) {
@@ -621,6 +624,7 @@ static void tear_down(struct serving *s)
     log_sink_unref(s->stderr_sink);
     control_free(s->control); /* whoever asked for the end sees it now */
     resolver_free(s->resolver);
+    ticket_keeper_stop(&s->tickets);
     jobs_free(s->jobs);
     server_free(s->server);
     certs_free(s->certs);

@@ -14,6 +14,9 @@
 
 #include "proxy/base/arena.h"
 
+/* The keys that session tickets are sealed with (proxy/tls/ticket_keeper.h). */
+#define STORE_TICKET_KEYS S("caddis/ticket_keys")
+
 /* CertMagic's safe(): trimmed, lower-case, ' ' to '_', '+' to "_plus_", '*' to "wildcard_", ':' to
  * '-',
  * ".." removed, anything outside [A-Za-z0-9_@.-] removed. Never empty, "." or ".."

@@ -10,70 +10,69 @@
 
 #include "proxy/base/clock.h"
 
-#define KEYS 3
-#define ROTATE_MS ((int64_t)12 * 3600 * 1000)
-
-struct ticket_key {
-    unsigned char name[16]; /* tells keys apart, sent in the clear */
-    unsigned char aes[32];
-    unsigned char mac[32];
-    bool set;
-};
-
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static struct ticket_key keys[KEYS]; /* newest first */
-static int64_t drawn_ms;
+static struct ticket_keys shared; /* from the store */
+static struct ticket_keys own;    /* made here, while there are no usable shared ones */
 static EVP_CIPHER *cipher; /* fetched once: a fetch a ticket costs more than sealing it */
 
-/* Under the lock. When no randomness is to be had the old key stays. */
-static void rotate(void)
+void tickets_install(const struct ticket_keys *keys)
 {
-    struct ticket_key fresh = {.set = true};
-    if (RAND_bytes(fresh.name, sizeof(fresh.name)) != 1 ||
-        RAND_priv_bytes(fresh.aes, sizeof(fresh.aes)) != 1 ||
-        RAND_priv_bytes(fresh.mac, sizeof(fresh.mac)) != 1) {
-        return;
-    }
-    memmove(&keys[1], &keys[0], sizeof(keys) - sizeof(keys[0]));
-    keys[0] = fresh;
-    drawn_ms = clock_mono_ms();
-    OPENSSL_cleanse(&fresh, sizeof(fresh));
-}
-
-/* Keys go when their time is up, not only when the next ticket is asked for by name: after a long
- * silence every older key is too old as well. */
-static void refresh(void)
-{
-    int64_t age = clock_mono_ms() - drawn_ms;
-    if (keys[0].set && age >= ROTATE_MS * KEYS) {
-        OPENSSL_cleanse(keys, sizeof(keys));
-    }
-    if (!keys[0].set || age >= ROTATE_MS) {
-        rotate();
-    }
+    pthread_mutex_lock(&lock);
+    shared = *keys;
+    pthread_mutex_unlock(&lock);
 }
 
 void tickets_rotate_now(void)
 {
     pthread_mutex_lock(&lock);
-    rotate();
+    ticket_keys_wipe(&shared);
+    for (size_t i = 0; i < own.count; i++) {
+        own.items[i].from_ms -= TICKET_KEY_SEALS_MS;
+    }
+    must(ticket_keys_renew(&own, clock_wall_ms()));
     pthread_mutex_unlock(&lock);
 }
 
-/* Copies the newest key (name NULL) or the one of that name; its age rank, or -1. */
-static int find_key(const unsigned char *name, struct ticket_key *out)
+/* Under the lock. The key that seals now; when no randomness is to be had there may be none. */
+static const struct ticket_key *sealing(int64_t now_ms)
 {
-    int found = -1;
-    pthread_mutex_lock(&lock);
-    refresh();
-    for (int i = 0; i < KEYS && found < 0; i++) {
-        if (keys[i].set && (!name || memcmp(keys[i].name, name, sizeof(keys[i].name)) == 0)) {
-            *out = keys[i];
-            found = i;
+    const struct ticket_key *k = ticket_keys_sealing(&shared, now_ms);
+    k = k ? k : ticket_keys_sealing(&own, now_ms);
+    if (!k && ticket_keys_renew(&own, now_ms)) {
+        k = ticket_keys_sealing(&own, now_ms);
+    }
+    return k;
+}
+
+static const struct ticket_key *named(const struct ticket_keys *keys, const unsigned char *name,
+                                      int64_t now_ms)
+{
+    for (size_t i = 0; i < keys->count; i++) {
+        const struct ticket_key *k = &keys->items[i];
+        if (memcmp(k->name, name, sizeof(k->name)) == 0) {
+            return k->from_ms > now_ms - TICKET_KEY_OPENS_MS ? k : NULL;
         }
     }
+    return NULL;
+}
+
+/* Copies the key that seals (name NULL) or the one of that name. False: there is none. *old: it is
+ * not the one that seals now. */
+static bool find_key(const unsigned char *name, struct ticket_key *out, bool *old)
+{
+    int64_t now_ms = clock_wall_ms();
+    pthread_mutex_lock(&lock);
+    const struct ticket_key *best = sealing(now_ms), *k = best;
+    if (name) {
+        k = named(&shared, name, now_ms);
+        k = k ? k : named(&own, name, now_ms);
+    }
+    if (k) {
+        *out = *k;
+        *old = k != best;
+    }
     pthread_mutex_unlock(&lock);
-    return found;
+    return k != NULL;
 }
 
 static bool set_keys(struct ticket_key *k, const unsigned char *iv, EVP_CIPHER_CTX *cctx,
@@ -95,8 +94,8 @@ static int on_ticket(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_CIPHE
 {
     (void)ssl;
     struct ticket_key k;
-    int rank = find_key(enc ? NULL : name, &k);
-    if (rank < 0) {
+    bool old = false;
+    if (!find_key(enc ? NULL : name, &k, &old)) {
         return enc ? -1 : 0;
     }
     bool ok = true;
@@ -106,7 +105,7 @@ static int on_ticket(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_CIPHE
     }
     ok = ok && set_keys(&k, iv, cctx, mctx, enc);
     OPENSSL_cleanse(&k, sizeof(k));
-    return !ok ? -1 : rank > 0 ? 2 : 1;
+    return !ok ? -1 : old ? 2 : 1;
 }
 
 bool tickets_enable(SSL_CTX *ctx)

@@ -1,6 +1,8 @@
 """One store for several machines, on a real Redis server: one order between them, any of them
 answers the challenge, and what a server that is away may and may not do."""
 
+import socket
+import ssl
 import time
 
 import pytest
@@ -157,6 +159,37 @@ def test_a_wrong_encryption_key_is_told(caddis, redis, case):
     b.wait_log(says)
     b.stop()
     assert r.keys("caddis:v:*") == before
+
+
+def test_sessions_resume_on_another_machine_and_after_a_restart(caddis, redis):
+    r = redis()
+    a, b = (caddis("http://a.localhost, https://a.localhost {\n\trespond hello\n}",
+                   storage=storage(r, f"encryption_key {KEY}")) for _ in range(2))
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+
+    def visit(c, session=None):
+        with socket.create_connection(("127.0.0.1", c.https), 20) as plain:
+            with context.wrap_socket(plain, server_hostname="a.localhost", session=session) as s:
+                s.sendall(b"GET / HTTP/1.1\r\nHost: a.localhost\r\n\r\n")
+                assert s.recv(4096)
+                return s.session, s.session_reused
+
+    for c in (a, b):
+        c.wait_log('"name":"a.localhost"')
+    a.wait_log("certificate")
+    end = time.monotonic() + 30
+    while not (session := visit(a)[0]) or not session.has_ticket:
+        assert time.monotonic() < end
+    assert visit(a, session)[1]
+    end = time.monotonic() + 30
+    while not visit(b, session)[1]:  # until its certificate is there
+        assert time.monotonic() < end
+    b.stop()
+    b.start()
+    assert visit(b, session)[1]
+    value = r.cli("get", "caddis:v:caddis/ticket_keys")
+    assert value[:1] == b"s" and b"caddis ticket keys" not in value
 
 
 def test_passwords(caddis, redis):
