@@ -105,14 +105,7 @@ void cert_plan_configure(const struct cert_plan *p, const struct cert_plan *also
     }
     certs_configure(certs, names, p->served_count + more, c->options->default_sni);
     free(names);
-    for (size_t i = 0; i < c->own_count; i++) {
-        const struct tls_settings *s = &c->own[i].site->settings.tls;
-        struct err err;
-        if (!certs_install_own(certs, c->own[i].name, s->own_chain_pem, s->own_key_pem, &err)) {
-            log_event(LOG_ERROR, "tls", "your own certificate cannot be used",
-                      LOG_S("name", c->own[i].name), LOG_Z("reason", err.text));
-        }
-    }
+    certs_set_own(certs, c->own, c->own_count);
 }
 
 static void on_certificate(void *ctx, struct slice name, struct slice chain_pem,

@@ -9,46 +9,74 @@
 #include <unistd.h>
 
 #include "proxy/handler/directives.h"
-#include "proxy/tls/certs.h"
 
 #define PEM_MAX_BYTES ((size_t)1 << 20)
 
-bool tls_read_file(struct build *b, const struct cf_token *t, struct slice *out)
+bool tls_read_into(struct build *b, const struct cf_token *at, const char *path, struct dstr *out)
 {
-    int fd = open(t->text.p, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (fd < 0) {
-        cf_error(b->diags, t, "%.*s cannot be read: %s", SLICE_ARG(t->text), strerror(errno));
+        cf_error(b->diags, at, "%s cannot be read: %s", path, strerror(errno));
         return false;
     }
-    struct dstr text;
-    dstr_init(&text, PEM_MAX_BYTES);
     ssize_t n = 1;
     while (n > 0) {
-        char *at = dstr_reserve(&text, 16384);
-        n = at ? read(fd, at, 16384) : -1;
-        text.n += n > 0 ? (size_t)n : 0;
+        char *to = dstr_reserve(out, 16384);
+        n = to ? read(fd, to, 16384) : -1;
+        out->n += n > 0 ? (size_t)n : 0;
     }
     close(fd);
     if (n < 0) {
-        cf_error(b->diags, t, "%.*s cannot be read or is larger than 1 MiB", SLICE_ARG(t->text));
-    } else {
+        cf_error(b->diags, at, "%s cannot be read or is larger than 1 MiB", path);
+    }
+    return n == 0;
+}
+
+bool tls_read_file(struct build *b, const struct cf_token *path, struct slice *out)
+{
+    struct dstr text;
+    dstr_init(&text, PEM_MAX_BYTES);
+    bool ok = tls_read_into(b, path, path->text.p, &text);
+    if (ok) {
         *out = arena_copy(b->arena, dstr_slice(&text));
     }
     dstr_fini(&text);
-    return n == 0 && out->p;
+    return ok && out->p;
+}
+
+static void give_up(void *ctx)
+{
+    cert_source_unref(ctx);
+}
+
+void tls_own(struct build *b, struct cert_source *source)
+{
+    arena_on_fini(b->arena, give_up, source);
 }
 
 static bool own_pair(struct build *b, const struct cf_token *cert, const struct cf_token *key)
 {
     struct tls_settings *t = &b->site->tls;
-    bool ok = tls_read_file(b, cert, &t->own_chain_pem);
-    ok = tls_read_file(b, key, &t->own_key_pem) && ok;
-    if (ok && !certs_pair_matches(NULL, t->own_chain_pem, t->own_key_pem)) {
-        cf_error(b->diags, key, "the certificate %.*s and the key %.*s do not belong together (or"
-                 " are no PEM)", SLICE_ARG(cert->text), SLICE_ARG(key->text));
-        return false;
+    struct dstr chain_pem;
+    struct dstr key_pem;
+    struct err err;
+    dstr_init(&chain_pem, PEM_MAX_BYTES);
+    dstr_init(&key_pem, PEM_MAX_BYTES);
+    bool ok = tls_read_into(b, cert, cert->text.p, &chain_pem);
+    ok = tls_read_into(b, key, key->text.p, &key_pem) && ok;
+    t->own = ok ? cert_source_new(dstr_slice(&chain_pem), dstr_slice(&key_pem), &err) : NULL;
+    if (t->own) {
+        tls_own(b, t->own);
+    } else if (ok) {
+        cf_error(b->diags, key, "the certificate %.*s and the key %.*s cannot be used: %s",
+                 SLICE_ARG(cert->text), SLICE_ARG(key->text), err.text);
     }
-    return ok;
+    if (key_pem.p) {
+        explicit_bzero(key_pem.p, key_pem.cap);
+    }
+    dstr_fini(&chain_pem);
+    dstr_fini(&key_pem);
+    return t->own != NULL;
 }
 
 /* ---- the block ------------------------------------------------------------------------------- */
@@ -67,7 +95,7 @@ static const struct {
     {S_INIT("ciphers"), tls_read_ciphers},
     {S_INIT("curves"), tls_read_curves},
     {S_INIT("alpn"), tls_read_alpn},
-    {S_INIT("load"), NULL},
+    {S_INIT("load"), tls_read_load},
     {S_INIT("client_auth"), tls_read_client_auth},
     {S_INIT("insecure_secrets_log"), tls_read_secrets_log},
     {S_INIT("on_demand"), NULL},

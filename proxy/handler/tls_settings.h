@@ -5,7 +5,9 @@
 #ifndef HANDLER_TLS_SETTINGS_H
 #define HANDLER_TLS_SETTINGS_H
 
+#include "proxy/base/dstr.h"
 #include "proxy/base/slice.h"
+#include "proxy/tls/cert_source.h"
 #include "proxy/tls/policy.h"
 
 struct build;
@@ -17,8 +19,9 @@ struct tls_settings {
     bool internal;                /* tls internal: the local CA */
     bool force_automate;          /* a certificate of its own, whatever else covers the name */
     struct slice email;           /* or empty */
-    struct slice own_chain_pem;   /* contents of CERT and KEY, or empty */
-    struct slice own_key_pem;
+    struct cert_source *own; /* CERT and KEY, or NULL; counted, given up with the configuration */
+    struct cert_source **loaded; /* of `load`'s folders; the same */
+    size_t loaded_count;
     const struct cf_token *policy_token; /* the first line that is about the policy; or NULL */
     struct tls_policy_spec policy;       /* in the arena; the defaults where nothing is said */
     bool mode_given;                     /* client_auth has a mode */
@@ -37,10 +40,16 @@ TLS_SUBDIRECTIVE(tls_read_ciphers);
 TLS_SUBDIRECTIVE(tls_read_curves);
 TLS_SUBDIRECTIVE(tls_read_alpn);
 TLS_SUBDIRECTIVE(tls_read_secrets_log);
+/* tls_load.c */
+TLS_SUBDIRECTIVE(tls_read_load);
 /* tls_client_auth.c */
 TLS_SUBDIRECTIVE(tls_read_client_auth);
 
 /* The whole file (at most 1 MiB) in the arena; false after an error at the token that names it. */
 bool tls_read_file(struct build *b, const struct cf_token *path, struct slice *out);
+/* The same appended to out, for what is to be zeroed afterwards; path is a C string. */
+bool tls_read_into(struct build *b, const struct cf_token *at, const char *path, struct dstr *out);
+/* Ties source to the configuration's life. */
+void tls_own(struct build *b, struct cert_source *source);
 
 #endif

@@ -11,6 +11,8 @@ struct building {
     struct config *c;
     struct cf_diags *diags;
     struct policy_list *policies;
+    struct map names; /* of TLS sites, so far */
+    struct map loaded; /* name -> struct cert_source, of `load`, so far */
     size_t managed_cap;
     size_t own_cap;
 };
@@ -87,26 +89,63 @@ static bool is_wildcard(struct slice host)
 
 /* ---- names ----------------------------------------------------------------------------------- */
 
-static bool has_managed(const struct config *c, struct slice name)
+static void add_own(struct building *b, struct slice name, struct cert_source *source)
 {
-    for (size_t i = 0; i < c->managed_count; i++) {
-        if (slice_eq(c->managed[i].name, name)) {
-            return true;
-        }
+    struct config *c = b->c;
+    if (c->own_count == b->own_cap) {
+        b->own_cap = b->own_cap * 2 + 8;
+        c->own = mem_realloc_array(c->own, b->own_cap, sizeof(*c->own));
     }
-    return false;
+    c->own[c->own_count++] = (struct certs_own){name, source};
+}
+
+struct loaded_names {
+    struct building *b;
+    struct cert_source *source;
+};
+
+static void add_loaded_name(void *ctx, struct slice name)
+{
+    struct loaded_names *l = ctx;
+    struct slice key = arena_copy(&l->b->c->arena, name);
+    must(key.p);
+    (void)map_put(&l->b->loaded, key, l->source);
+}
+
+/* What serves whatever names it has itself. */
+static void add_loaded(struct building *b, const struct tls_settings *t)
+{
+    for (size_t i = 0; i < t->loaded_count; i++) {
+        struct loaded_names l = {b, t->loaded[i]};
+        cert_source_each_name(t->loaded[i], add_loaded_name, &l);
+        add_own(b, S(""), t->loaded[i]);
+    }
+    if (t->own) {
+        add_own(b, S(""), t->own);
+    }
+}
+
+/* The certificate of the user's own that serves a site's host, or NULL. */
+static struct cert_source *own_for(const struct building *b, const struct tls_settings *t,
+                                   struct slice host)
+{
+    size_t dot = slice_find(host, '.');
+    struct cert_source *source = t->own ? t->own : map_get(&b->loaded, host);
+    if (source || dot == SLICE_NPOS || dot == 0 || host.n - dot > 255) {
+        return source;
+    }
+    char wild[257] = "*";
+    memcpy(wild + 1, host.p + dot, host.n - dot);
+    return map_get(&b->loaded, slice_of(wild, host.n - dot + 1));
 }
 
 static void manage(struct building *b, const struct site *site, struct slice host,
                    const struct cf_token *at)
 {
     struct config *c = b->c;
-    if (site->settings.tls.own_chain_pem.n) {
-        if (c->own_count == b->own_cap) {
-            b->own_cap = b->own_cap * 2 + 8;
-            c->own = mem_realloc_array(c->own, b->own_cap, sizeof(*c->own));
-        }
-        c->own[c->own_count++] = (struct own_certificate){host, site};
+    struct cert_source *own = own_for(b, &site->settings.tls, host);
+    if (own) {
+        add_own(b, host, own);
         return;
     }
     if (c->options->auto_https == AUTO_HTTPS_OFF && !site->settings.tls.internal) {
@@ -266,14 +305,14 @@ static void add_address(struct building *b, struct site *site, const struct cf_t
         ambiguous(b, t, other);
         return;
     }
-    if (p.tls && p.host.n && !has_managed(b->c, p.host)) {
-        manage(b, site, p.host, t);
-    } else if (p.tls && !p.host.n && !site->settings.tls.own_chain_pem.n) {
+    const struct tls_settings *tls = &site->settings.tls;
+    if (p.tls && p.host.n) {
+        if (!map_put(&b->names, p.host, site)) { /* the same host may have several ports */
+            manage(b, site, p.host, t);
+        }
+    } else if (p.tls && !tls->own && !tls->loaded_count) {
         cf_warning(b->diags, t, "\"%.*s\" names no host, so no certificate can be obtained for it;"
                    " it answers only for names that other sites have", SLICE_ARG(t->text));
-    }
-    if (p.tls && !p.host.n && site->settings.tls.own_chain_pem.n) {
-        manage(b, site, S(""), t);
     }
 }
 
@@ -374,6 +413,7 @@ static void build_site(struct building *b, const struct cf_site *source, struct 
     } else {
         policy_list_apply(b->policies, b->c, site, b->diags);
     }
+    add_loaded(b, &site->settings.tls);
     for (size_t i = 0; i < source->address_count; i++) {
         if (directive_among_addresses(b, source, i)) {
             return;
@@ -395,6 +435,8 @@ struct config *config_build(struct cf_document *document, config_name_is_local *
     c->bindings = mem_zalloc(BINDINGS_MAX * sizeof(*c->bindings));
     c->options = options_read(&c->arena, document->options, diags);
     struct building b = {.c = c, .diags = diags, .policies = policy_list_new(&c->arena)};
+    map_init(&b.names);
+    map_init(&b.loaded);
     struct build build = {.arena = &c->arena, .diags = diags};
     for (const struct cf_site *s = document->sites; s; s = s->next) {
         directives_declare(diags, s->directives);
@@ -418,6 +460,8 @@ struct config *config_build(struct cf_document *document, config_name_is_local *
     }
     add_redirects(&b, is_local);
     policies_set_strict(c);
+    map_fini(&b.names);
+    map_fini(&b.loaded);
     if (diags->errors > 0) {
         config_unref(c);
         return NULL;
@@ -441,10 +485,6 @@ void config_unref(struct config *c)
         map_fini(&t->exact);
         map_fini(&t->wildcard);
         map_fini(&t->redirect_ports);
-    }
-    for (size_t i = 0; i < c->own_count; i++) {
-        struct slice key = c->own[i].site->settings.tls.own_key_pem;
-        explicit_bzero((char *)(uintptr_t)key.p, key.n);
     }
     free(c->own);
     free(c->managed);

@@ -10,6 +10,7 @@
 #include "proxy/handler/handler.h"
 #include "proxy/net/addr.h"
 #include "proxy/server/options.h"
+#include "proxy/tls/certs.h"
 
 struct site {
     struct site_settings settings;
@@ -53,11 +54,6 @@ struct managed_name {
     struct slice email; /* the site's own, or empty */
 };
 
-struct own_certificate {
-    struct slice name;
-    const struct site *site;
-};
-
 struct config {
     _Atomic unsigned refs;
     struct arena arena;
@@ -68,7 +64,7 @@ struct config {
     size_t binding_count;
     struct managed_name *managed;
     size_t managed_count;
-    struct own_certificate *own; /* names served with the user's own certificates */
+    struct certs_own *own; /* the user's own certificates, and names they are for */
     size_t own_count;
     struct background *backgrounds;
     struct build_release *releases;

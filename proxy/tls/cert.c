@@ -134,6 +134,25 @@ struct cert *cert_parse(struct slice chain_pem, struct slice key_pem, struct err
     return c;
 }
 
+struct cert *cert_of(X509 *leaf, STACK_OF(X509) *chain, EVP_PKEY *key)
+{
+    struct cert *c = leaf && chain && key ? cert_new() : NULL;
+    if (c) {
+        c->leaf = leaf;
+        c->chain = chain;
+        c->key = key;
+        if (X509_check_private_key(leaf, key) == 1) {
+            return c;
+        }
+        cert_unref(c);
+        return NULL;
+    }
+    X509_free(leaf);
+    sk_X509_pop_free(chain, X509_free);
+    EVP_PKEY_free(key);
+    return NULL;
+}
+
 static EVP_PKEY *stand_in_key(void)
 {
     static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
@@ -220,19 +239,6 @@ struct cert *cert_stand_in(struct slice name)
         return NULL;
     }
     return c;
-}
-
-bool cert_covers(const struct cert *c, struct slice name)
-{
-    struct addr ip;
-    if (addr_parse_ip(name, 0, &ip)) {
-        bool v6 = ip.u.sa.sa_family == AF_INET6;
-        const void *bytes =
-            v6 ? (const void *)&ip.u.in6.sin6_addr : (const void *)&ip.u.in.sin_addr;
-        return X509_check_ip(c->leaf, bytes, v6 ? 16 : 4, 0) == 1;
-    }
-    return name.n > 0 && X509_check_host(c->leaf, name.p, name.n,
-                                         X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS, NULL) == 1;
 }
 
 bool cert_use(const struct cert *c, SSL *ssl)

@@ -22,6 +22,9 @@ struct cert {
 /* Chain (leaf first) and unencrypted key in PEM; they must belong together. NULL with the reason.
  * err may be NULL. */
 struct cert *cert_parse(struct slice chain_pem, struct slice key_pem, struct err *err);
+/* Of parts that are decoded already, which it takes whatever happens. NULL: one is NULL, they do
+ * not belong together (the reason is in OpenSSL's queue), or memory. */
+struct cert *cert_of(X509 *leaf, STACK_OF(X509) *chain, EVP_PKEY *key);
 /* Self-signed, P-256, 30 days, for a DNS name (also "*.x") or an IP text; about 0.1 ms. The key is
  * the same for all of them, drawn once a process. NULL: memory. */
 struct cert *cert_stand_in(struct slice name);
@@ -29,8 +32,6 @@ struct cert *cert_ref(struct cert *c);
 /* NULL is allowed. */
 void cert_unref(struct cert *c);
 
-/* Is name (DNS, "*.x" or an IP text) among the leaf's subject alternative names? */
-bool cert_covers(const struct cert *c, struct slice name);
 /* Makes ssl answer with it. False: memory, or a key OpenSSL's security level refuses. */
 NODISCARD bool cert_use(const struct cert *c, SSL *ssl);
 

@@ -1,14 +1,16 @@
 /* The certificates that handshakes choose from, by name; one table a process, thread-safe.
  *
- * Entries are counted and immutable: installing a new certificate replaces the entry, handshakes
- * pick the new one up, open connections keep what they have. A name may be configured and have no
- * certificate yet: then it has a status text (what is being waited for) and handshakes get a
- * self-signed stand-in; the server answers those requests with 503 and that text. */
+ * They are kept as bytes and decoded when a handshake wants them (cert_source.h). Installing a new
+ * certificate replaces the old one, handshakes pick it up, open connections keep what they have. A
+ * name may be configured and have no certificate yet: then it has a status text (what is being
+ * waited for) and handshakes get a self-signed stand-in; the server answers those requests with 503
+ * and that text. */
 #ifndef TLS_CERTS_H
 #define TLS_CERTS_H
 
 #include "proxy/base/dstr.h"
 #include "proxy/base/err.h"
+#include "proxy/tls/cert_source.h"
 
 struct addr;
 struct certs;
@@ -20,21 +22,26 @@ struct certs *certs_new(void);
 void certs_free(struct certs *c);
 
 /* The names handshakes may be answered for from now on (exact names, "*.example.com", IP texts).
- * Entries of names that are not listed are dropped, the others keep what they have. The marks of
- * certs_install_own are forgotten (not the certificates): call it again for what is still the
- * user's own. default_name: used when the client sends no server name and the address it reached
- * is no name here either; may be empty. */
+ * Entries of names that are not listed are dropped, the others keep what they have. default_name:
+ * used when the client sends no server name and the address it reached is no name here either; may
+ * be empty. */
 void certs_configure(struct certs *c, const struct slice *names, size_t count,
                      struct slice default_name);
-/* Installs chain and key (PEM, leaf first) for a configured name; checks that they parse and
- * match. Names that are not configured, or have one of the user's own, are ignored (true). */
+/* Installs chain and key (PEM, leaf first) for a configured name; checks that they belong together.
+ * Names that are not configured are ignored (true). */
 NODISCARD bool certs_install(struct certs *c, struct slice name, struct slice chain_pem,
                              struct slice key_pem, struct err *err);
-/* Installs the same for name (which it need not cover) and for every other configured name that
- * the certificate covers and that was not given one of its own, and marks it as the user's own:
- * certs_install leaves it alone. For `tls CERT KEY`. */
-NODISCARD bool certs_install_own(struct certs *c, struct slice name, struct slice chain_pem,
-                                 struct slice key_pem, struct err *err);
+
+/* One of the user's own certificates (`tls CERT KEY`, `load`). */
+struct certs_own {
+    struct slice name;          /* it is for this name, which it need not have; or empty */
+    struct cert_source *source; /* borrowed */
+};
+/* Replaces all of these. Each serves its name and every other name that it has itself, configured
+ * or not, instead of what certs_install brought; the later of two for one name serves it. Names
+ * that had one and have none any more keep it until certs_install brings another. */
+void certs_set_own(struct certs *c, const struct certs_own *own, size_t count);
+
 /* Where the answers to TLS-ALPN-01 handshakes are (store/challenge.h), and the threads that ask the
  * store for those that another instance made. Both borrowed; before the first handshake. */
 void certs_set_challenges(struct certs *c, struct challenge_table *table, struct jobs *jobs);
@@ -53,8 +60,5 @@ enum certs_state certs_state(struct certs *c, struct slice host, struct dstr *wh
  * by the local address, then default_name): a certificate or the name's stand-in, for the caller to
  * cert_unref(). NULL: no such name, or memory. Any thread. */
 struct cert *certs_choose(struct certs *c, struct slice server_name, const struct addr *local);
-
-/* Do chain and key parse and belong together? Has store_pair_matches's form. */
-bool certs_pair_matches(void *unused, struct slice chain_pem, struct slice key_pem);
 
 #endif

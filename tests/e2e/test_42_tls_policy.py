@@ -242,3 +242,45 @@ def test_errors_say_what_and_where(caddis, line, message):
     assert done.returncode != 0
     assert re.search(message, done.stdout + done.stderr), done.stdout + done.stderr
     assert f"{c.file}:" in done.stdout + done.stderr
+
+
+def test_loaded_certificates(caddis, folder):
+    """Each serves the names it has, whoever asks; the site's other names get theirs as ever."""
+    ca = Authority(folder)
+    (folder / "pem/more").mkdir(parents=True)
+    for stem, names in ("a", ["a.test", "x.localhost"]), ("more/b", ["*.b.test"]):
+        crt, key = ca.issue(*names)
+        (folder / f"pem/{stem}.pem").write_bytes(crt.read_bytes() + key.read_bytes())
+    (folder / "pem/README").write_text("no certificate")
+    c = caddis(f"a.test, c.localhost {{\n tls {{\n load {folder}/pem\n }}\n respond site\n}}")
+    c.wait_certificate("c.localhost")  # the local CA's
+    context = tls_context(cafile=ca.path)
+    for name in "a.test", "www.b.test", "x.localhost":
+        with c.connect_tls("localhost", sni=name, context=no_names(context)) as connection:
+            assert connection.get(host="a.test").body == b"site"
+    assert not list(c.store.glob("certificates/*/a.test"))
+    (folder / "pem/broken.pem").write_text("junk")
+    refused = c.reload(status=1)
+    assert "broken.pem is no certificate with its key" in refused.stdout + refused.stderr
+
+
+def no_names(context):
+    context.check_hostname = False
+    return context
+
+
+def test_a_thousand_names(caddis, folder):
+    """One site each, of one's own: all are served, a reload included."""
+    ca = Authority(folder)
+    pairs = [ca.issue(f"n{i}.test", f"*.n{i}.test") for i in range(20)]
+    site = "w{0}.n{1}.test {{\n tls {2} {3}\n respond {0}.{1}\n}}\n"
+    text = "".join(site.format(w, i, *pairs[i]) for i in range(20) for w in range(50))
+    c = caddis(text)
+    for turn in range(2):
+        for w, i in (0, 0), (49, 19), (7, 11):
+            with c.connect_tls("localhost", sni=f"w{w}.n{i}.test",
+                               context=no_names(tls_context(cafile=ca.path))) as connection:
+                response = connection.get(host=f"w{w}.n{i}.test")
+                assert response.body == f"{w}.{i}".encode()
+        if turn == 0:
+            c.reload()

@@ -50,10 +50,25 @@ static bool install(struct certs *c, const char *name, const struct pki_pair *p)
     return ok;
 }
 
-static bool install_own(struct certs *c, const char *name, const struct pki_pair *p)
+static struct cert_source *source(const struct pki_pair *p)
 {
     struct err err;
-    return certs_install_own(c, slice_str(name), slice_str(p->chain), slice_str(p->key), &err);
+    struct cert_source *s = cert_source_new(slice_str(p->chain), slice_str(p->key), &err);
+    assert_non_null(s);
+    return s;
+}
+
+static bool is_pair(struct slice chain, struct slice key)
+{
+    struct cert_source *s = cert_source_new(chain, key, NULL);
+    cert_source_unref(s);
+    return s != NULL;
+}
+
+static bool named_in(const struct cert *c, const char *name)
+{
+    return X509_check_host(c->leaf, name, 0, 0, NULL) == 1 ||
+           X509_check_ip_asc(c->leaf, name, 0) == 1;
 }
 
 /* Is what the table answers name with this pair's certificate? p NULL: nothing; */
@@ -68,7 +83,7 @@ static bool answers(struct certs *c, const char *name, const struct pki_pair *p)
 static bool stands_in(struct certs *c, const char *name)
 {
     struct cert *got = certs_choose(c, slice_str(name), NULL);
-    bool yes = got && got->stand_in && cert_covers(got, slice_str(name));
+    bool yes = got && got->stand_in && named_in(got, name);
     cert_unref(got);
     return yes;
 }
@@ -169,7 +184,7 @@ static void test_stand_in(void **state)
     struct pki_pair *s = pki_make("s", "DNS:s.test", 10, ca);
     assert_true(install(c, "s.test", s));
     assert_true(answers(c, "s.test", s));
-    assert_true(cert_covers(one, S("s.test")));
+    assert_true(named_in(one, "s.test"));
     cert_unref(one);
     cert_unref(two);
     assert_null(cert_stand_in(S("a,DNS:evil")));
@@ -186,24 +201,74 @@ static void test_own(void **state)
     struct pki_pair *b = pki_make("b", "DNS:b.a.test", 10, ca);
     struct pki_pair *acme = pki_make("acme", "DNS:c.a.test", 10, ca);
     CONFIGURE(c, "", "a.test", "b.a.test", "c.a.test", "*.a.test", "other.test");
-    assert_true(install_own(c, "b.a.test", b));
-    assert_true(install_own(c, "a.test", w));
+    struct certs_own own[] = {{S("b.a.test"), source(b)}, {S("A.test"), source(w)}};
+    certs_set_own(c, own, 2);
     assert_true(answers(c, "a.test", w));
     assert_true(answers(c, "b.a.test", b)); /* named for it: not replaced by the wildcard */
     assert_true(answers(c, "c.a.test", w));
     assert_true(answers(c, "zz.a.test", w));
     assert_true(stands_in(c, "other.test"));
-    assert_true(install(c, "c.a.test", acme)); /* ignored: the user's own covers it */
+    assert_true(install(c, "c.a.test", acme)); /* of no use: the user's own covers it */
     assert_true(answers(c, "c.a.test", w));
-    /* After a reload that no longer has it, it stays until there is another. */
+    assert_int_equal(certs_state(c, S("zz.a.test"), NULL), CERTS_READY);
+    /* After a reload that no longer has it, what was brought meanwhile serves; where there is
+     * nothing, it stays until there is another. */
     CONFIGURE(c, "", "a.test", "c.a.test");
-    assert_true(answers(c, "c.a.test", w));
-    assert_true(install(c, "c.a.test", acme));
+    assert_true(answers(c, "zz.a.test", w)); /* covered, configured or not */
+    certs_set_own(c, NULL, 0);
+    assert_true(answers(c, "zz.a.test", NULL));
     assert_true(answers(c, "c.a.test", acme));
+    assert_true(answers(c, "a.test", w));
+    assert_true(install(c, "a.test", acme));
+    assert_true(answers(c, "a.test", acme));
+    cert_source_unref(own[0].source);
+    cert_source_unref(own[1].source);
     certs_free(c);
     pki_free(w);
     pki_free(b);
     pki_free(acme);
+}
+
+/* As many are decoded as are allowed, those asked for last; what has gone is decoded again. */
+static void test_decoded(void **state)
+{
+    (void)state;
+    enum { COUNT = CERT_DECODED_MAX + 10 };
+    struct pki_pair *a = pki_make("a", "DNS:a.test,IP:10.0.0.1", 10, ca);
+    size_t before = cert_decoded_count();
+    struct cert_source **all = calloc(COUNT, sizeof(struct cert_source *));
+    assert_non_null(all);
+    for (size_t i = 0; i < COUNT; i++) {
+        all[i] = source(a);
+    }
+    assert_int_equal(cert_decoded_count(), before); /* not before one is used */
+    struct cert *first = cert_source_get(all[0]);
+    struct cert *kept = cert_source_get(all[0]);
+    assert_ptr_equal(first, kept);
+    assert_int_equal(sk_X509_num(first->chain), 1);
+    for (size_t i = 0; i < COUNT; i++) {
+        struct cert *c = cert_source_get(all[i]);
+        assert_non_null(c);
+        assert_ptr_equal(sk_X509_value(c->chain, 0), sk_X509_value(first->chain, 0)); /* shared */
+        cert_unref(c);
+    }
+    assert_int_equal(cert_decoded_count(), CERT_DECODED_MAX);
+    struct cert *again = cert_source_get(all[0]);
+    assert_ptr_not_equal(again, first);
+    assert_int_equal(X509_cmp(again->leaf, a->x), 0);
+    assert_true(cert_source_eq(all[0], all[1]));
+    assert_true(cert_source_covers(all[0], S("A.TEST")) &&
+                cert_source_covers(all[0], S("10.0.0.1")) &&
+                !cert_source_covers(all[0], S("b.test")));
+    cert_unref(again);
+    cert_unref(first);
+    cert_unref(kept);
+    for (size_t i = 0; i < COUNT; i++) {
+        cert_source_unref(all[i]);
+    }
+    assert_int_equal(cert_decoded_count(), before);
+    free(all);
+    pki_free(a);
 }
 
 static void test_bad_pairs(void **state)
@@ -216,13 +281,13 @@ static void test_bad_pairs(void **state)
     struct certs *c = certs_new();
     struct err err;
     CONFIGURE(c, "", "a.test");
-    assert_true(certs_pair_matches(NULL, chain, key));
-    assert_false(certs_pair_matches(NULL, chain, slice_str(b->key)));
-    assert_false(certs_pair_matches(NULL, S(""), key));
-    assert_false(certs_pair_matches(NULL, chain, S("")));
-    assert_false(certs_pair_matches(NULL, S("junk"), key));
-    assert_false(certs_pair_matches(NULL, slice_upto(chain, chain.n - 200), key));
-    assert_false(certs_pair_matches(NULL, chain, slice_upto(key, key.n / 2)));
+    assert_true(is_pair(chain, key));
+    assert_false(is_pair(chain, slice_str(b->key)));
+    assert_false(is_pair(S(""), key));
+    assert_false(is_pair(chain, S("")));
+    assert_false(is_pair(S("junk"), key));
+    assert_false(is_pair(slice_upto(chain, chain.n - 200), key));
+    assert_false(is_pair(chain, slice_upto(key, key.n / 2)));
     assert_false(certs_install(c, S("a.test"), chain, slice_str(b->key), &err));
     assert_non_null(strstr(err.text, "do not belong together"));
     assert_true(stands_in(c, "a.test"));
@@ -319,6 +384,7 @@ int main(void)
         cmocka_unit_test(test_names),     cmocka_unit_test(test_no_server_name),
         cmocka_unit_test(test_states),    cmocka_unit_test(test_stand_in),
         cmocka_unit_test(test_own),       cmocka_unit_test(test_bad_pairs),
+        cmocka_unit_test(test_decoded),
         cmocka_unit_test(test_threads),   cmocka_unit_test(test_sni),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
