@@ -82,7 +82,7 @@ static void test_facts(void **state)
     dstr_fini(&der);
 }
 
-/* Every cut and every changed byte: no reading past the end (under ASan), from memory of its own. */
+/* Every cut and every changed byte: nothing past the end is read (ASan; memory of its own). */
 static void test_damage(void **state)
 {
     (void)state;
