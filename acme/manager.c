@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <time.h>
 
+#include "acme/glance.h"
 #include "acme/issuer.h"
 #include "acme/key.h"
 #include "acme/local_ca.h"
@@ -470,14 +471,13 @@ static void preload_one(struct acme *a, const struct acme_name *name)
     struct arena arena;
     struct store_pair pair;
     struct slice cas[ACME_ISSUERS_MAX];
-    struct stored_best best;
     arena_init(&arena, 65536);
     store_pair_init(&pair);
     struct slice lower = arena_lower(&arena, name->name);
     for (size_t i = 0; i < name->issuer_count; i++) {
         cas[i] = issuer_store_name(&arena, &name->issuers[i]);
     }
-    if (stored_best(a->store, cas, name->issuer_count, lower, clock_wall_ms(), &pair, &best)) {
+    if (glance(a->store, cas, name->issuer_count, lower, clock_wall_ms(), &pair)) {
         pthread_mutex_lock(&a->callback_mutex);
         a->callbacks.on_certificate(a->callbacks.ctx, lower, dstr_slice(&pair.chain_pem),
                                     dstr_slice(&pair.key_pem));
