@@ -189,17 +189,21 @@ static int64_t sooner(int64_t a, int64_t b)
     return b > 0 && b < a ? b : a;
 }
 
-/* When to look next: after a quarter of the shortest time limit. 0: there is nothing to watch. */
+/* The shortest limit that any call has had: nothing is looked through at every turn. */
+static void note_limits(struct h2_client *c, const struct h2_client_limits *l)
+{
+    c->shortest_ms = sooner(c->shortest_ms, l->response_header_timeout_ms);
+    c->shortest_ms = sooner(c->shortest_ms, l->read_idle_ms);
+    c->shortest_ms = sooner(c->shortest_ms, l->write_idle_ms);
+}
+
+/* When to look next: after a quarter of the shortest limit. 0: there is nothing to watch. */
 static int64_t tick_wanted(const struct h2_client *c)
 {
-    int64_t least = c->has_settings ? INT64_MAX : H2_CLIENT_HELLO_MS;
-    LIST_EACH(node, &c->calls) {
-        least = sooner(least, h2_call_limit(LIST_ENTRY(node, struct h2_call, node)));
-    }
-    if (least == INT64_MAX) {
+    if (c->call_count == 0 && c->has_settings) {
         return 0;
     }
-    int64_t tick = least / 4;
+    int64_t tick = c->shortest_ms / 4;
     return tick > TICK_MAX_MS ? TICK_MAX_MS : tick < TICK_MIN_MS ? TICK_MIN_MS : tick;
 }
 
@@ -313,6 +317,8 @@ struct h2_client *h2_client_new(struct stream *s, size_t head_bytes_max, unsigne
     c->head_bytes_max = head_bytes_max;
     c->streams_hint = streams_hint;
     c->since_ms = loop_now_ms(c->loop);
+    c->shortest_ms = H2_CLIENT_HELLO_MS < H2_CLIENT_QUEUE_MS ? H2_CLIENT_HELLO_MS
+                                                             : H2_CLIENT_QUEUE_MS;
     list_init(&c->calls);
     if (!h2_client_session_open(c)) {
         nghttp2_session_del(c->session);
@@ -365,6 +371,7 @@ struct h2_call *h2_client_send(struct h2_client *c, struct exchange *ex, const s
         return NULL;
     }
     call->limits = *limits;
+    note_limits(c, limits);
     call->ctx = call_ctx;
     int error = h2_call_submit(call, out);
     if (error == NGHTTP2_ERR_NOMEM) {

@@ -155,6 +155,8 @@ void h2_call_closed(struct h2_call *call, uint32_t code)
     } else if (code == NGHTTP2_REFUSED_STREAM) {
         call->failure.refused = true; /* nghttp2 says so of streams that a GOAWAY leaves out */
         h2_call_over(call, END_ORIGIN_GONE, S("is about to close and did not take the request"));
+    } else if (code == NGHTTP2_INTERNAL_ERROR) { /* a callback of ours said no */
+        h2_call_over(call, END_INTERNAL, S("was not sent the whole request"));
     } else {
         h2_call_over(call, END_ORIGIN_BAD, S("sent a malformed HTTP/2 response"));
     }
@@ -358,11 +360,6 @@ void h2_call_waits(struct h2_call *call)
         call->wait = wait;
         call->since_ms = loop_now_ms(call->client->loop);
     }
-}
-
-int64_t h2_call_limit(const struct h2_call *call)
-{
-    return call->over ? 0 : limit_of(call, current_wait(call));
 }
 
 void h2_call_tick(struct h2_call *call, int64_t now_ms)

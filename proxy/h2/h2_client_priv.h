@@ -97,6 +97,7 @@ struct h2_client {
     struct timer timer; /* one coarse tick while there is something to watch */
     int64_t tick_ms;    /* what timer is set to; 0: not set */
     int64_t since_ms;   /* when it was made */
+    int64_t shortest_ms; /* time limit of all that its calls have had */
 
     bool has_settings; /* the origin's first SETTINGS came */
     bool goaway;       /* the origin takes no more requests */
@@ -149,8 +150,6 @@ void h2_call_ended(struct h2_call *call);
 void h2_call_waits(struct h2_call *call);
 /* Looks at the clock; may end the call. */
 void h2_call_tick(struct h2_call *call, int64_t now_ms);
-/* The shortest time limit that applies to it; 0: none. */
-int64_t h2_call_limit(const struct h2_call *call);
 
 /* ---- h2_client_request.c -------- */
 

@@ -3,8 +3,10 @@ how connections are shared, every fault of an origin frame by frame, and gRPC by
 real server."""
 
 import concurrent.futures
+import socket
 import threading
 
+import grpc
 import pytest
 from lib import raw as rawlib
 from lib.frames import (CANCEL, CONTINUATION, DATA, END_HEADERS, END_STREAM, ENHANCE_YOUR_CALM, GOAWAY, HEADERS,
@@ -126,8 +128,6 @@ def test_trailers_of_a_request(caddis, h2_origin):
 
 
 def test_unix_socket_and_versions(caddis, h2_origin, folder, cleanup):
-    import socket
-
     path = folder / "o"
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(str(path))
@@ -157,6 +157,51 @@ def test_unix_socket_and_versions(caddis, h2_origin, folder, cleanup):
     assert c.get("/unix").body == b"unix"
     assert c.get("/versions").body == b"GET /versions"
     assert seen[0].path == "/unix"
+
+
+def test_what_the_caddyfile_may_say(caddis):
+    def errors(text):
+        c = caddis("http://localhost {\n%s\n}" % text, start=False)
+        done = c.command("validate", "--config", c.file, "--adapter", "caddyfile")
+        assert done.returncode == 1
+        return done.stdout + done.stderr
+
+    transport = "reverse_proxy %s {\ntransport http {\n%s\n}\n}"
+    assert "versions are 1.1, 2 and h2c" in errors(transport % ("a:1", "versions 1.0"))
+    assert "versions needs one" in errors(transport % ("a:1", "versions"))
+    assert "h2c has no TLS" in errors(transport % ("h2c://a:1", "tls"))
+    assert "http, https or h2c" in errors("reverse_proxy gopher://a:1")
+    c = caddis("http://localhost {\n%s\n}" % (transport % ("a:1", "versions 2 3")))
+    c.wait_log("HTTP/3 towards origins is not in caddis")
+
+
+def test_health_checks_and_proxy_headers(caddis, scripted, eventually):
+    """Checks go over HTTP/2 too; a connection that begins with a PROXY header is one client's."""
+    seen = []
+
+    def script(raw):
+        line = raw.recv_until(b"\r\n") if not raw.fill() or raw.buffer[:4] != b"PRI " else b""
+        p = Peer(raw)
+        r = p.request()
+        seen.append((bytes(line[:6]), r.path))
+        p.reply(r.stream, Reply(body=b"well"))
+        gone(p)
+
+    o = scripted(lambda raw: ending(script, raw))
+    c = caddis("""http://localhost {
+        reverse_proxy h2c://%s {
+            health_uri /health
+            health_interval 1h
+            transport http {
+                proxy_protocol v1
+            }
+        }
+    }""" % o.address, args=["--workers", "1"])
+    eventually(lambda: seen)
+    for _ in range(2):
+        assert c.get("/x").body == b"well"
+    assert seen == [(b"PROXY ", "/health"), (b"PROXY ", "/x"), (b"PROXY ", "/x")]
+    assert o.connections == 3
 
 
 # ---- TLS: ALPN says which ----
@@ -735,8 +780,6 @@ class Grpc:
     """A real gRPC server with one generic service; bytes in, bytes out."""
 
     def __init__(self, credentials=None):
-        import grpc
-
         self.cancelled = threading.Event()
         self.began = threading.Event()
         self.metadata = []
@@ -768,8 +811,6 @@ class Grpc:
         return request[::-1]
 
     def fail(self, request, context):
-        import grpc
-
         context.abort(grpc.StatusCode.FAILED_PRECONDITION, "not so: \u00e4")
 
     def down(self, request, context):
@@ -795,8 +836,6 @@ def call(channel, kind, method):
 
 
 def all_kinds(channel, server):
-    import grpc
-
     reply, done = call(channel, "unary_unary", "Unary").with_call(
         b"abc" * 100000, metadata=(("x-mine", "me"),), timeout=60)
     assert reply == (b"abc" * 100000)[::-1]
@@ -841,39 +880,72 @@ def grpc_server(cleanup):
     return make
 
 
-def test_grpc_over_h2c(caddis, grpc_server):
-    import grpc
+@pytest.fixture
+def fronts(caddis, grpc_server, authority):
+    """fronts(tls in front, TLS behind): a caddis, its gRPC server, and a channel to it."""
+    channels = []
 
-    server = grpc_server()
-    c = caddis(H2C % server.address, globals=BOTH)
-    with grpc.insecure_channel(f"localhost:{c.http}") as channel:
-        all_kinds(channel, server)
-        # A deadline that passes here ends the call there.
-        hang = call(channel, "unary_stream", "Hang")(b"", timeout=1.0)
-        assert next(hang) == b"first"
-        assert server.began.wait(60)
-        with pytest.raises(grpc.RpcError) as e:
-            next(hang)
-        assert e.value.code() == grpc.StatusCode.DEADLINE_EXCEEDED
-        assert server.cancelled.wait(60)
+    def make(tls, tls_behind):
+        credentials = None
+        if tls_behind:
+            cert, key = authority.issue("localhost")
+            credentials = grpc.ssl_server_credentials([(key.read_bytes(), cert.read_bytes())])
+        server = grpc_server(credentials)
+        to = (f"https://localhost:{server.port} {{\n transport http {{\n"
+              f"tls_trust_pool file {authority.path}\n}}\n}}" if tls_behind
+              else f"h2c://{server.address}")
+        site = "https://localhost {\ntls internal\n" if tls else "http://localhost {\n"
+        c = caddis(f"{site}reverse_proxy {to}\n}}", globals=BOTH)
+        if tls:
+            c.wait_certificate()
+            channel = grpc.secure_channel(
+                f"localhost:{c.https}", grpc.ssl_channel_credentials(c.wait_root().read_bytes()))
+        else:
+            channel = grpc.insecure_channel(f"localhost:{c.http}")
+        channels.append(channel)
+        return c, server, channel
+
+    yield make
+    for channel in channels:
+        channel.close()
 
 
-def test_grpc_over_tls_on_both_sides(caddis, grpc_server, authority):
-    import grpc
+@pytest.mark.parametrize("tls", [False, True], ids=["h2c", "tls"])
+@pytest.mark.parametrize("tls_behind", [False, True], ids=["h2c-origin", "tls-origin"])
+def test_grpc(fronts, tls, tls_behind):
+    _, server, channel = fronts(tls, tls_behind)
+    all_kinds(channel, server)
 
-    cert, key = authority.issue("localhost")
-    server = grpc_server(grpc.ssl_server_credentials(
-        [(open(key, "rb").read(), open(cert, "rb").read())]))
-    c = caddis(f"""https://localhost {{
-        tls internal
-        reverse_proxy https://localhost:{server.port} {{
-            transport http {{
-                tls_trust_pool file {authority.path}
-            }}
-        }}
-    }}""")
-    c.wait_certificate()
-    root = c.wait_root().read_bytes()
-    with grpc.secure_channel(f"localhost:{c.https}",
-                             grpc.ssl_channel_credentials(root)) as channel:
-        all_kinds(channel, server)
+
+def test_a_grpc_deadline_reaches_the_origin(fronts):
+    _, server, channel = fronts(False, False)
+    hang = call(channel, "unary_stream", "Hang")(b"", timeout=1.0)
+    assert next(hang) == b"first"
+    assert server.began.wait(60)
+    with pytest.raises(grpc.RpcError) as e:
+        next(hang)
+    assert e.value.code() == grpc.StatusCode.DEADLINE_EXCEEDED
+    assert server.cancelled.wait(60)
+
+
+def test_a_grpc_stream_outlives_a_reload_and_many_calls_share_it(fronts):
+    c, server, channel = fronts(False, False)
+    step = threading.Semaphore(1)
+
+    def steps():
+        for i in range(3):
+            assert step.acquire(timeout=60)
+            yield b"%d" % i
+
+    stream = call(channel, "stream_stream", "Both")(steps(), timeout=60)
+    assert next(stream) == b"<0>"
+    c.reload(c.file.read_text().replace("reverse_proxy", "header X-New 1\nreverse_proxy")
+             [c.file.read_text().index("http://localhost"):])
+    unary = call(channel, "unary_unary", "Unary")
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        for i, reply in enumerate(pool.map(lambda i: unary(b"%d" % i, timeout=60), range(200))):
+            assert reply == (b"%d" % i)[::-1]
+    step.release()
+    assert next(stream) == b"<1>"
+    step.release()
+    assert list(stream) == [b"<2>"]
