@@ -59,6 +59,12 @@ static void on_close_task(struct task *t)
 static void on_change_task(struct task *t)
 {
     struct h2_client *c = container_of(t, struct h2_client, change_task);
+    LIST_EACH_SAFE(node, &c->calls) { /* content that was held back may go now */
+        struct h2_call *call = LIST_ENTRY(node, struct h2_call, node);
+        if (call->deferred && !call->over) {
+            h2_call_input(call);
+        }
+    }
     if (!c->closing && !c->silent) {
         c->owner.on_change(c->owner.ctx, c);
     }

@@ -113,7 +113,7 @@ struct h2_client {
 
 /* Asks for a turn. */
 void h2_client_wake(struct h2_client *c);
-/* Something the owner may want to know has changed. */
+/* Something the owner may want to know has changed: a call is over, SETTINGS, a GOAWAY. */
 void h2_client_changed(struct h2_client *c);
 /* Charges the origin; past the budget the connection ends with ENHANCE_YOUR_CALM. */
 void h2_client_charge(struct h2_client *c, int cost);
@@ -158,7 +158,7 @@ int h2_call_submit(struct h2_call *call, const struct request *out);
 /* Lets go of req_body; what is left of it is not wanted for that reason (END_NONE: another attempt
  * may want it). */
 void h2_call_detach(struct h2_call *call, enum end_reason reason);
-/* req_body has news. */
+/* req_body has news, or what held it back has. */
 void h2_call_input(struct h2_call *call);
 /* nghttp2 takes content: nghttp2_send_data_callback. */
 int h2_call_send_data(nghttp2_session *session, nghttp2_frame *frame, const uint8_t *head,

@@ -105,6 +105,31 @@ static bool length_broken(const struct h2_call *call, size_t now, bool last)
             (last && sent < (uint64_t)call->request_length));
 }
 
+/* Content that was sent is gone for good, so it waits until the origin is known to take the stream:
+ * for its SETTINGS, if no earlier connection has told its limit, and for the calls in front of it
+ * to end, if these are as many as it allows (then it is about to be refused, and sent elsewhere).
+ * */
+static bool held_back(const struct h2_call *call)
+{
+    const struct h2_client *c = call->client;
+    if (!c->has_settings) {
+        return c->streams_hint == 0;
+    }
+    unsigned most = h2_client_streams_said(c);
+    unsigned in_front = 0;
+    if (c->call_count <= most) {
+        return false;
+    }
+    LIST_EACH(node, &c->calls) { /* in the order of their streams */
+        const struct h2_call *other = LIST_ENTRY(node, struct h2_call, node);
+        if (other == call) {
+            break;
+        }
+        in_front += !other->over;
+    }
+    return in_front >= most;
+}
+
 /* nghttp2 asks how much content the next DATA frame has (nghttp2_data_source_read_callback). A body
  * that was cut off has posted req_task, which resets the stream. */
 static ssize_t read_content(nghttp2_session *session, int32_t id, uint8_t *buf, size_t length,
@@ -120,7 +145,7 @@ static ssize_t read_content(nghttp2_session *session, int32_t id, uint8_t *buf, 
     struct body *b = &call->ex->req_body;
     size_t n = b->queued_bytes < length ? b->queued_bytes : length;
     bool last = b->state == BODY_ENDED && n == b->queued_bytes;
-    if (n == 0 && !last) {
+    if ((n == 0 && !last) || held_back(call)) {
         call->deferred = true;
         return NGHTTP2_ERR_DEFERRED;
     }

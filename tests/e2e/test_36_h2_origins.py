@@ -331,6 +331,36 @@ def test_streams_are_limited_by_the_origin(caddis, h2_origin):
     assert max(o.most.values()) == 10 and o.connections == 3
 
 
+def test_uploads_wait_until_the_origin_takes_them(caddis, h2_origin):
+    """30 uploads at once to an origin of which nothing is known and which takes 10: the others are
+    refused, and as nothing of their content was sent they are sent again."""
+    gate = threading.Event()
+
+    def handler(r):
+        gate.wait(60)
+        return Reply(body=r.body)
+
+    o = h2_origin(handler, own=[(MAX_CONCURRENT, 10)])
+    c = caddis(H2C % o.address, globals=BOTH, args=["--workers", "1"])
+    with Frames(rawlib.connect(c.http)) as f:
+        streams = []
+        f.raw.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 1)
+        for i in range(30):
+            streams.append(f.headers(f.fields("POST"), end=False))
+            f.data(streams[i], b"content %d" % i, end=True)
+        f.raw.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 0)
+        gate.set()
+        bodies = {}
+        while len(bodies) < 30:
+            g = f.recv()
+            if g.kind == HEADERS:
+                assert dict(g.fields)[":status"] == "200", g.fields
+            elif g.kind == DATA and g.payload:
+                bodies[g.stream] = g.payload
+        assert bodies == {s: b"content %d" % i for i, s in enumerate(streams)}
+    assert o.refused > 0 and max(o.most.values()) <= 10
+
+
 def test_max_conns_per_host_counts_connections(caddis, h2_origin):
     o = h2_origin(own=[(MAX_CONCURRENT, 2)])
     c = caddis("""http://localhost {

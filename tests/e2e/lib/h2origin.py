@@ -6,8 +6,8 @@ import ssl
 import struct
 import threading
 
-from .frames import (DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, NO_ERROR, PREFACE, RST_STREAM,
-                     Frames, frame, settings, window_update)
+from .frames import (DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, NO_ERROR, PREFACE,
+                     REFUSED_STREAM, RST_STREAM, Frames, frame, rst, settings, window_update)
 from .origin import Scripted
 from .raw import Closed
 
@@ -118,19 +118,22 @@ class Peer(Frames):
 
 
 class H2Origin(Scripted):
-    """handler(request) -> Reply, or None: it is never answered. Answers smaller than the windows."""
+    """handler(request) -> Reply, or None: it is never answered. Answers smaller than the windows.
+    Streams beyond the limit in own are refused."""
 
     def __init__(self, handler=None, own=(), **options):
         self.handler = handler or (lambda r: Reply(body=f"{r.method} {r.path}"))
         self.own = own
         self.requests = []
+        self.refused = 0
         self.most = {}  # connection -> the most requests that were under way at a time
         super().__init__(self._serve, **options)
 
     def _serve(self, raw):
         raw.sock.settimeout(None)
         peer = Peer(raw, self.own)
-        under_way = set()
+        limit = dict(self.own).get(MAX_CONCURRENT, 1 << 30)
+        under_way, refused = set(), set()
         answer = threading.Lock()
 
         def run(r):
@@ -144,6 +147,13 @@ class H2Origin(Scripted):
             while True:
                 f = peer.step()
                 r = peer.requests.get(f.stream)
+                if f.kind == HEADERS and not r.trailers and len(under_way) >= limit:
+                    with answer:
+                        peer.send(rst(f.stream, REFUSED_STREAM))
+                    refused.add(f.stream)
+                    self.refused += 1
+                if f.stream in refused:
+                    continue
                 if f.kind == HEADERS and not r.trailers:
                     under_way.add(f.stream)
                     self.most[raw.number] = max(self.most.get(raw.number, 0), len(under_way))
