@@ -4,7 +4,28 @@
 #include <errno.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
+#include <time.h>
 #include <unistd.h>
+
+#define SHORTAGE_TRIES_MAX 300
+#define SHORTAGE_PAUSE_MS 10
+
+/* Is it worth trying again? The other end is there; the kernel has no memory or no room just now.
+ * Waits a little; both ends are used off the event loops. */
+static bool passes(int *tries)
+{
+    bool shortage = errno == ENOBUFS || errno == ENOMEM || errno == EAGAIN ||
+                    errno == ETOOMANYREFS;
+    if (errno == EINTR) {
+        return true;
+    }
+    if (!shortage || ++*tries > SHORTAGE_TRIES_MAX) {
+        return false;
+    }
+    struct timespec pause = {.tv_nsec = SHORTAGE_PAUSE_MS * 1000 * 1000};
+    nanosleep(&pause, NULL);
+    return true;
+}
 
 bool link_send(int link, const struct link_packet *p, int fd)
 {
@@ -24,9 +45,10 @@ bool link_send(int link, const struct link_packet *p, int fd)
         memcpy(CMSG_DATA(c), &fd, sizeof(fd));
     }
     ssize_t n;
+    int tries = 0;
     do {
         n = sendmsg(link, &msg, MSG_NOSIGNAL);
-    } while (n < 0 && errno == EINTR);
+    } while (n < 0 && passes(&tries));
     return n == (ssize_t)sizeof(*p);
 }
 
@@ -43,9 +65,10 @@ bool link_receive(int link, struct link_packet *p, int *fd)
                          .msg_controllen = sizeof(control.bytes)};
     *fd = -1;
     ssize_t n;
+    int tries = 0;
     do {
         n = recvmsg(link, &msg, MSG_CMSG_CLOEXEC);
-    } while (n < 0 && errno == EINTR);
+    } while (n < 0 && passes(&tries));
     struct cmsghdr *c = n >= 0 ? CMSG_FIRSTHDR(&msg) : NULL;
     if (c && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS) {
         memcpy(fd, CMSG_DATA(c), sizeof(*fd));

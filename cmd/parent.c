@@ -374,6 +374,9 @@ int parent_main(struct parent_setup *setup)
     }
     log_set_format(isatty(STDERR_FILENO) ? LOG_CONSOLE : LOG_JSON);
     p.signal_fd = open_signals();
+    if (p.signal_fd < 0) {
+        (void)fprintf(stderr, "caddis: signals cannot be received: %s\n", strerror(errno));
+    }
     if (p.signal_fd >= 0 && find_user(&p) && start_server(&p)) {
         status = watch(&p);
     }

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "proxy/base/log.h"
+#include "proxy/base/mem.h"
 #include "proxy/net/sock.h"
 
 #define ACCEPTS_AN_EVENT_MAX 64
@@ -161,15 +162,8 @@ static void on_ready(struct watch *w, unsigned events)
 
 struct listener *listener_new(struct loop *l, int fd, const struct listener_events *events)
 {
-    struct listener *ls = calloc(1, sizeof(*ls));
-    if (!ls) {
-        return NULL;
-    }
-    ls->spare_fd = new_spare();
-    if (ls->spare_fd < 0) {
-        free(ls);
-        return NULL;
-    }
+    struct listener *ls = mem_zalloc(sizeof(*ls));
+    ls->spare_fd = new_spare(); /* -1 when there is none to be had: shed_one asks again */
     ls->loop = l;
     ls->fd = fd;
     ls->events = *events;

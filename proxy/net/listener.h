@@ -17,7 +17,7 @@ struct listener_events {
     void *ctx;
 };
 
-/* fd is borrowed and must stay open until listener_free. NULL: memory or descriptors. */
+/* fd is borrowed and must stay open until listener_free. Never NULL. */
 struct listener *listener_new(struct loop *l, int fd, const struct listener_events *events);
 /* Accepts what is waiting (until EAGAIN, at most 65536) and stops for good. on_accept is called
  * from inside this call: the one exception to the rule, because fd is closed right afterwards. */

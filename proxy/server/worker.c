@@ -63,7 +63,6 @@ static struct slot *add_slot(struct worker *w, const struct addr *a, int fd)
     slot->addr = *a;
     slot->fd = fd;
     slot->listener = listener_new(w->loop, fd, &events);
-    must(slot->listener);
     listener_pause(slot->listener, w->paused);
     list_push_back(&w->slots, &slot->node);
     return slot;
