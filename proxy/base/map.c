@@ -102,10 +102,22 @@ void *map_get(const struct map *m, struct slice key)
     return find(m, key, map_hash(key))->value;
 }
 
-static void grow(struct map *m)
+#define FIRST_CAP 16
+
+static bool is_full(const struct map *m)
 {
-    struct map bigger = {.cap = m->cap ? m->cap * 2 : 16, .count = m->count};
-    bigger.entries = mem_zalloc(bigger.cap * sizeof(struct map_entry));
+    return (m->count + 1) * 4 > m->cap * 3;
+}
+
+static size_t grown_cap(const struct map *m)
+{
+    return m->cap ? m->cap * 2 : FIRST_CAP;
+}
+
+/* Moves all entries into these: zeroed, grown_cap(m) many. Frees the old ones. */
+static void grow_into(struct map *m, struct map_entry *entries)
+{
+    struct map bigger = {entries, grown_cap(m), m->count};
     for (size_t i = 0; i < m->cap; i++) {
         struct map_entry *e = &m->entries[i];
         if (e->key.p) {
@@ -116,11 +128,23 @@ static void grow(struct map *m)
     *m = bigger;
 }
 
+bool map_reserve(struct map *m)
+{
+    if (is_full(m)) {
+        struct map_entry *entries = calloc(grown_cap(m), sizeof(*entries));
+        if (!entries) {
+            return false;
+        }
+        grow_into(m, entries);
+    }
+    return true;
+}
+
 void *map_put(struct map *m, struct slice key, void *value)
 {
     must(value);
-    if ((m->count + 1) * 4 > m->cap * 3) {
-        grow(m);
+    if (is_full(m)) {
+        grow_into(m, mem_zalloc(grown_cap(m) * sizeof(struct map_entry)));
     }
     if (!key.p) {
         key.p = "";

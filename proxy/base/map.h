@@ -24,6 +24,9 @@ void map_fini(struct map *m);
 void *map_get(const struct map *m, struct slice key);
 /* Sets or replaces; returns the value that was there, or NULL. value must not be NULL. */
 void *map_put(struct map *m, struct slice key, void *value);
+/* Room for one more key, so that the next map_put allocates nothing: for hot code, which must not
+ * wait for memory. False: there is none, and nothing has changed. */
+NODISCARD bool map_reserve(struct map *m);
 /* Removes; returns the value that was there, or NULL. */
 void *map_del(struct map *m, struct slice key);
 /* The next used entry at or after *cursor, which starts at 0; NULL at the end. */

@@ -96,6 +96,9 @@ struct h2_server {
     int32_t skipped_to;
 
     struct h2_scan scan; /* of what the client sends */
+    int32_t priority_id; /* the stream of the PRIORITY frame that is coming; 0: it is another one */
+    uint32_t priority_on;   /* the stream that it shall depend on */
+    unsigned priority_have; /* bytes of that */
 
     struct task turn_task;
     struct task close_task;

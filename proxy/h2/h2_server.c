@@ -335,6 +335,32 @@ static void input_failed(struct h2_server *c, ssize_t error)
     c->calm = true;
 }
 
+#define PRIORITY_BYTES 5
+
+static void frame_begins(struct h2_server *c, const nghttp2_frame_hd *hd)
+{
+    bool priority = hd->type == NGHTTP2_PRIORITY && hd->length == PRIORITY_BYTES;
+    c->priority_id = priority ? hd->stream_id : 0;
+    c->priority_on = 0;
+    c->priority_have = 0;
+    h2_session_frame(c, hd);
+}
+
+/* nghttp2 skips PRIORITY frames, which have no meaning any more; that no stream may depend on
+ * itself holds all the same (RFC 7540 section 5.3.1). */
+static void look_at_priority(struct h2_server *c, const unsigned char *p, size_t n)
+{
+    for (size_t i = 0; i < n && c->priority_have < sizeof(c->priority_on); i++) {
+        c->priority_on = c->priority_on << 8 | p[i];
+        c->priority_have++;
+    }
+    if (c->priority_have == sizeof(c->priority_on) &&
+        (c->priority_on & 0x7fffffff) == (uint32_t)c->priority_id) {
+        (void)nghttp2_session_terminate_session(c->session, NGHTTP2_PROTOCOL_ERROR);
+        c->priority_id = 0;
+    }
+}
+
 /* False: nothing more may be read now. */
 static bool take_input(struct h2_server *c, const unsigned char *p, size_t n)
 {
@@ -343,7 +369,9 @@ static bool take_input(struct h2_server *c, const unsigned char *p, size_t n)
         bool complete;
         size_t k = h2_scan_next(&c->scan, p, n, &hd, &complete);
         if (complete) {
-            h2_session_frame(c, &hd);
+            frame_begins(c, &hd);
+        } else if (c->priority_id && c->scan.head_have == 0) {
+            look_at_priority(c, p, k);
         }
         if (c->calm) {
             return false;

@@ -21,7 +21,7 @@ static enum handler_result copy_request(const void *instance, struct exchange *e
         return chain_error(ex, 500, S("copy_response was given no status"));
     }
     reverse_proxy_copy(ex, (int)status);
-    return HANDLER_DONE;
+    return HANDLER_WAIT; /* it may be collected first (response_buffers) */
 }
 
 static const struct handler_ops copy_response_ops = {.name = "copy_response",

@@ -20,6 +20,10 @@
  *     replace_status [@<name>] <status>            (the first of these two that fits the answer)
  *     handle_response [@<name>] { <directives>; copy_response [<status>];
  *                                 copy_response_headers { include|exclude <field>... } }
+ *     request_buffers <size>                       (up to 10MiB; collected before an origin is
+ *                                                   asked; a whole body gets a
+ *                                                   Content-Length and can be sent again)
+ *     response_buffers <size>                      (up to 10MiB; before the client is answered)
  *     flush_interval <duration>|-1                 (accepted; everything is passed on at once)
  *     stream_timeout <duration>                    (none; the longest that a tunnel lives)
  *     stream_close_delay <duration>                (unset: a reload ends no tunnel; set: they end
@@ -33,14 +37,17 @@
  *         max_response_header 64KiB
  *         keepalive 2m|off                         (no longer than the origin's Keep-Alive says)
  *         max_conns_per_host <n>                   (none; over all workers; requests wait)
- *         keepalive_idle_conns 128                 (for each worker and origin)
+ *         keepalive_idle_conns 128                 (for each worker and origin; also _per_host)
+ *         local_address <ip[:port]>                (where connections come from)
  *         resolvers <ip[:port]>...                 (the system's)
  *         dial_fallback_delay 250ms                (to the next address; negative: only on failure)
  *         proxy_protocol v1|v2                     (then each connection is one client's: not kept)
  *         versions 1.1 2                           (1.1, 2, h2c; 2: over TLS, if the origin
  *                                                   chooses it; in the plain 1.1, or h2c if given)
  *         tls; tls_server_name <name>; tls_trust_pool file <file>...; tls_insecure_skip_verify
- *         tls_client_auth <certificate> <key>
+ *         tls_client_auth <certificate> <key>; tls_except_ports <port>...
+ *         tls_timeout <duration>                   (dial_timeout; of the handshake)
+ *         tls_curves x25519mlkem768|x25519|secp256r1|secp384r1|secp521r1...
  *     }
  * }
  *
@@ -143,7 +150,7 @@ static void judge_answer(struct forward *f)
     }
 }
 
-static void send_answer(struct forward *f)
+static void send_collected(struct forward *f)
 {
     struct exchange *ex = f->ex;
     enum rules_result rules = RULES_DONE;
@@ -162,6 +169,61 @@ static void send_answer(struct forward *f)
         tunnel_watch(ex, f->proxy->tunnels);
     }
     exchange_respond(ex);
+}
+
+/* ---- response_buffers ------------------------------------------------------------------------ */
+
+static void end_collecting(struct forward *f)
+{
+    f->collects_response = false;
+    task_cancel(&f->finished);
+    f->ex->ended = NULL;
+}
+
+/* Broken before anything was sent: that can still be said with a status. */
+static void response_collected(struct body_buffer *b)
+{
+    struct forward *f = container_of(b, struct forward, response_buffer);
+    struct exchange *ex = f->ex;
+    end_collecting(f);
+    if (ex->finished) {
+        /* nobody is left to be answered */
+    } else if (b->no_memory) {
+        (void)chain_error(ex, 503, S("out of memory"));
+    } else if (b->body->state == BODY_ABORTED) {
+        enum end_reason reason = b->body->reason;
+        ex->error_detail = slice_str(end_reason_text(reason));
+        (void)chain_error(ex, reason == END_ORIGIN_SLOW ? 504 : 502, ex->error_detail);
+    } else {
+        send_collected(f);
+    }
+    exchange_release(ex);
+}
+
+/* The client is gone, or the server stops. */
+static void collecting_in_vain(struct task *t)
+{
+    struct forward *f = container_of(t, struct forward, finished);
+    body_buffer_cancel(&f->response_buffer);
+    end_collecting(f);
+    exchange_release(f->ex);
+}
+
+static void send_answer(struct forward *f)
+{
+    struct exchange *ex = f->ex;
+    bool body = !ex->res.tunnel && ex->res.content_length != 0 &&
+                http_status_has_body(ex->req.method, ex->res.status);
+    if (!f->proxy->response_buffer_bytes || !body || ex->finished) {
+        send_collected(f);
+        return;
+    }
+    exchange_hold(ex);
+    f->collects_response = true;
+    task_init(&f->finished, collecting_in_vain);
+    ex->ended = &f->finished;
+    body_buffer_start(&f->response_buffer, &ex->res_body, f->proxy->response_buffer_bytes,
+                      response_collected);
 }
 
 /* ---- handle_response, replace_status --------------------------------------------------------- */
@@ -443,12 +505,9 @@ static bool may_repeat(const struct forward *f)
 {
     const struct retry_policy *p = &f->proxy->retry;
     struct exchange *ex = f->ex;
-    if (ex->req_body.consumed_bytes > 0 || ex->req_body.state == BODY_STOPPED ||
-        ex->req_body.state == BODY_ABORTED || f->upgrade.n) {
-        return false;
-    }
-    return p->has_match ? matcher_matches(p->match, ex) == MATCH_YES
-                        : ex->req.method == METHOD_GET;
+    bool safe = p->has_match ? matcher_matches(p->match, ex) == MATCH_YES
+                             : ex->req.method == METHOD_GET;
+    return safe && !f->upgrade.n && body_rewind(&ex->req_body);
 }
 
 static void on_failed(void *ctx, const struct upstream_failure *failure)
@@ -481,10 +540,44 @@ static void on_failed(void *ctx, const struct upstream_failure *failure)
     answer_failure(f, failure);
 }
 
+/* ---- request_buffers ------------------------------------------------------------------------- */
+
+static bool has_request_body(const struct forward *f)
+{
+    return f->out.content_length != 0 && !f->upgrade.n;
+}
+
+/* A body that is here as a whole has a length, whatever its framing was, and can be sent again. One
+ * that broke off is passed on as it is: the codec has an answer for its client. */
+static void request_collected(struct body_buffer *b)
+{
+    struct forward *f = container_of(b, struct forward, request_buffer);
+    struct exchange *ex = f->ex;
+    f->collects_request = false;
+    if (ex->finished) {
+        /* nobody is left to be answered */
+    } else if (b->no_memory) {
+        fail(f, 503, S("out of memory"));
+    } else if (b->body->state == BODY_STOPPED && b->body->reason == END_TOO_LARGE) {
+        fail(f, 413, S("the request body is larger than this server allows"));
+    } else {
+        if (body_buffer_whole(b) && b->body->trailers.count == 0) {
+            f->out.content_length = (int64_t)b->bytes;
+        }
+        begin_round(f);
+    }
+    exchange_release(ex);
+}
+
 static void client_gone(struct task *t)
 {
     struct forward *f = container_of(t, struct forward, cancel);
     f->ex->cancel = NULL;
+    if (f->collects_request) {
+        f->collects_request = false;
+        body_buffer_cancel(&f->request_buffer);
+        exchange_release(f->ex); /* not the last hold, as below */
+    }
     if (f->request) {
         upstream_cancel(f->request);
         f->request = NULL;
@@ -516,11 +609,18 @@ static enum handler_result proxy_request(const void *instance, struct exchange *
     if (ex->res.status) {
         exchange_clear_response(ex); /* inside a handle_response: what it looked at goes */
     }
-    if (ex->req_body.consumed_bytes > 0 && f->out.content_length != 0) {
+    if (f->out.content_length != 0 && !body_rewind(&ex->req_body)) {
         return chain_error(ex, 502, S("the request body was sent to another origin already"));
     }
     ex->cancel = &f->cancel;
-    begin_round(f);
+    if (f->proxy->request_buffer_bytes && has_request_body(f)) {
+        exchange_hold(ex);
+        f->collects_request = true;
+        body_buffer_start(&f->request_buffer, &ex->req_body, f->proxy->request_buffer_bytes,
+                          request_collected);
+    } else {
+        begin_round(f);
+    }
     return HANDLER_WAIT;
 }
 

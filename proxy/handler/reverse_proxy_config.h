@@ -59,7 +59,8 @@ struct reverse_proxy {
     struct background background;
     struct slice method;      /* of the request that goes out; empty: the client's */
     struct target *rewrite;   /* its target; NULL: the client's */
-    uint64_t request_buffer_bytes;
+    uint64_t request_buffer_bytes; /* collected before an origin is asked; 0: none */
+    uint64_t response_buffer_bytes; /* collected before the client is answered */
     int64_t stream_timeout_ms;
     int64_t stream_close_delay_ms;
     struct tunnel_policy *tunnels; /* counted; NULL: tunnels live as long as they like */

@@ -4,6 +4,7 @@
 #define HANDLER_REVERSE_PROXY_FORWARD_H
 
 #include "proxy/handler/reverse_proxy_config.h"
+#include "proxy/http/body_buffer.h"
 #include "proxy/loop/loop.h"
 #include "proxy/upstream/upstream.h"
 
@@ -28,6 +29,11 @@ struct forward {
     unsigned retries;
     int64_t started_ms;
     int64_t attempt_ms;  /* when the attempt under way began */
+    struct body_buffer request_buffer;
+    struct body_buffer response_buffer;
+    struct task finished;    /* ex has, while its response is being collected */
+    bool collects_request;   /* and then ex is held */
+    bool collects_response;  /* the same */
     struct slice set_cookie; /* of the policy cookie; or empty */
 };
 

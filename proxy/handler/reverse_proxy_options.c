@@ -4,6 +4,7 @@
 #include "proxy/base/mem.h"
 #include "proxy/handler/reverse_proxy_config.h"
 #include "proxy/handler/reverse_proxy_lb.h"
+#include "proxy/http/body_buffer.h"
 #include "proxy/route/regex.h"
 
 #define RULE_TOKENS_MAX 4
@@ -340,6 +341,35 @@ static void option_verbose_logs(struct proxy_reading *r, const struct cf_directi
     r->p->verbose = expect_args(r->b, d, d->arg_count, 0, 0);
 }
 
+static void read_buffer(struct proxy_reading *r, const struct cf_directive *d, uint64_t *out)
+{
+    if (!expect_args(r->b, d, d->arg_count, 1, 1) || !expect_no_block(r->b, d)) {
+        return;
+    }
+    bool unlimited = slice_eq(d->args[0].text, S("unlimited"));
+    if (!unlimited && !cf_parse_size(d->args[0].text, out)) {
+        cf_error(r->b->diags, &d->args[0], "\"%.*s\" is no size such as 64KiB or 1MB",
+                 SLICE_ARG(d->args[0].text));
+    } else if (unlimited || *out > BODY_BUFFER_MAX_BYTES) {
+        struct cf_diag *diag = cf_error(r->b->diags, &d->args[0],
+                                        "%.*s is at most 10MiB for each request",
+                                        SLICE_ARG(d->name.text));
+        if (diag) {
+            diag->hint = S("larger bodies are passed on as they come, without being collected");
+        }
+    }
+}
+
+static void option_request_buffers(struct proxy_reading *r, const struct cf_directive *d)
+{
+    read_buffer(r, d, &r->p->request_buffer_bytes);
+}
+
+static void option_response_buffers(struct proxy_reading *r, const struct cf_directive *d)
+{
+    read_buffer(r, d, &r->p->response_buffer_bytes);
+}
+
 /* Sizes of Caddy's own buffers; here bodies go through a bounded queue that needs no size. */
 static void option_harmless(struct proxy_reading *r, const struct cf_directive *d)
 {
@@ -453,6 +483,8 @@ static const struct {
     {S_INIT("flush_interval"), option_flush_interval},
     {S_INIT("stream_timeout"), option_stream_timeout},
     {S_INIT("stream_close_delay"), option_stream_close_delay},
+    {S_INIT("request_buffers"), option_request_buffers},
+    {S_INIT("response_buffers"), option_response_buffers},
     {S_INIT("stream_buffer_size"), option_harmless},
     {S_INIT("verbose_logs"), option_verbose_logs},
 };

@@ -32,6 +32,10 @@ void body_init(struct body *b, struct run_queue *q, size_t limit_bytes)
 void body_fini(struct body *b)
 {
     drop_queue(b);
+    while (b->kept_count) {
+        chunk_unref(b->kept[--b->kept_count].chunk);
+    }
+    b->kept = NULL;
     b->producer = NULL;
     b->consumer = NULL;
 }
@@ -252,6 +256,46 @@ void body_stop(struct body *b, enum end_reason reason)
     b->state = BODY_STOPPED;
     b->reason = reason;
     wake(b, b->producer);
+}
+
+void body_put_back(struct body *b, const struct body_slice *slices, unsigned count)
+{
+    must(b->count == 0 && count <= BODY_SLICES_MAX);
+    for (unsigned i = 0; i < count; i++) {
+        if (b->state == BODY_STOPPED) {
+            chunk_unref(slices[i].chunk);
+            continue;
+        }
+        append(b, slices[i].chunk, slices[i].p, slices[i].n);
+        b->queued_bytes += slices[i].n;
+        b->consumed_bytes -= slices[i].n;
+    }
+}
+
+void body_keep(struct body *b, const struct body_slice *slices, unsigned count)
+{
+    must(b->state == BODY_ENDED && !b->kept && count <= BODY_SLICES_MAX);
+    for (unsigned i = 0; i < count; i++) {
+        chunk_ref(slices[i].chunk);
+    }
+    b->kept = slices;
+    b->kept_count = count;
+}
+
+bool body_rewind(struct body *b)
+{
+    if (!b->kept) {
+        return b->consumed_bytes == 0 && (b->state == BODY_OPEN || b->state == BODY_ENDED);
+    }
+    drop_queue(b);
+    b->state = BODY_ENDED;
+    b->reason = END_NONE;
+    b->consumed_bytes = 0;
+    for (unsigned i = 0; i < b->kept_count; i++) {
+        append(b, chunk_ref(b->kept[i].chunk), b->kept[i].p, b->kept[i].n);
+        b->queued_bytes += b->kept[i].n;
+    }
+    return true;
 }
 
 const char *end_reason_text(enum end_reason r)

@@ -58,6 +58,8 @@ struct body {
     uint64_t pushed_bytes;   /* in all, ever */
     uint64_t consumed_bytes; /* in all, ever */
     struct fields trailers;  /* set by body_end; slices must outlive the body (arena) */
+    const struct body_slice *kept; /* counted: the whole body, to be rewound to; or NULL */
+    unsigned kept_count;
     bool wanted; /* the consumer has peeked at least once: for 100-continue */
 };
 
@@ -95,6 +97,17 @@ bool body_take(struct body *b, struct body_slice *out);
 /* The same, but at most max > 0 bytes of it; what remains stays first. */
 bool body_take_upto(struct body *b, size_t max, struct body_slice *out);
 void body_stop(struct body *b, enum end_reason reason);
+
+/* Puts back in front what was taken out: count slices, at most BODY_SLICES_MAX and what the queue
+ * has; it must be empty. Their references are taken over. As if they had never been consumed. In
+ * state STOPPED they are dropped. */
+void body_put_back(struct body *b, const struct body_slice *slices, unsigned count);
+/* These slices are the whole of the body, which has ended. References are taken; the array must
+ * outlive the body. */
+void body_keep(struct body *b, const struct body_slice *slices, unsigned count);
+/* As if nothing of it had ever been consumed, whatever became of it since: for another attempt.
+ * False: it cannot be had again (bytes were consumed and are not kept; its producer broke). */
+NODISCARD bool body_rewind(struct body *b);
 
 /* ---- both -------- */
 

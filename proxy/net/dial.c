@@ -28,6 +28,7 @@ struct dial {
     struct timer head_start;
     struct task begin; /* for Unix paths, which need no look-up */
     struct resolve_request rq;
+    const struct addr *local; /* or NULL */
     int64_t head_start_ms; /* < 0: none */
     bool connecting;
     bool looked_again;
@@ -72,7 +73,8 @@ static const char *text_of(int errnum)
     case EAGAIN: return "the listener's queue is full";
     case EMFILE:
     case ENFILE: return "out of file descriptors";
-    case EADDRNOTAVAIL: return "out of local ports";
+    case EADDRNOTAVAIL: return "no local port is free, or local_address is not this machine's";
+    case EAFNOSUPPORT: return "local_address is of another address family";
     case ENOMEM:
     case ENOBUFS: return "out of memory";
     default: {
@@ -211,7 +213,7 @@ static void connect_next(struct dial *d)
         struct attempt *a = &d->attempts[d->next];
         a->addr = d->order[d->next++];
         bool pending;
-        int fd = sock_connect(a->addr, &pending);
+        int fd = sock_connect(a->addr, d->local, &pending);
         if (fd < 0) {
             note_failure(d, errno);
             continue;
@@ -333,6 +335,7 @@ struct dial *dial_start_to(struct loop *l, struct resolver *r, const struct dial
         return NULL;
     }
     d->head_start_ms = t->fallback_delay_ms ? t->fallback_delay_ms : HEAD_START_MS;
+    d->local = t->local && t->local->len ? t->local : NULL;
     d->rq.host = t->host;
     d->rq.port = t->port;
     d->rq.servers = t->servers;

@@ -28,6 +28,8 @@ struct dial_target {
     struct slice unix_path;    /* instead of both */
     struct slice servers;      /* resolve.h; empty: the system's */
     int64_t fallback_delay_ms; /* head start of an address; 0: 250 ms; < 0: one after the other */
+    const struct addr *local;  /* where to come from (its port may be 0), until done; NULL or
+                                  len 0: the system chooses. Addresses of another family fail. */
 };
 
 /* The same with everything that can be said. The strings of *t must live until done. */

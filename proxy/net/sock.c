@@ -169,7 +169,21 @@ void sock_tune(int fd)
     (void)set_int(fd, IPPROTO_TCP, TCP_KEEPCNT, KEEPALIVE_PROBES);
 }
 
-int sock_connect(const struct addr *a, bool *pending)
+/* The port is chosen while connecting, so that one local port serves many origins. */
+static bool bind_local(int fd, const struct addr *a, const struct addr *local)
+{
+    int on = 1;
+    if (local->u.sa.sa_family != a->u.sa.sa_family) {
+        errno = EAFNOSUPPORT;
+        return false;
+    }
+    if (addr_port(local) == 0) {
+        (void)setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof(on));
+    }
+    return bind(fd, &local->u.sa, local->len) == 0;
+}
+
+int sock_connect(const struct addr *a, const struct addr *local, bool *pending)
 {
     int fd = new_socket(a);
     if (fd < 0) {
@@ -177,6 +191,9 @@ int sock_connect(const struct addr *a, bool *pending)
     }
     if (!addr_is_unix(a)) {
         sock_tune(fd);
+        if (local && !bind_local(fd, a, local)) {
+            return close_failed(fd);
+        }
     }
     *pending = false;
     if (connect(fd, &a->u.sa, a->len) == 0) {

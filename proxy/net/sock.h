@@ -21,9 +21,10 @@ void sock_local(int fd, struct addr *out);
  * may be gone already). Only for listening sockets that were made elsewhere and inherited: what
  * sock_listen, sock_accept and sock_connect give is tuned already. */
 void sock_tune(int fd);
-/* Begins to connect: a tuned descriptor, *pending true while the attempt goes on (wait for
+/* Begins to connect, from local unless it is NULL (EAFNOSUPPORT: it is of another family; Unix
+ * sockets ignore it): a tuned descriptor, *pending true while the attempt goes on (wait for
  * writability, then sock_connect_result); or -1 and errno. */
-int sock_connect(const struct addr *a, bool *pending);
+int sock_connect(const struct addr *a, const struct addr *local, bool *pending);
 /* Looks at what has arrived without taking it: bytes, 0 at the end, or -1 and errno (never EINTR).
  */
 ssize_t sock_peek(int fd, void *buf, size_t n);

@@ -95,6 +95,17 @@ static bool set_own_certificate(SSL_CTX *ctx, const struct tls_client_config *co
     return ok;
 }
 
+static bool set_groups(SSL_CTX *ctx, const struct tls_client_config *config, struct err *err)
+{
+    if (!config->groups.n) {
+        return true;
+    }
+    char *groups = mem_dup(config->groups);
+    bool ok = SSL_CTX_set1_groups_list(ctx, groups) == 1;
+    free(groups);
+    return ok || ossl_err(err, "setting the curves");
+}
+
 static bool set_up(struct tls_client *t, const struct tls_client_config *config, struct err *err)
 {
     unsigned char wire[ALPN_WIRE_MAX];
@@ -106,7 +117,7 @@ static bool set_up(struct tls_client *t, const struct tls_client_config *config,
     }
     SSL_CTX_set_session_cache_mode(t->ctx, SSL_SESS_CACHE_OFF);
     SSL_CTX_set_verify(t->ctx, t->insecure ? SSL_VERIFY_NONE : SSL_VERIFY_PEER, NULL);
-    return set_own_certificate(t->ctx, config, err) &&
+    return set_groups(t->ctx, config, err) && set_own_certificate(t->ctx, config, err) &&
            (t->insecure || set_roots(t->ctx, config, err));
 }
 

@@ -17,6 +17,7 @@ struct tls_client_config {
     struct slice key_file;
     const struct slice *alpn;
     size_t alpn_count;
+    struct slice groups; /* key exchange groups in OpenSSL's words, ":" between; empty: ours */
 };
 
 struct tls_client *tls_client_new(const struct tls_client_config *config, struct err *err);

@@ -218,19 +218,22 @@ bool opening_start(struct upstream_request *rq)
     struct upstream *u = rq->upstream;
     struct origin *origin = rq->origin;
     struct opening *o = calloc(1, sizeof(*o));
-    if (!o) {
+    struct pool *pool = o ? pool_get(u, origin->key) : NULL;
+    if (!pool) {
+        free(o);
         return false;
     }
     list_init(&o->node);
     list_init(&o->waiters);
     struct dial_target t = {origin->host, origin->port, origin->unix_path, origin->resolvers,
-                            origin->fallback_delay_ms};
+                            origin->fallback_delay_ms, &origin->local};
     o->dial = dial_start_to(u->loop, u->resolver, &t, origin->dial_timeout_ms, dialed, o);
     if (!o->dial) {
+        pool_leave(pool);
         free(o);
         return false;
     }
-    o->pool = pool_get(u, origin->key);
+    o->pool = pool;
     o->origin = origin_ref(origin);
     o->http_1_only = request_needs_http_1(rq);
     o->placed = rq->placed;

@@ -26,7 +26,9 @@ struct origin *origin_new(const struct origin *like)
     o->proxy_version = like->proxy_version;
     o->resolvers = dup(like->resolvers);
     o->fallback_delay_ms = like->fallback_delay_ms;
+    o->local = like->local;
     o->dial_timeout_ms = like->dial_timeout_ms;
+    o->tls_timeout_ms = like->tls_timeout_ms;
     o->keepalive_idle_ms = like->keepalive_idle_ms;
     o->keepalive_max = like->keepalive_max;
     o->connections_max = like->connections_max;

@@ -39,7 +39,9 @@ struct origin {
                                connections belong to one client: they are not kept. */
     struct slice resolvers;    /* name servers for host (dns.h); empty: the system's */
     int64_t fallback_delay_ms; /* dial.h */
+    struct addr local; /* where connections come from; len 0: the system chooses */
     int64_t dial_timeout_ms;
+    int64_t tls_timeout_ms; /* of the handshake behind it */
     int64_t keepalive_idle_ms; /* 0: connections are not kept */
     unsigned keepalive_max;    /* idle connections kept, for each worker */
     struct h1_client_limits limits;

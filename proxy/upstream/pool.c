@@ -2,16 +2,22 @@
  * long they are kept. See upstream_priv.h for who owns what. */
 #include <stdlib.h>
 
-#include "proxy/base/mem.h"
 #include "proxy/upstream/upstream_priv.h"
 
 struct pool *pool_get(struct upstream *u, struct slice key)
 {
     struct pool *p = map_get(&u->pools, key);
     if (!p) {
-        p = mem_zalloc(sizeof(*p));
+        p = calloc(1, sizeof(*p));
+        char *copy = malloc(key.n + 1);
+        if (!p || !copy || !map_reserve(&u->pools)) {
+            free(p);
+            free(copy);
+            return NULL;
+        }
+        memcpy(copy, key.p, key.n);
         p->upstream = u;
-        p->key = slice_of(mem_dup(key), key.n);
+        p->key = slice_of(copy, key.n);
         list_init(&p->idle);
         list_init(&p->shared);
         list_init(&p->openings);
@@ -100,7 +106,9 @@ struct connection *connection_new(struct upstream *u, struct origin *o, struct s
                                   bool alone)
 {
     struct connection *c = calloc(1, sizeof(*c));
-    if (!c) {
+    struct pool *pool = c ? pool_get(u, o->key) : NULL;
+    if (!pool) {
+        free(c);
         stream_close(s, true);
         return NULL;
     }
@@ -115,10 +123,11 @@ struct connection *connection_new(struct upstream *u, struct origin *o, struct s
         c->client = h1_client_new(s, &owner);
     }
     if (!c->h2 && !c->client) {
+        pool_leave(pool);
         free(c);
         return NULL;
     }
-    c->pool = pool_get(u, o->key);
+    c->pool = pool;
     c->origin = origin_ref(o);
     c->made_ms = loop_now_ms(u->loop);
     c->alone = alone;

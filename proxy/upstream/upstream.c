@@ -94,18 +94,19 @@ static void send_again(struct upstream_request *rq)
     request_attempt(rq);
 }
 
-/* Is there a client to send it again for, and the whole of it? */
+/* Is there a client to send it again for, and the whole of it? Then its body is as it was. */
 static bool can_resend(const struct upstream_request *rq)
 {
-    return !rq->ex->gone && rq->ex->req_body.consumed_bytes == 0;
+    return !rq->ex->gone && body_rewind(&rq->ex->req_body);
 }
 
 /* May the request go out again after a kept connection failed (RFC 9110 section 9.2.2)? */
 static bool safe_to_resend(const struct upstream_request *rq, enum end_reason reason,
                            bool nothing_sent, bool no_byte_received)
 {
-    return rq->reused && reason == END_ORIGIN_GONE && can_resend(rq) &&
-           (nothing_sent || (no_byte_received && http_method_idempotent(rq->out->method)));
+    return rq->reused && reason == END_ORIGIN_GONE &&
+           (nothing_sent || (no_byte_received && http_method_idempotent(rq->out->method))) &&
+           can_resend(rq);
 }
 
 /* ---- HTTP/1 ---------------------------------------------------------------------------------- */

@@ -101,6 +101,8 @@ BAD = {
     "HEADERS: depends on itself": (
         frame(HEADERS, EH | END_STREAM | WITH_PRIORITY, 1, u32(1) + b"\xff" + G), "CS",
         [PROTOCOL_ERROR]),
+    "PRIORITY: depends on itself": (frame(PRIORITY, 0, 3, u32(3) + b"\xff"), "CS",
+                                    [PROTOCOL_ERROR]),
     "DATA: stream 0": (frame(DATA, 0, 0, b"x"), C, [PROTOCOL_ERROR]),
     "DATA: padding too long": (H(P, flags=EH) + frame(DATA, END_STREAM | PADDED, 1, b"\x05abcd"), C,
                                [PROTOCOL_ERROR]),

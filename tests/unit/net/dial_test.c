@@ -169,7 +169,7 @@ static void tarpit_init(struct tarpit *t, struct slice ip)
     t->fd = listen_on(ip, &t->addr);
     assert_int_equal(listen(t->fd, 0), 0);
     for (size_t i = 0; i < ARRAY_LEN(t->clients); i++) {
-        t->clients[i] = sock_connect(&t->addr, &pending);
+        t->clients[i] = sock_connect(&t->addr, NULL, &pending);
     }
 }
 

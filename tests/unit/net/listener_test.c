@@ -73,7 +73,7 @@ static void connect_many(struct host *h, int count, int fds[])
 {
     bool pending;
     for (int i = 0; i < count; i++) {
-        fds[i] = sock_connect(&h->addr, &pending);
+        fds[i] = sock_connect(&h->addr, NULL, &pending);
         assert_true(fds[i] >= 0);
     }
 }

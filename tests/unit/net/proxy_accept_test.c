@@ -24,7 +24,7 @@ static void connect_tcp(struct bench *b)
     struct addr peer;
     bool pending;
     int listening = listen_on(S("127.0.0.1"), &a);
-    b->theirs = sock_connect(&a, &pending);
+    b->theirs = sock_connect(&a, NULL, &pending);
     assert_true(b->theirs >= 0);
     do {
         b->ours = sock_accept(listening, &peer);

@@ -40,7 +40,7 @@ static void connect_and_accept(void **state UNUSED)
     int listening = listen_on(S("127.0.0.1"), &a);
     assert_int_equal(sock_accept(listening, &peer), -1);
     assert_int_equal(errno, EAGAIN);
-    int client = sock_connect(&a, &pending);
+    int client = sock_connect(&a, NULL, &pending);
     assert_true(client >= 0);
     wait_for_fd(client, POLLOUT);
     assert_int_equal(sock_connect_result(client), 0);
@@ -61,7 +61,7 @@ static void refusal(void **state UNUSED)
     struct addr a;
     bool pending;
     assert_true(addr_parse_ip(S("127.0.0.1"), dead_port(S("127.0.0.1")), &a));
-    int fd = sock_connect(&a, &pending);
+    int fd = sock_connect(&a, NULL, &pending);
     if (fd >= 0) {
         wait_for_fd(fd, POLLOUT);
         assert_int_equal(sock_connect_result(fd), ECONNREFUSED);

@@ -39,7 +39,7 @@ static void connect_pair(struct fixture *f, struct side side[2])
     struct addr peer;
     bool pending;
     int listening = listen_on(S("127.0.0.1"), &a);
-    int client = sock_connect(&a, &pending);
+    int client = sock_connect(&a, NULL, &pending);
     int served;
     assert_true(client >= 0);
     while ((served = sock_accept(listening, &peer)) < 0) {
