@@ -15,6 +15,8 @@ static const struct command commands[] = {
     {"reload", "make it take the Caddyfile as it is now, closing no connection", reload_command,
      reload_help},
     {"validate", "check a Caddyfile", validate_command, validate_help},
+    {"hash-password", "make a password's hash for basic_auth", hash_password_command,
+     hash_password_help},
     {"trust", "make this system trust the local CA", trust_command, trust_help},
     {"untrust", "make it trust it no more", untrust_command, untrust_help},
     {"import", "print the Caddyfile that does what another server's configuration does",
@@ -37,7 +39,7 @@ static const struct command *find(struct slice name)
 /* Caddy's, not here yet. */
 static const char *const later[] = {
     "adapt",       "add-package",   "build-info",     "completion", "file-server",
-    "fmt",         "hash-password", "list-modules",   "manpage",    "remove-package",
+    "fmt",         "list-modules",   "manpage",    "remove-package",
     "respond",     "reverse-proxy", "storage",        "upgrade",
 };
 
@@ -81,7 +83,7 @@ static void overview(void)
            "    example.com { reverse_proxy localhost:8000 }\n\n"
            "Commands:\n", CADDIS_VERSION);
     for (size_t i = 0; i < ARRAY_LEN(commands); i++) {
-        printf("  caddis %-10s %s\n", commands[i].name, commands[i].summary);
+        printf("  caddis %-13s %s\n", commands[i].name, commands[i].summary);
     }
 }
 

@@ -29,6 +29,8 @@
 
 #define JOB_THREADS 4
 #define JOB_QUEUE_MAX 1024
+#define SLOW_JOB_THREADS 2
+#define SLOW_JOB_QUEUE_MAX 64
 #define ACME_STOP_MS 2000
 #define LOG_FLUSH_MS 2000
 #define DIAG_TEXT_MAX ((size_t)1 << 20)
@@ -49,6 +51,7 @@ struct serving {
     struct certs *certs;
     struct jobs *jobs;
     struct ticket_keeper tickets;
+    struct jobs *slow_jobs; /* password hashes */
     struct resolver *resolver;
     struct server *server;
     struct acme *acme;
@@ -504,7 +507,8 @@ static bool start_parts(struct serving *s, struct err *err)
     s->challenges = challenge_table_new(s->store);
     s->certs = certs_new();
     s->jobs = jobs_new(JOB_THREADS, JOB_QUEUE_MAX, err);
-    if (!s->jobs) {
+    s->slow_jobs = s->jobs ? jobs_new(SLOW_JOB_THREADS, SLOW_JOB_QUEUE_MAX, err) : NULL;
+    if (!s->slow_jobs) {
         return false;
     }
     ticket_keeper_start(&s->tickets, s->loop, s->jobs, s->store);
@@ -520,6 +524,7 @@ static bool start_parts(struct serving *s, struct err *err)
         .certs = s->certs,
         .challenges = s->challenges,
         .jobs = s->jobs,
+        .slow_jobs = s->slow_jobs,
         .resolver = s->resolver,
         .listen = listen_for,
         .unlisten = unlisten,
@@ -626,6 +631,7 @@ static void tear_down(struct serving *s)
     resolver_free(s->resolver);
     ticket_keeper_stop(&s->tickets);
     jobs_free(s->jobs);
+    jobs_free(s->slow_jobs);
     server_free(s->server);
     certs_free(s->certs);
     challenge_table_free(s->challenges);

@@ -74,6 +74,27 @@ bool enc_base64url_decode(struct arena *a, struct slice text, struct slice *out)
     return acc == 0;
 }
 
+bool enc_base64_decode(struct arena *a, struct slice text, struct slice *out)
+{
+    size_t padding = 0;
+    while (padding < 2 && padding < text.n && text.p[text.n - 1 - padding] == '=') {
+        padding++;
+    }
+    if (text.n % 4 != 0) {
+        return false;
+    }
+    text.n -= padding;
+    char *url = arena_alloc(a, text.n + 1);
+    for (size_t i = 0; url && i < text.n; i++) {
+        char c = text.p[i];
+        if (c == '-' || c == '_') {
+            return false;
+        }
+        url[i] = c == '+' ? '-' : c == '/' ? '_' : c;
+    }
+    return url && enc_base64url_decode(a, slice_of(url, text.n), out);
+}
+
 void enc_hex(struct dstr *out, struct slice bytes)
 {
     static const char digits[] = "0123456789abcdef";

@@ -4,6 +4,7 @@
 
 #include "proxy/base/clock.h"
 #include "proxy/net/stream.h"
+#include "proxy/route/vars.h"
 
 #define LINE_MAX_BYTES ((size_t)256 * 1024)
 
@@ -146,10 +147,11 @@ static void json_line(struct dstr *out, const struct log_config *config, const s
                 status >= 500 ? "error" : "info", (long long)(now / 1000), (int)(now % 1000),
                 SLICE_ARG(config->name));
     write_request(out, ex);
-    dstr_printf(out, ",\"bytes_read\":%llu,\"user_id\":\"\",\"duration\":%lld.%06d,\"size\":%llu,"
-                     "\"status\":%d,\"resp_headers\":",
-                (unsigned long long)ex->received_bytes, (long long)(duration_us / 1000000),
-                (int)(duration_us % 1000000), (unsigned long long)ex->sent_bytes, status);
+    dstr_printf(out, ",\"bytes_read\":%llu,\"user_id\":", (unsigned long long)ex->received_bytes);
+    dstr_json(out, vars_value(ex, S("http.auth.user.id")));
+    dstr_printf(out, ",\"duration\":%lld.%06d,\"size\":%llu,\"status\":%d,\"resp_headers\":",
+                (long long)(duration_us / 1000000), (int)(duration_us % 1000000),
+                (unsigned long long)ex->sent_bytes, status);
     write_fields(out, &ex->res.fields);
     if (ex->reason != END_NONE) {
         dstr_append(out, S(",\"error\":"));

@@ -20,6 +20,7 @@ bool chain_new(struct exchange *ex, struct upstream *upstream, struct jobs *jobs
     c->error.status = 0;
     c->running = c->raised = false;
     c->upstream = upstream;
+    c->slow_jobs = NULL;
     c->pin = NULL;
     ex->chain = c;
     ex->jobs = jobs;
@@ -76,19 +77,30 @@ static enum match_result next_handler(struct chain *c, struct exchange *ex,
     return MATCH_NO;
 }
 
-/* False: there are too many to remember, and leaving one out could open what it closes. */
+/* False: there are too many to remember, and leaving one out could open what it closes. Some
+ * places are kept for chain_add_hook. */
 static bool remember_hook(struct chain *c, const struct handler *h)
 {
     if (!h->ops->on_response && !h->ops->on_response_early) {
         return true;
     }
-    if (c->hook_count == CHAIN_HOOKS_MAX) {
+    if (c->hook_count >= CHAIN_HOOKS_MAX - CHAIN_HOOKS_ADDED_MAX) {
         return false;
     }
     c->hooks[c->hook_count].ops = h->ops;
     c->hooks[c->hook_count].instance = h->instance;
     c->hook_count++;
     return true;
+}
+
+void chain_add_hook(struct exchange *ex, const struct handler_ops *ops, const void *instance)
+{
+    struct chain *c = chain_of(ex);
+    if (c->hook_count < CHAIN_HOOKS_MAX) {
+        c->hooks[c->hook_count].ops = ops;
+        c->hooks[c->hook_count].instance = instance;
+        c->hook_count++;
+    }
 }
 
 /* A handler was passed; false: the exchange is answered or waited for. */

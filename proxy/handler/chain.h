@@ -5,7 +5,8 @@
 #include "proxy/handler/handler.h"
 
 #define CHAIN_DEPTH_MAX 16
-#define CHAIN_HOOKS_MAX 64
+#define CHAIN_HOOKS_MAX 72
+#define CHAIN_HOOKS_ADDED_MAX 8 /* of these, for chain_add_hook */
 
 struct upstream;
 
@@ -30,6 +31,7 @@ struct chain {
     bool running; /* chain_run is on the C stack */
     bool raised;  /* and an error was raised in it */
     struct upstream *upstream; /* this worker's */
+    struct jobs *slow_jobs;    /* borrowed; for what takes seconds (password hashes); or NULL */
     void *pin;                 /* server's own: keeps the configuration alive */
 };
 
@@ -46,6 +48,8 @@ void chain_enter(struct exchange *ex, const struct route *route);
 enum handler_result chain_error(struct exchange *ex, int status, struct slice detail);
 /* The status of an answer that names none: that of the error being handled, else 200. */
 int chain_default_status(struct exchange *ex);
+/* Has ops' response hooks run for whatever answer comes, as if a handler with them was passed. */
+void chain_add_hook(struct exchange *ex, const struct handler_ops *ops, const void *instance);
 /* The response hooks: the early ones in order, then the others, last passed first. */
 void chain_run_hooks(struct exchange *ex);
 /* The early ones only, for an interim response; they run again later. */

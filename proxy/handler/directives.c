@@ -15,6 +15,10 @@ static const struct directive table[] = {
     {S_INIT("method"), DIRECTIVE_HANDLER, MATCHER_FIRST, 110, method_parse},
     {S_INIT("rewrite"), DIRECTIVE_HANDLER, MATCHER_NEVER_LAST, 120, rewrite_parse},
     {S_INIT("uri"), DIRECTIVE_HANDLER, MATCHER_FIRST, 130, uri_parse},
+    {S_INIT("rate_limit"), DIRECTIVE_HANDLER, MATCHER_FIRST, 145, rate_limit_parse},
+    {S_INIT("basicauth"), DIRECTIVE_HANDLER, MATCHER_FIRST, 150, basic_auth_parse},
+    {S_INIT("basic_auth"), DIRECTIVE_HANDLER, MATCHER_FIRST, 150, basic_auth_parse},
+    {S_INIT("forward_auth"), DIRECTIVE_HANDLER, MATCHER_FIRST, 160, forward_auth_parse},
     {S_INIT("request_header"), DIRECTIVE_HANDLER, MATCHER_FIRST, 170, request_header_parse},
     {S_INIT("handle"), DIRECTIVE_HANDLER, MATCHER_FIRST, 220, handle_parse},
     {S_INIT("handle_path"), DIRECTIVE_HANDLER, MATCHER_FIRST, 220, handle_path_parse},
@@ -31,12 +35,10 @@ static const struct directive table[] = {
 
 /* Caddy's directives that are not here yet: the message says so instead of guessing. */
 static const struct slice elsewhere[] = {
-    S_INIT("acme_server"), S_INIT("basic_auth"), S_INIT("basicauth"), S_INIT("bind"),
-    S_INIT("encode"), S_INIT("file_server"), S_INIT("forward_auth"), S_INIT("fs"),
+    S_INIT("acme_server"), S_INIT("bind"), S_INIT("encode"), S_INIT("file_server"), S_INIT("fs"),
     S_INIT("intercept"), S_INIT("invoke"), S_INIT("log_append"), S_INIT("log_name"),
-    S_INIT("log_skip"), S_INIT("metrics"), S_INIT("php_fastcgi"), S_INIT("push"),
-    S_INIT("rate_limit"), S_INIT("root"), S_INIT("skip_log"), S_INIT("templates"),
-    S_INIT("tracing"), S_INIT("try_files"),
+    S_INIT("log_skip"), S_INIT("metrics"), S_INIT("php_fastcgi"), S_INIT("push"), S_INIT("root"),
+    S_INIT("skip_log"), S_INIT("templates"), S_INIT("tracing"), S_INIT("try_files"),
 };
 
 /* What people bring from elsewhere, and how it is called here. */

@@ -9,9 +9,11 @@
               size_t count, struct handler *out)
 
 DIRECTIVE_PARSE(abort_parse);
+DIRECTIVE_PARSE(basic_auth_parse);
 DIRECTIVE_PARSE(copy_response_parse);
 DIRECTIVE_PARSE(copy_response_headers_parse);
 DIRECTIVE_PARSE(error_parse);
+DIRECTIVE_PARSE(forward_auth_parse);
 DIRECTIVE_PARSE(handle_parse);
 DIRECTIVE_PARSE(handle_errors_parse);
 DIRECTIVE_PARSE(handle_path_parse);
@@ -19,6 +21,7 @@ DIRECTIVE_PARSE(header_parse);
 DIRECTIVE_PARSE(log_parse);
 DIRECTIVE_PARSE(map_parse);
 DIRECTIVE_PARSE(method_parse);
+DIRECTIVE_PARSE(rate_limit_parse);
 DIRECTIVE_PARSE(redir_parse);
 DIRECTIVE_PARSE(request_body_parse);
 DIRECTIVE_PARSE(request_header_parse);

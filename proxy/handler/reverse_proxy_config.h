@@ -66,6 +66,7 @@ struct reverse_proxy {
     struct tunnel_policy *tunnels; /* counted; NULL: tunnels live as long as they like */
     struct background tunnel_background;
     bool verbose;
+    bool asks; /* forward_auth: a question about the request, so never an upgrade */
     struct response_rule *response_rules;
 };
 

@@ -138,7 +138,7 @@ enum rules_result forward_build(struct forward *f)
     const struct request *req = &ex->req;
     f->out = *req;
     f->out.fields = (struct fields){0};
-    f->upgrade = wanted_upgrade(req);
+    f->upgrade = f->proxy->asks ? S("") : wanted_upgrade(req);
     if (!change_request(f)) {
         return RULES_NO_MEMORY;
     }

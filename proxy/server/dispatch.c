@@ -58,6 +58,7 @@ static bool pin_config(struct exchange *ex)
     w->current->pins++;
     list_push_back(&w->current->exchanges, &p->node);
     chain_of(ex)->pin = p;
+    chain_of(ex)->slow_jobs = w->server->setup.slow_jobs;
     return true;
 }
 

@@ -18,6 +18,7 @@ struct server_setup {
     struct certs *certs;                /* borrowed */
     struct challenge_table *challenges; /* borrowed */
     struct jobs *jobs;                  /* borrowed */
+    struct jobs *slow_jobs;             /* borrowed; for what takes seconds */
     struct resolver *resolver;          /* borrowed */
     /* Gives a listening socket for worker i at the address (the server owns the descriptor), or -1,
      * errno and err. A call for an address that is bound already gives another descriptor of the

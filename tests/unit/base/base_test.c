@@ -179,6 +179,14 @@ static void test_base64url(void **state)
         struct slice out;
         assert_false(enc_base64url_decode(&a, slice_str(bad[i]), &out));
     }
+    struct slice plain;
+    assert_true(enc_base64_decode(&a, S("Zm9vOmI+/w=="), &plain));
+    assert_true(slice_eq(plain, S("foo:b>\xff")));
+    assert_true(enc_base64_decode(&a, S(""), &plain) && plain.n == 0);
+    static const char *const bad_plain[] = {"Zg", "Zm-v", "Zh==", "====", "Z===", "Zg==Zg=="};
+    for (size_t i = 0; i < ARRAY_LEN(bad_plain); i++) {
+        assert_false(enc_base64_decode(&a, slice_str(bad_plain[i]), &plain));
+    }
     arena_fini(&a);
 }
 
