@@ -23,6 +23,7 @@ struct transport {
     CURLM *multi;
     CURL *easy;
     struct stop *stop;
+    bool plain_too;
     char **root_files; /* owned */
     size_t root_file_count;
     struct reply *reply; /* of the request under way */
@@ -166,7 +167,7 @@ static bool set_roots(struct transport *t, struct err *err)
     return true;
 }
 
-static bool set_options(struct transport *t, int64_t timeout_ms)
+static bool set_options(struct transport *t, const struct transport_options *options)
 {
     CURL *e = t->easy;
     CURLcode rc = CURLE_OK;
@@ -176,15 +177,16 @@ static bool set_options(struct transport *t, int64_t timeout_ms)
     SET(CURLOPT_QUICK_EXIT, 1L); /* do not wait for a resolver thread that hangs */
 #endif
 #if LIBCURL_VERSION_NUM >= 0x075500
-    SET(CURLOPT_PROTOCOLS_STR, "https");
+    SET(CURLOPT_PROTOCOLS_STR, options->plain_too ? "http,https" : "https");
     SET(CURLOPT_REDIR_PROTOCOLS_STR, "https");
 #else
-    SET(CURLOPT_PROTOCOLS, (long)CURLPROTO_HTTPS);
+    SET(CURLOPT_PROTOCOLS, (long)CURLPROTO_HTTPS | (options->plain_too ? CURLPROTO_HTTP : 0));
     SET(CURLOPT_REDIR_PROTOCOLS, (long)CURLPROTO_HTTPS);
 #endif
     SET(CURLOPT_USERAGENT, "caddis/" CADDIS_VERSION);
     SET(CURLOPT_CONNECTTIMEOUT_MS, CONNECT_TIMEOUT_MS);
-    SET(CURLOPT_TIMEOUT_MS, timeout_ms > 0 ? (long)timeout_ms : TOTAL_TIMEOUT_MS);
+    SET(CURLOPT_TIMEOUT_MS,
+        options->timeout_ms > 0 ? (long)options->timeout_ms : TOTAL_TIMEOUT_MS);
     SET(CURLOPT_LOW_SPEED_LIMIT, SILENCE_BYTES_PER_S);
     SET(CURLOPT_LOW_SPEED_TIME, SILENCE_TIMEOUT_S);
     SET(CURLOPT_MAXREDIRS, REDIRECTS_MAX);
@@ -208,13 +210,14 @@ struct transport *transport_new(const struct transport_options *options, struct 
     (void)pthread_once(&once, global_init);
     struct transport *t = mem_zalloc(sizeof(*t));
     t->stop = stop;
+    t->plain_too = options->plain_too;
     t->root_files = mem_zalloc((options->root_file_count + 1) * sizeof(*t->root_files));
     for (; t->root_file_count < options->root_file_count; t->root_file_count++) {
         t->root_files[t->root_file_count] = mem_dup(options->root_files[t->root_file_count]);
     }
     t->multi = curl_multi_init();
     t->easy = curl_easy_init();
-    if (!t->multi || !t->easy || !set_options(t, options->timeout_ms)) {
+    if (!t->multi || !t->easy || !set_options(t, options)) {
         (void)err_set(err, "libcurl cannot be set up");
     } else if (set_roots(t, err)) {
         return t;
@@ -244,7 +247,7 @@ static struct curl_slist *set_request(struct transport *t, const struct transpor
     struct curl_slist *fields = curl_slist_append(NULL, "Expect:");
     (void)curl_easy_setopt(e, CURLOPT_URL, url);
     bool post = request->method == TRANSPORT_POST || request->method == TRANSPORT_POST_FORM;
-    (void)curl_easy_setopt(e, CURLOPT_FOLLOWLOCATION, post ? 0L : 1L);
+    (void)curl_easy_setopt(e, CURLOPT_FOLLOWLOCATION, post || t->plain_too ? 0L : 1L);
     (void)curl_easy_setopt(e, CURLOPT_HTTPGET, 1L);
     (void)curl_easy_setopt(e, CURLOPT_NOBODY, request->method == TRANSPORT_HEAD ? 1L : 0L);
     if (post) {
@@ -296,7 +299,8 @@ enum transport_result transport_send(struct transport *t, const struct transport
     reply->body.max_bytes = request->body_max;
     dstr_reset(&reply->body);
     forget_head(reply);
-    if (!message_url_ok(request->url)) {
+    bool plain = t->plain_too && slice_starts(request->url, S("http://"));
+    if (!plain && !message_url_ok(request->url)) {
         (void)err_set(err, "'%.*s' is no https URL", SLICE_ARG(slice_upto(request->url, 200)));
         return TRANSPORT_FAILED;
     }

@@ -1,6 +1,6 @@
 /* HTTPS to a CA: the only file that knows libcurl. One transport per thread at a time; it keeps
- * its connection. Never anything but https, also behind redirects; answers are bounded; every wait
- * minds the struct stop. */
+ * its connection. With a CA never anything but https, also behind redirects; answers are bounded;
+ * every wait minds the struct stop. */
 #ifndef ACME_TRANSPORT_H
 #define ACME_TRANSPORT_H
 
@@ -57,6 +57,7 @@ struct transport_options {
     const struct slice *root_files; /* PEM files of roots to trust besides the system's */
     size_t root_file_count;
     int64_t timeout_ms; /* of one request; 0: a minute */
+    bool plain_too;     /* http:// is fine, and redirects are not followed: no CA is meant */
 };
 
 /* NULL and err on failure. Copies what it needs of the options. */

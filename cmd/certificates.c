@@ -5,6 +5,7 @@
 #include "proxy/base/log.h"
 #include "proxy/base/mem.h"
 #include "proxy/net/addr.h"
+#include "proxy/tls/demand.h"
 
 static bool is_ip(struct slice name)
 {
@@ -60,15 +61,18 @@ static struct acme_issuer issuer_for(const struct managed_name *m, const struct 
     };
 }
 
-void cert_plan_init(struct cert_plan *p, const struct config *c, struct cf_diags *diags)
+void cert_plan_init(struct cert_plan *p, const struct config *c, const struct managed_name *more,
+                    size_t more_count, struct cf_diags *diags)
 {
+    size_t count = c->managed_count + more_count;
     *p = (struct cert_plan){0};
     arena_init(&p->arena, ARENA_NO_MAX);
-    struct acme_name *names = ARENA_ARRAY(&p->arena, struct acme_name, c->managed_count + 1);
-    p->served = ARENA_ARRAY(&p->arena, struct slice, c->managed_count + c->own_count + 1);
+    struct acme_name *names = ARENA_ARRAY(&p->arena, struct acme_name, count + 1);
+    p->served = ARENA_ARRAY(&p->arena, struct slice, count + c->own_count + 1);
     must(names && p->served);
-    for (size_t i = 0; i < c->managed_count; i++) {
-        const struct managed_name *m = &c->managed[i];
+    for (size_t i = 0; i < count; i++) {
+        const struct managed_name *m =
+            i < c->managed_count ? &c->managed[i] : &more[i - c->managed_count];
         bool local;
         if (decide(m, diags, &local)) {
             struct acme_issuer *issuer = ARENA_NEW(&p->arena, struct acme_issuer);
@@ -108,6 +112,29 @@ void cert_plan_configure(const struct cert_plan *p, const struct cert_plan *also
     certs_set_own(certs, c->own, c->own_count);
 }
 
+void cert_plan_preload(const struct cert_plan *p, struct acme *acme, struct certs *certs)
+{
+    struct acme_config fresh = p->acme;
+    struct acme_name *names = mem_zalloc((p->acme.name_count + 1) * sizeof(*names));
+    fresh.names = names;
+    fresh.name_count = 0;
+    for (size_t i = 0; i < p->acme.name_count; i++) {
+        if (certs_state(certs, p->acme.names[i].name, NULL) != CERTS_READY) {
+            names[fresh.name_count++] = p->acme.names[i];
+        }
+    }
+    acme_preload(acme, &fresh);
+    free(names);
+}
+
+/* Handshakes may be waiting for it. */
+static void demanded(struct certs *certs, struct slice name, bool ok)
+{
+    if (certs_demand(certs)) {
+        demand_done(certs_demand(certs), name, ok);
+    }
+}
+
 static void on_certificate(void *ctx, struct slice name, struct slice chain_pem,
                            struct slice key_pem)
 {
@@ -116,6 +143,7 @@ static void on_certificate(void *ctx, struct slice name, struct slice chain_pem,
         log_event(LOG_ERROR, "tls", "a new certificate cannot be used", LOG_S("name", name),
                   LOG_Z("reason", err.text));
     }
+    demanded(ctx, name, true);
 }
 
 static void on_status(void *ctx, struct slice name, const struct acme_status *status)
@@ -134,6 +162,9 @@ static void on_status(void *ctx, struct slice name, const struct acme_status *st
         dstr_printf(&text, "%sLast: %.*s", text.n ? "\n" : "", SLICE_ARG(status->last_error));
     }
     certs_set_status(ctx, name, dstr_slice(&text));
+    if (waits && !status->ready && status->last_error.n) {
+        demanded(ctx, name, false);
+    }
     dstr_fini(&text);
 }
 

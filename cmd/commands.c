@@ -193,7 +193,7 @@ int validate_command(const struct command *self, int argc, char **argv)
     cf_diags_init(&diags);
     struct config *config = load_config(args.config, &diags);
     if (config) {
-        cert_plan_init(&plan, config, &diags);
+        cert_plan_init(&plan, config, NULL, 0, &diags);
         cert_plan_fini(&plan);
     }
     bool ok = config && diags.errors == 0;

@@ -4,11 +4,9 @@
 
 #include <errno.h>
 #include <pthread.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -17,7 +15,9 @@
 #include "cmd/control.h"
 #include "cmd/link.h"
 #include "cmd/load.h"
+#include "cmd/machine.h"
 #include "cmd/notify.h"
+#include "cmd/on_demand.h"
 #include "cmd/paths.h"
 #include "proxy/base/log.h"
 #include "proxy/base/mem.h"
@@ -57,6 +57,7 @@ struct serving {
     struct acme *acme;
     struct config *config;
     struct cert_plan plan;
+    struct on_demand *on_demand;
     bool stop_ordered; /* these came while an answer was awaited */
     bool reload_ordered;
     struct task order_task;
@@ -167,31 +168,17 @@ static void check_store(const struct serving *s, const struct config *c, struct 
     arena_fini(&a);
 }
 
-/* On a reload only the names that are new: reading thousands again would hold up this thread. */
-static void preload(struct serving *s, const struct cert_plan *plan)
-{
-    struct acme_config fresh = plan->acme;
-    struct acme_name *names = mem_zalloc((plan->acme.name_count + 1) * sizeof(*names));
-    fresh.names = names;
-    fresh.name_count = 0;
-    for (size_t i = 0; i < plan->acme.name_count; i++) {
-        if (certs_state(s->certs, plan->acme.names[i].name, NULL) != CERTS_READY) {
-            names[fresh.name_count++] = plan->acme.names[i];
-        }
-    }
-    acme_preload(s->acme, &fresh);
-    free(names);
-}
-
 /* Takes config over as the one that runs. False: errors in diags, nothing has changed. */
 static bool apply(struct serving *s, struct config *config, struct cf_diags *diags)
 {
     struct cert_plan plan;
-    cert_plan_init(&plan, config, diags);
+    size_t more_count;
+    const struct managed_name *more = on_demand_names(s->on_demand, config, &more_count);
+    cert_plan_init(&plan, config, more, more_count, diags);
     bool ok = diags->errors == 0;
     if (ok) {
         cert_plan_configure(&plan, s->config ? &s->plan : NULL, config, s->certs);
-        preload(s, &plan);
+        cert_plan_preload(&plan, s->acme, s->certs);
         ok = server_apply(s->server, config, diags);
     }
     if (!ok) {
@@ -208,8 +195,30 @@ static bool apply(struct serving *s, struct config *config, struct cf_diags *dia
     config_unref(s->config);
     s->plan = plan;
     s->config = config_ref(config);
+    on_demand_configure(s->on_demand, config);
     set_log_level(config->options);
     return true;
+}
+
+/* A handshake wants a name that is new: the store may have its certificate, else acme gets it. */
+static void add_demanded(void *ctx)
+{
+    struct serving *s = ctx;
+    struct cf_diags diags;
+    struct cert_plan plan;
+    size_t more_count;
+    if (!s->config || s->stopping) {
+        return;
+    }
+    cf_diags_init(&diags);
+    const struct managed_name *more = on_demand_names(s->on_demand, s->config, &more_count);
+    cert_plan_init(&plan, s->config, more, more_count, &diags); /* what it says was said before */
+    cert_plan_configure(&plan, NULL, s->config, s->certs);
+    cert_plan_preload(&plan, s->acme, s->certs);
+    acme_configure(s->acme, &plan.acme);
+    cert_plan_fini(&s->plan);
+    s->plan = plan;
+    cf_diags_fini(&diags);
 }
 
 /* An editor or a full disk may leave an empty file: that is no wish to serve nothing. */
@@ -435,22 +444,6 @@ static void open_control(struct serving *s)
 
 /* ---- start and end ---- */
 
-static unsigned core_count(void)
-{
-    cpu_set_t set;
-    int n = sched_getaffinity(0, sizeof(set), &set) == 0 ? CPU_COUNT(&set) : 1;
-    return n < 1 ? 1 : n > 1024 ? 1024 : (unsigned)n;
-}
-
-static void raise_descriptor_limit(void)
-{
-    struct rlimit files;
-    if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur < files.rlim_max) {
-        files.rlim_cur = files.rlim_max;
-        (void)setrlimit(RLIMIT_NOFILE, &files);
-    }
-}
-
 static void note_entry(void *ctx, struct slice name, bool is_folder)
 {
     (void)name;
@@ -517,10 +510,14 @@ static bool start_parts(struct serving *s, struct err *err)
     if (!s->resolver) {
         return false;
     }
+    s->on_demand = on_demand_new(s->loop, s->certs, add_demanded, s, err);
+    if (!s->on_demand) {
+        return false;
+    }
     struct acme_callbacks callbacks = cert_callbacks(s->certs);
     s->acme = acme_start(s->store, s->challenges, &callbacks, err);
     struct server_setup setup = {
-        .workers = s->setup->workers ? s->setup->workers : core_count(),
+        .workers = s->setup->workers ? s->setup->workers : machine_cores(),
         .certs = s->certs,
         .challenges = s->challenges,
         .jobs = s->jobs,
@@ -630,6 +627,7 @@ static void tear_down(struct serving *s)
     control_free(s->control); /* whoever asked for the end sees it now */
     resolver_free(s->resolver);
     ticket_keeper_stop(&s->tickets);
+    on_demand_stop(s->on_demand);
     jobs_free(s->jobs);
     jobs_free(s->slow_jobs);
     server_free(s->server);
@@ -638,7 +636,8 @@ static void tear_down(struct serving *s)
     store_close(s->store);
     cert_plan_fini(&s->plan);
     config_unref(s->config);
-    loop_free(s->loop);
+    loop_free(s->loop); /* delivers what has come */
+    on_demand_free(s->on_demand);
     free(s->config_path);
     arena_fini(&s->arena);
 }
@@ -667,7 +666,7 @@ int serve_main(const struct serve_setup *setup)
     sigdelset(&all, SIGABRT);
     sigprocmask(SIG_BLOCK, &all, NULL); /* inherited by every thread */
     (void)signal(SIGPIPE, SIG_IGN);
-    raise_descriptor_limit();
+    machine_raise_descriptors();
     arena_init(&s.arena, ARENA_NO_MAX);
     s.config_path = mem_dup(slice_str(setup->config_path));
     task_init(&s.order_task, run_orders);

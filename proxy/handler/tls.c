@@ -81,6 +81,12 @@ static bool own_pair(struct build *b, const struct cf_token *cert, const struct 
 
 /* ---- the block ------------------------------------------------------------------------------- */
 
+static TLS_SUBDIRECTIVE(read_on_demand)
+{
+    t->on_demand = true;
+    return expect_args(b, d, d->arg_count, 0, 0) && expect_no_block(b, d);
+}
+
 static TLS_SUBDIRECTIVE(read_force_automate)
 {
     t->force_automate = true;
@@ -98,7 +104,7 @@ static const struct {
     {S_INIT("load"), tls_read_load},
     {S_INIT("client_auth"), tls_read_client_auth},
     {S_INIT("insecure_secrets_log"), tls_read_secrets_log},
-    {S_INIT("on_demand"), NULL},
+    {S_INIT("on_demand"), read_on_demand},
     {S_INIT("ca"), NULL},
     {S_INIT("ca_root"), NULL},
     {S_INIT("eab"), NULL},

@@ -17,6 +17,7 @@ struct cf_token;
 struct tls_settings {
     const struct cf_token *token; /* the directive, for messages; NULL: the site has none */
     bool internal;                /* tls internal: the local CA */
+    bool on_demand;               /* certificates when a handshake asks for them */
     bool force_automate;          /* a certificate of its own, whatever else covers the name */
     struct slice email;           /* or empty */
     struct cert_source *own; /* CERT and KEY, or NULL; counted, given up with the configuration */

@@ -148,6 +148,9 @@ static void manage(struct building *b, const struct site *site, struct slice hos
         add_own(b, host, own);
         return;
     }
+    if (site->settings.tls.on_demand) {
+        return; /* when a handshake asks for it */
+    }
     if (c->options->auto_https == AUTO_HTTPS_OFF && !site->settings.tls.internal) {
         struct cf_diag *d = cf_warning(b->diags, at,
                                        "auto_https is off, so nobody gets a certificate"
@@ -284,6 +287,22 @@ static void ambiguous(struct building *b, const struct cf_token *t, const struct
              SLICE_ARG(t->text), SLICE_ARG(other->name->text));
 }
 
+/* Without somebody to ask, anyone could have certificates ordered for any name. */
+static void check_demand(struct building *b, const struct cf_token *t, struct slice host)
+{
+    const struct options *o = b->c->options;
+    b->c->on_demand = true;
+    if ((host.n && !is_wildcard(host)) || o->demand_ask.n || o->demand_allow_count) {
+        return;
+    }
+    struct cf_diag *d = cf_error(b->diags, t, "certificates on demand for \"%.*s\" need somebody"
+                                 " who permits them", SLICE_ARG(t->text));
+    if (d) {
+        d->hint = S("a global option: on_demand_tls { ask http://localhost:9000/check }, or"
+                    " on_demand_tls { allow example.com *.example.net }");
+    }
+}
+
 static void add_address(struct building *b, struct site *site, const struct cf_token *t)
 {
     struct placed p;
@@ -306,11 +325,14 @@ static void add_address(struct building *b, struct site *site, const struct cf_t
         return;
     }
     const struct tls_settings *tls = &site->settings.tls;
+    if (p.tls && tls->on_demand) {
+        check_demand(b, t, p.host);
+    }
     if (p.tls && p.host.n) {
         if (!map_put(&b->names, p.host, site)) { /* the same host may have several ports */
             manage(b, site, p.host, t);
         }
-    } else if (p.tls && !tls->own && !tls->loaded_count) {
+    } else if (p.tls && !tls->own && !tls->loaded_count && !tls->on_demand) {
         cf_warning(b->diags, t, "\"%.*s\" names no host, so no certificate can be obtained for it;"
                    " it answers only for names that other sites have", SLICE_ARG(t->text));
     }
@@ -336,6 +358,9 @@ static void redirect_hosts(struct config *c, struct port_table *plain, const str
 
 static bool needs_challenges(const struct config *c, config_name_is_local *is_local)
 {
+    if (c->on_demand) {
+        return true;
+    }
     for (size_t i = 0; i < c->managed_count; i++) {
         if (!c->managed[i].internal && !is_local(c->managed[i].name)) {
             return true;
@@ -566,6 +591,18 @@ const struct site *port_table_find(const struct port_table *t, struct slice host
 {
     const struct site *site = find_host(&t->exact, &t->wildcard, host);
     return site || !catch_all ? site : t->any;
+}
+
+const struct site *config_demand_site(const struct config *c, struct slice name, bool *listed)
+{
+    for (const struct port_table *t = c->ports; t; t = t->next) {
+        const struct site *site = t->tls ? port_table_find(t, name, true) : NULL;
+        if (site && site->settings.tls.on_demand) {
+            *listed = map_get(&t->exact, name) == site;
+            return site;
+        }
+    }
+    return NULL;
 }
 
 uint16_t port_table_redirect(const struct port_table *t, struct slice host)

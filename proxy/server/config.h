@@ -66,6 +66,7 @@ struct config {
     size_t managed_count;
     struct certs_own *own; /* the user's own certificates, and names they are for */
     size_t own_count;
+    bool on_demand; /* some site gets certificates on demand */
     struct background *backgrounds;
     struct build_release *releases;
 };
@@ -85,6 +86,9 @@ void config_unref(struct config *c);
 /* The site that a request for host (lower-case, no port) belongs to: exact, then wildcard, then,
  * with catch_all, the catch-all. NULL if none. */
 const struct site *port_table_find(const struct port_table *t, struct slice host, bool catch_all);
+/* The site that would serve name (lower-case) over TLS with a certificate obtained on demand, or
+ * NULL. *listed: the name itself stands in the Caddyfile. */
+const struct site *config_demand_site(const struct config *c, struct slice name, bool *listed);
 /* On a plain port: the HTTPS port that host is redirected to, 0 if it has a site here or nothing
  * redirects it. */
 uint16_t port_table_redirect(const struct port_table *t, struct slice host);

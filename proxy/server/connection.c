@@ -231,15 +231,14 @@ static bool sniff(struct connection *c, int fd, const struct addr *peer, const s
     return true;
 }
 
-/* The policy of the site that a handshake's name, or the address it came to, belongs to. */
-static struct tls_policy *choose_policy(void *ctx, struct slice server_name,
-                                        const struct addr *local)
+/* Of the site that a handshake's name, or the address it came to, belongs to. */
+static struct tls_choice choose_site(void *ctx, struct slice server_name, const struct addr *local)
 {
     const struct connection *c = ctx;
     const struct port_table *table = c->slot->table;
     char text[ADDR_TEXT_BYTES];
     if (!table) {
-        return NULL;
+        return (struct tls_choice){.policy = NULL};
     }
     struct slice name = server_name;
     const struct site *site = NULL;
@@ -250,7 +249,8 @@ static struct tls_policy *choose_policy(void *ctx, struct slice server_name,
         name = name.n ? name : c->slot->worker->current->config->options->default_sni;
         site = port_table_find(table, name, true);
     }
-    return site ? site->policy : NULL;
+    return site ? (struct tls_choice){site->policy, site->settings.tls.on_demand}
+                : (struct tls_choice){.policy = NULL};
 }
 
 /* told_local: where the connection went according to a PROXY header; or NULL, or len 0. */
@@ -268,7 +268,7 @@ static void start(struct connection *c, int fd, const struct addr *peer,
         struct tls_server *tls =
             c->slot->protocols & PROTOCOL_H2 ? w->server->tls : w->server->tls_h1;
         c->handshake = tls_accept_start(tls, w->loop, fd, peer, &local,
-                                        HANDSHAKE_TIMEOUT_MS, choose_policy, on_handshake, c);
+                                        HANDSHAKE_TIMEOUT_MS, choose_site, on_handshake, c);
         if (!c->handshake) {
             connection_end(c);
         }

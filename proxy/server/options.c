@@ -304,6 +304,59 @@ static bool opt_client_ip(struct reading *r, const struct cf_directive *d)
     return true;
 }
 
+static void demand_url(struct reading *r, const struct cf_token *t)
+{
+    struct slice url = t->text;
+    if (!slice_starts(url, S("http://")) && !slice_starts(url, S("https://"))) {
+        cf_error(r->diags, t, "\"%.*s\" is no URL: http://... or https://...", SLICE_ARG(url));
+        return;
+    }
+    r->o->demand_ask = url;
+}
+
+static void demand_names(struct reading *r, const struct cf_directive *d)
+{
+    struct options *o = r->o;
+    size_t count = o->demand_allow_count + d->arg_count;
+    struct slice *all = ARENA_ARRAY(r->arena, struct slice, count + 1);
+    must(all);
+    for (size_t i = 0; i < o->demand_allow_count; i++) {
+        all[i] = o->demand_allow[i];
+    }
+    for (size_t i = 0; i < d->arg_count; i++) {
+        all[o->demand_allow_count + i] = arena_lower(r->arena, d->args[i].text);
+    }
+    o->demand_allow = all;
+    o->demand_allow_count = count;
+}
+
+/* on_demand_tls { ask <url>; permission http <url>; allow <name>... } */
+static void opt_on_demand_tls(struct reading *r, const struct cf_directive *d)
+{
+    if (!args_between(r, d, 0, 0)) {
+        return;
+    }
+    for (const struct cf_directive *c = d->children; c; c = c->next) {
+        struct slice name = c->name.text;
+        if (slice_eq(name, S("ask")) && args_between(r, c, 1, 1)) {
+            demand_url(r, &c->args[0]);
+        } else if (slice_eq(name, S("permission")) && args_between(r, c, 2, 2)) {
+            if (slice_eq(c->args[0].text, S("http"))) {
+                demand_url(r, &c->args[1]);
+            } else {
+                cf_error(r->diags, &c->args[0], "permission is http <url>; \"%.*s\" is not in"
+                         " caddis", SLICE_ARG(c->args[0].text));
+            }
+        } else if (slice_eq(name, S("allow")) && args_between(r, c, 1, 10000)) {
+            demand_names(r, c);
+        } else if (!slice_eq(name, S("ask")) && !slice_eq(name, S("permission")) &&
+                   !slice_eq(name, S("allow"))) {
+            cf_error(r->diags, &c->name, "on_demand_tls has ask, permission http and allow, not"
+                     " \"%.*s\"", SLICE_ARG(name));
+        }
+    }
+}
+
 static void opt_strict_sni_host(struct reading *r, const struct cf_directive *d)
 {
     if (!args_between(r, d, 0, 1)) {
@@ -409,7 +462,7 @@ static const struct {
     {S_INIT("metrics"), NULL},
     {S_INIT("ocsp_interval"), NULL},
     {S_INIT("ocsp_stapling"), NULL},
-    {S_INIT("on_demand_tls"), NULL},
+    {S_INIT("on_demand_tls"), opt_on_demand_tls},
     {S_INIT("order"), NULL},
     {S_INIT("pki"), NULL},
     {S_INIT("preferred_chains"), NULL},
@@ -422,7 +475,8 @@ static const struct {
 
 static bool takes_block(option_fn *read)
 {
-    return read == opt_acme_eab || read == opt_servers || read == opt_storage;
+    return read == opt_acme_eab || read == opt_on_demand_tls || read == opt_servers ||
+           read == opt_storage;
 }
 
 static void read_one(struct reading *r, const struct cf_directive *d)

@@ -47,6 +47,9 @@ struct options {
     unsigned protocols; /* enum protocols */
     const struct proxy_policy *proxy; /* PROXY headers from clients; NULL: none are looked for */
     struct client_ip_policy client_ip; /* trusted_proxies, client_ip_headers */
+    struct slice demand_ask; /* on_demand_tls: URL that is asked for permission, or empty */
+    const struct slice *demand_allow; /* names and *.names that need no asking */
+    size_t demand_allow_count;
     enum strict_sni strict_sni;
     uint64_t max_request_body; /* bytes; 0: no limit */
     uint64_t max_connections; /* 0: as many as descriptors allow */

@@ -37,6 +37,7 @@ struct certs {
     struct slice default_name; /* owned, lower-case */
     struct challenge_table *challenges; /* borrowed; constant once there are handshakes */
     struct jobs *jobs;
+    struct demand *demand; /* the same */
 };
 
 struct certs *certs_new(void)
@@ -54,6 +55,16 @@ void certs_set_challenges(struct certs *c, struct challenge_table *table, struct
 {
     c->challenges = table;
     c->jobs = jobs;
+}
+
+void certs_set_demand(struct certs *c, struct demand *demand)
+{
+    c->demand = demand;
+}
+
+struct demand *certs_demand(const struct certs *c)
+{
+    return c->demand;
 }
 
 struct challenge_table *certs_challenges(const struct certs *c, struct jobs **jobs)

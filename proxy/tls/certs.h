@@ -16,6 +16,7 @@ struct addr;
 struct certs;
 struct challenge_table;
 struct jobs;
+struct demand;
 struct cert; /* a decoded chain and key; counted (cert.h) */
 
 struct certs *certs_new(void);
@@ -45,6 +46,9 @@ void certs_set_own(struct certs *c, const struct certs_own *own, size_t count);
 /* Where the answers to TLS-ALPN-01 handshakes are (store/challenge.h), and the threads that ask the
  * store for those that another instance made. Both borrowed; before the first handshake. */
 void certs_set_challenges(struct certs *c, struct challenge_table *table, struct jobs *jobs);
+/* Who gets certificates while a handshake waits; borrowed; before the first handshake. */
+void certs_set_demand(struct certs *c, struct demand *demand);
+struct demand *certs_demand(const struct certs *c); /* NULL: nobody */
 /* NULL: none. */
 struct challenge_table *certs_challenges(const struct certs *c, struct jobs **jobs);
 /* What a visitor is told while there is no certificate (cut at 1024 bytes). */

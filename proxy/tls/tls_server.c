@@ -9,6 +9,7 @@
 #include "proxy/net/sock.h"
 #include "proxy/net/tcp.h"
 #include "proxy/tls/cert.h"
+#include "proxy/tls/demand.h"
 #include "proxy/tls/ossl.h"
 #include "proxy/tls/policy_priv.h"
 #include "proxy/tls/sni.h"
@@ -26,8 +27,9 @@ struct tls_accept {
     struct tls_challenge *challenge; /* a look for an answer in the store, or NULL */
     struct tls_server *server; /* counted */
     struct tls_policy *policy; /* counted: the site's own, once the name is known; or NULL */
-    tls_choose_policy *choose_policy; /* NULL: there are none */
+    tls_choose_site *choose_site; /* NULL: all are alike */
     void *choose_ctx;
+    struct demand_waiter *waiter; /* it waits for a certificate, or has; NULL: no */
 };
 
 /* ---- choices during the handshake ------------------------------------------------------------ */
@@ -96,17 +98,44 @@ static bool answer_challenge(struct tls_server *t, struct tls_stream *s, SSL *ss
 }
 
 /* The policy of the site that the name belongs to. False: memory. */
-static bool follow_policy(struct tls_accept *a, SSL *ssl, const struct addr *local)
+static bool follow_policy(struct tls_accept *a, SSL *ssl, struct tls_policy *p)
 {
-    struct stream_tls *info = &a->h.stream->info;
-    struct tls_policy *p =
-        a->choose_policy ? a->choose_policy(a->choose_ctx, info->server_name, local) : NULL;
     if (!p || a->policy) {
         return true;
     }
     a->policy = tls_policy_ref(p);
-    info->client_policy = tls_policy_client_id(p);
+    a->h.stream->info.client_policy = tls_policy_client_id(p);
     return tls_policy_apply(p, ssl);
+}
+
+/* For a name without a certificate, on demand: true when the handshake waits now. It does so once:
+ * what is not there afterwards will not come. */
+static bool wait_for_certificate(struct tls_accept *a)
+{
+    struct tls_stream *s = a->h.stream;
+    struct demand *demand = certs_demand(a->server->certs);
+    return demand && !a->waiter && s->info.server_name.n &&
+           demand_wait(demand, s->info.server_name, s->base.peer, s->base.loop, &s->task,
+                       &a->waiter) == DEMAND_WAIT &&
+           timer_set(&s->timer, DEMAND_WAIT_MS);
+}
+
+/* The site's wishes and the name's certificate; *waits: there is none yet. */
+static struct cert *choose(struct tls_accept *a, struct tls_choice *choice, bool *waits)
+{
+    struct tls_stream *s = a->h.stream;
+    struct slice name = s->info.server_name;
+    struct addr room = {.len = 0};
+    const struct addr *local = name.n ? s->base.local : local_of(s, &room);
+    *choice = a->choose_site ? a->choose_site(a->choose_ctx, name, local)
+                             : (struct tls_choice){.policy = NULL};
+    struct cert *cert = certs_choose(a->server->certs, name, local);
+    if (choice->on_demand && (!cert || cert->stand_in)) {
+        cert_unref(cert);
+        *waits = wait_for_certificate(a);
+        return NULL;
+    }
+    return cert;
 }
 
 /* Runs before OpenSSL looks at the extensions. An unknown name ends the handshake at once. */
@@ -130,15 +159,18 @@ static int on_client_hello(SSL *ssl, int *alert, void *arg)
     if (tls_challenge_hello(ssl) && answer_challenge(t, s, ssl, alert, &result)) {
         return result;
     }
-    struct addr room = {.len = 0};
-    const struct addr *local = n ? s->base.local : local_of(s, &room);
-    struct cert *cert = certs_choose(t->certs, s->info.server_name, local);
+    struct tls_accept *a = container_of(s->handshake, struct tls_accept, h);
+    struct tls_choice choice;
+    bool waits = false;
+    struct cert *cert = choose(a, &choice, &waits);
+    if (waits) {
+        return SSL_CLIENT_HELLO_RETRY;
+    }
     if (!cert) {
         return refuse(s, alert, SSL_AD_UNRECOGNIZED_NAME,
                       n ? "unknown server name" : "no server name");
     }
-    bool ok = follow_policy(container_of(s->handshake, struct tls_accept, h), ssl, local) &&
-              cert_use(cert, ssl);
+    bool ok = follow_policy(a, ssl, choice.policy) && cert_use(cert, ssl);
     s->info.stand_in = cert->stand_in;
     cert_unref(cert);
     if (!ok) {
@@ -198,6 +230,7 @@ static void release(struct tls_handshake *h)
 {
     struct tls_accept *a = container_of(h, struct tls_accept, h);
     tls_challenge_forget(a->challenge);
+    demand_forget(a->waiter);
     tls_policy_unref(a->policy);
     tls_server_unref(a->server);
     free(a);
@@ -205,7 +238,7 @@ static void release(struct tls_handshake *h)
 
 struct tls_accept *tls_accept_start(struct tls_server *t, struct loop *l, int fd,
                                     const struct addr *peer, const struct addr *local,
-                                    int64_t timeout_ms, tls_choose_policy *choose_policy,
+                                    int64_t timeout_ms, tls_choose_site *choose_site,
                                     tls_accepted *done, void *ctx)
 {
     struct stream *under = tcp_stream_new(l, fd, peer, local);
@@ -218,7 +251,7 @@ struct tls_accept *tls_accept_start(struct tls_server *t, struct loop *l, int fd
         return NULL;
     }
     a->server = tls_server_ref(t);
-    a->choose_policy = choose_policy;
+    a->choose_site = choose_site;
     a->choose_ctx = ctx;
     a->h = (struct tls_handshake){
         .stream = s, .done = done, .ctx = ctx, .server = true, .begin = begin, .release = release};

@@ -32,17 +32,21 @@ struct tls_accept;
 #define TLS_PLAIN_HTTP "a plain HTTP request on the HTTPS port"
 typedef void tls_accepted(void *ctx, struct stream *s, const char *why);
 
-/* The policy for a handshake (borrowed, it will be counted): by the client's server name
- * (lower-case), or, where that is empty, by the address it reached. NULL: the usual one. Called in
- * the handshake, on the loop; ctx is tls_accept_start's. */
-typedef struct tls_policy *tls_choose_policy(void *ctx, struct slice server_name,
-                                             const struct addr *local);
+/* What the site that a handshake is for wants. */
+struct tls_choice {
+    struct tls_policy *policy; /* borrowed, it will be counted; NULL: the usual one */
+    bool on_demand; /* where there is no certificate, the handshake waits for one (demand.h) */
+};
+/* By the client's server name (lower-case), or, where that is empty, by the address it reached.
+ * Called in the handshake, on the loop; ctx is tls_accept_start's. */
+typedef struct tls_choice tls_choose_site(void *ctx, struct slice server_name,
+                                          const struct addr *local);
 
-/* Takes fd. choose_policy may be NULL. local may have len 0 (it is then asked for when a client
+/* Takes fd. choose_site may be NULL. local may have len 0 (it is then asked for when a client
  * sends no server name). timeout_ms for the whole handshake. NULL: memory (fd is closed). */
 struct tls_accept *tls_accept_start(struct tls_server *t, struct loop *l, int fd,
                                     const struct addr *peer, const struct addr *local,
-                                    int64_t timeout_ms, tls_choose_policy *choose_policy,
+                                    int64_t timeout_ms, tls_choose_site *choose_site,
                                     tls_accepted *done, void *ctx);
 void tls_accept_cancel(struct tls_accept *a);
 

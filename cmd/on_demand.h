@@ -1,0 +1,28 @@
+/* Certificates on demand, wired up: who permits a name (the Caddyfile's allow list, or whom `ask`
+ * names), and which names acme looks after because a handshake asked for them.
+ *
+ * Asking is done on threads of its own; the list of names belongs to the control thread. */
+#ifndef CMD_ON_DEMAND_H
+#define CMD_ON_DEMAND_H
+
+#include "proxy/server/config.h"
+
+/* Names that are looked after at a time; past that, new ones are refused. */
+#define ON_DEMAND_NAMES_MAX 20000
+
+struct on_demand;
+
+/* changed(ctx) is called on the loop's thread when the list has grown. certs gets its demand. */
+struct on_demand *on_demand_new(struct loop *control, struct certs *certs,
+                                void (*changed)(void *ctx), void *ctx, struct err *err);
+/* From now on c's rules hold. Names it does not serve on demand any more are forgotten. */
+void on_demand_configure(struct on_demand *o, struct config *c);
+/* The names, as c wants them managed; the array lives until the next call. */
+const struct managed_name *on_demand_names(struct on_demand *o, const struct config *c,
+                                           size_t *count);
+/* Ends the threads (whoever is being asked is not waited for). Before the loops are freed. */
+void on_demand_stop(struct on_demand *o);
+/* After all handshakes have ended. Both: NULL is allowed. */
+void on_demand_free(struct on_demand *o);
+
+#endif

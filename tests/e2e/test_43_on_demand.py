@@ -1,0 +1,134 @@
+"""Certificates on demand: obtained while the handshake waits, for names that are permitted."""
+
+import ssl
+import threading
+
+import pytest
+from lib import certs
+from lib.origin import Response
+from lib.raw import tls_context
+
+SITE = "https:// {\n tls internal {\n on_demand\n }\n respond \"hello {host}\"\n}"
+
+
+def permission(answers):
+    """A handler that says yes to the names in answers, and remembers who was asked about."""
+    asked = []
+
+    def handler(request):
+        asked.append(request.target)
+        name = request.target.split("domain=")[1]
+        return Response(status=200 if name in answers else 404)
+
+    return handler, asked
+
+
+def shake(c, name):
+    context = tls_context(cafile=c.wait_root())
+    with c.connect_tls("localhost", sni=name, context=context) as connection:
+        return certs.names(connection.sock.getpeercert(True)), connection.get(host=name).body
+
+
+@pytest.fixture
+def context_without_names(monkeypatch):
+    """The names are not those that are connected to."""
+    import lib.raw
+
+    real = lib.raw.tls_context
+
+    def make(**options):
+        context = real(**options)
+        context.check_hostname = False
+        return context
+
+    monkeypatch.setattr(lib.raw, "tls_context", make)
+    monkeypatch.setitem(globals(), "tls_context", make)
+
+
+pytestmark = pytest.mark.usefixtures("context_without_names")
+
+
+def test_a_permitted_name_and_another(caddis, origin):
+    handler, asked = permission({"yes.test"})
+    o = origin(handler)
+    c = caddis("localhost {\n respond x\n}\n" + SITE,
+               globals=f"on_demand_tls {{\n ask http://{o.address}/check?key=1\n }}")
+    assert shake(c, "yes.test") == (["yes.test"], b"hello yes.test")
+    assert shake(c, "yes.test")[1] == b"hello yes.test"
+    assert asked == ["/check?key=1&domain=yes.test"]
+    for _ in range(3):
+        with pytest.raises(ssl.SSLError, match="(?i)unrecognized.name"):
+            shake(c, "no.test")
+    assert asked[1:] == ["/check?key=1&domain=no.test"]  # the refusal is remembered
+    c.reload()
+    assert shake(c, "yes.test")[1] == b"hello yes.test"  # still there
+    c.stop()
+    c.start()
+    assert shake(c, "yes.test")[1] == b"hello yes.test"  # from the store, asked for again
+    assert asked[2:] == ["/check?key=1&domain=yes.test"]
+
+
+def test_many_handshakes_one_question(caddis, origin):
+    gate = threading.Event()
+    handler, asked = permission({"busy.test"})
+
+    def slow(request):
+        gate.wait(30)
+        return handler(request)
+
+    o = origin(slow)
+    c = caddis("localhost {\n respond x\n}\n" + SITE,
+               globals=f"on_demand_tls {{\n permission http http://{o.address}/\n }}")
+    c.wait_certificate()
+    results = []
+    threads = [threading.Thread(target=lambda: results.append(shake(c, "busy.test")))
+               for _ in range(100)]
+    for t in threads:
+        t.start()
+    # Nothing is held up meanwhile.
+    for _ in range(5):
+        with c.connect_tls() as connection:
+            assert connection.get().body == b"x"
+    assert not results
+    gate.set()
+    for t in threads:
+        t.join(60)
+    assert [r[1] for r in results] == [b"hello busy.test"] * 100
+    assert len(asked) == 1
+    assert len(list(c.store.glob("certificates/local/*.test"))) == 1
+
+
+def test_the_list_of_names(caddis):
+    c = caddis("localhost {\n respond x\n}\n*.test {\n tls internal {\n on_demand\n }\n respond w\n}\n"
+               "listed.example {\n tls internal {\n on_demand\n }\n respond l\n}",
+               globals="on_demand_tls {\n allow a.test *.b.test\n }")
+    assert shake(c, "a.test") == (["a.test"], b"w")
+    assert shake(c, "listed.example") == (["listed.example"], b"l")
+    for name in "x.test", "x.b.test", "elsewhere.example":
+        with pytest.raises(ssl.SSLError):
+            shake(c, name)
+    assert not list(c.store.glob("certificates/local/x.test"))
+
+
+def test_a_client_that_asks_for_too_many(caddis, origin):
+    handler, asked = permission(set())
+    o = origin(handler)
+    c = caddis("localhost {\n respond x\n}\n" + SITE,
+               globals=f"on_demand_tls {{\n ask http://{o.address}/\n }}")
+    for i in range(15):
+        with pytest.raises(ssl.SSLError):
+            shake(c, f"n{i}.test")
+    assert len(asked) == 10
+
+
+def test_nobody_to_ask(caddis):
+    c = caddis("localhost {\n respond x\n}\n" + SITE,
+               globals="on_demand_tls {\n ask http://127.0.0.1:1/\n }")
+    with pytest.raises(ssl.SSLError):
+        shake(c, "a.test")
+    c.wait_log("permission could not be asked")
+    done = c.command("validate", "--config", c.file)
+    assert done.returncode == 0
+    c.file.write_text(SITE)
+    done = c.command("validate", "--config", c.file)
+    assert done.returncode != 0 and "need somebody who permits them" in done.stdout + done.stderr
