@@ -15,7 +15,8 @@ struct cert_plan {
 };
 
 /* Decides who signs what, for c's names and the more_count others. Errors (a name that cannot be on
- * a certificate, a public wildcard) and warnings go to diags. The configuration must outlive the plan. Free with cert_plan_fini. */
+ * a certificate, a public wildcard) and warnings go to diags. The configuration must outlive the
+ * plan. Free with cert_plan_fini. */
 void cert_plan_init(struct cert_plan *p, const struct config *c, const struct managed_name *more,
                     size_t more_count, struct cf_diags *diags);
 void cert_plan_fini(struct cert_plan *p);
