@@ -107,8 +107,7 @@ static bool length_broken(const struct h2_call *call, size_t now, bool last)
 
 /* Content that was sent is gone for good, so it waits until the origin is known to take the stream:
  * for its SETTINGS, if no earlier connection has told its limit, and for the calls in front of it
- * to end, if these are as many as it allows (then it is about to be refused, and sent elsewhere).
- * */
+ * to end, if these are as many as it allows (then it is about to be refused). */
 static bool held_back(const struct h2_call *call)
 {
     const struct h2_client *c = call->client;

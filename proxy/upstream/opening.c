@@ -7,6 +7,7 @@
 #include "proxy/upstream/upstream_priv.h"
 
 struct opening {
+    struct list all;  /* in upstream->openings */
     struct list node; /* in pool->openings while others may join */
     struct pool *pool;
     struct origin *origin; /* counted */
@@ -41,6 +42,7 @@ static struct upstream_request *next_waiter(struct list *waiters)
 /* The waiters have moved elsewhere. */
 static void opening_free(struct opening *o)
 {
+    list_remove(&o->all);
     list_remove(&o->node);
     origin_leave_place(o->origin, &o->placed);
     origin_unref(o->origin);
@@ -61,6 +63,18 @@ static void take_waiters(struct opening *o, struct list *waiters)
     }
 }
 
+/* Nobody waits for it. */
+static void opening_cancel(struct opening *o)
+{
+    if (o->dial) {
+        dial_cancel(o->dial);
+    }
+    if (o->tls_connect) {
+        tls_connect_cancel(o->tls_connect);
+    }
+    opening_free(o);
+}
+
 void opening_leave(struct upstream_request *rq)
 {
     struct opening *o = rq->opening;
@@ -69,16 +83,19 @@ void opening_leave(struct upstream_request *rq)
         return;
     }
     rq->opening = NULL;
-    if (--o->waiter_count > 0) {
-        return;
+    if (--o->waiter_count == 0) {
+        opening_cancel(o);
     }
-    if (o->dial) {
-        dial_cancel(o->dial);
+}
+
+void openings_drain(struct upstream *u)
+{
+    LIST_EACH_SAFE(node, &u->openings) {
+        struct opening *o = LIST_ENTRY(node, struct opening, all);
+        if (o->waiter_count == 0) {
+            opening_cancel(o);
+        }
     }
-    if (o->tls_connect) {
-        tls_connect_cancel(o->tls_connect);
-    }
-    opening_free(o);
 }
 
 /* ---- outcomes -------------------------------------------------------------------------------- */
@@ -99,8 +116,8 @@ static void out_of_memory(struct opening *o)
     opening_failed(o, &f);
 }
 
-/* The first waiter gets the connection; the others too as long as it has room, or they look again:
- * by now it is known what the origin speaks. */
+/* The first waiter gets the connection; so do the others as long as it has room, or they look
+ * again: by now it is known what the origin speaks. */
 static void opened(struct opening *o, struct stream *s, bool h2)
 {
     bool alone = o->origin->proxy_version > 0;
@@ -114,7 +131,12 @@ static void opened(struct opening *o, struct stream *s, bool h2)
     o->placed = false;
     take_waiters(o, &waiters);
     opening_free(o);
-    request_send(next_waiter(&waiters), c, false);
+    struct upstream_request *first = next_waiter(&waiters);
+    if (!first) { /* another connection had room for them all */
+        connection_unused(c);
+        return;
+    }
+    request_send(first, c, false);
     for (struct upstream_request *rq; (rq = next_waiter(&waiters)) != NULL;) {
         if (h2 && h2_client_room(c->h2) > 0) {
             request_send(rq, c, false);
@@ -189,9 +211,28 @@ static void dialed(void *ctx, enum dial_result result, struct stream *s, struct 
     }
     o->tls_connect = tls_connect_start(origin->tls_client, s, origin->host,
                                        o->http_1_only ? S("http/1.1") : S(""),
-                                       origin->dial_timeout_ms, tls_done, o);
+                                       origin->tls_timeout_ms, tls_done, o);
     if (!o->tls_connect) {
         out_of_memory(o);
+    }
+}
+
+/* ---- an older connection has room ------------------------------------------------------------ */
+
+void opening_serve(struct connection *c)
+{
+    LIST_EACH_SAFE(node, &c->pool->openings) {
+        struct opening *o = LIST_ENTRY(node, struct opening, node);
+        LIST_EACH_SAFE(waiter, &o->waiters) {
+            struct upstream_request *rq = LIST_ENTRY(waiter, struct upstream_request, waiter);
+            if (rq->fresh_only || h2_client_room(c->h2) == 0) {
+                continue;
+            }
+            list_remove(waiter);
+            rq->opening = NULL;
+            o->waiter_count--;
+            request_send(rq, c, true);
+        }
     }
 }
 
@@ -233,6 +274,7 @@ bool opening_start(struct upstream_request *rq)
         free(o);
         return false;
     }
+    list_push_back(&u->openings, &o->all);
     o->pool = pool;
     o->origin = origin_ref(origin);
     o->http_1_only = request_needs_http_1(rq);

@@ -237,9 +237,23 @@ void connection_changed(struct connection *c)
     if (c->pool->upstream->draining ||
         (origin_is_waited_for(c->origin) && age_ms >= LIMITED_IDLE_MS)) {
         retire(c);
-    } else if (h2_client_calls(c->h2) > 0) {
+        return;
+    }
+    if (!c->alone) {
+        opening_serve(c);
+    }
+    if (h2_client_calls(c->h2) > 0) {
         connection_busy(c);
     } else if (!c->idle && !keep(c)) {
         retire(c);
+    }
+}
+
+void connection_unused(struct connection *c)
+{
+    if (c->h2) {
+        connection_changed(c);
+    } else {
+        connection_idle(c);
     }
 }

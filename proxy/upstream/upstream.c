@@ -15,6 +15,7 @@ struct upstream *upstream_new(struct loop *l, struct resolver *r)
     u->resolver = r;
     map_init(&u->pools);
     list_init(&u->connections);
+    list_init(&u->openings);
     return u;
 }
 
@@ -100,11 +101,11 @@ static bool can_resend(const struct upstream_request *rq)
     return !rq->ex->gone && body_rewind(&rq->ex->req_body);
 }
 
-/* May the request go out again after a kept connection failed (RFC 9110 section 9.2.2)? */
+/* May the request go out again, once, after a kept connection failed (RFC 9110 section 9.2.2)? */
 static bool safe_to_resend(const struct upstream_request *rq, enum end_reason reason,
                            bool nothing_sent, bool no_byte_received)
 {
-    return rq->reused && reason == END_ORIGIN_GONE &&
+    return rq->reused && !rq->fresh_only && reason == END_ORIGIN_GONE &&
            (nothing_sent || (no_byte_received && http_method_idempotent(rq->out->method))) &&
            can_resend(rq);
 }
@@ -186,14 +187,13 @@ static void uncount_call(struct upstream_request *rq)
  * another version. */
 static bool refused(struct upstream_request *rq, const struct h2_client_failure *f)
 {
-    if (!can_resend(rq)) {
+    bool other_version = f->wants_http_1 && !rq->http_1 && (rq->origin->versions & ORIGIN_HTTP_1);
+    if (!(other_version || (f->refused && rq->refusals < REFUSALS_MAX)) || !can_resend(rq)) {
         return false;
     }
-    if (f->wants_http_1 && !rq->http_1 && (rq->origin->versions & ORIGIN_HTTP_1)) {
-        rq->http_1 = true;
-        return true;
-    }
-    return f->refused && ++rq->refusals <= REFUSALS_MAX;
+    rq->http_1 = rq->http_1 || other_version;
+    rq->refusals++;
+    return true;
 }
 
 static void h2_outcome(void *ctx, void *call_ctx, enum h2_client_outcome outcome,
@@ -211,13 +211,13 @@ static void h2_outcome(void *ctx, void *call_ctx, enum h2_client_outcome outcome
         send_again(rq);
         return;
     }
-    if (safe_to_resend(rq, f->reason, f->nothing_sent, f->no_byte_received)) {
+    if (!f->refused &&
+        safe_to_resend(rq, f->reason, f->nothing_sent, f->no_byte_received)) {
         rq->fresh_only = true;
-        rq->reused = false;
         send_again(rq);
         return;
     }
-    bool unsent = f->nothing_sent && rq->ex->req_body.consumed_bytes == 0;
+    bool unsent = f->nothing_sent && can_resend(rq);
     report_failure(rq, f->reason, unsent, f->detail);
 }
 
@@ -394,6 +394,7 @@ void upstream_cancel(struct upstream_request *rq)
 void upstream_drain(struct upstream *u)
 {
     u->draining = true;
+    openings_drain(u);
     LIST_EACH_SAFE(node, &u->connections) {
         connection_drain(LIST_ENTRY(node, struct connection, node));
     }

@@ -4,8 +4,8 @@
  * Lifetimes. A request lives in its exchange's arena until its outcome was reported or it was
  * cancelled; of one that HTTP/2 carries, `counted` lives on until the response is over. A
  * connection belongs to its pool and is freed where its codec reports its end. An opening lives
- * until it has become a connection or has failed, or nobody waits for it any more. A pool lives
- * while it has connections or openings. */
+ * until it has become a connection or has failed, or the last who waited for it has given up. A
+ * pool lives while it has connections or openings. */
 #ifndef UPSTREAM_UPSTREAM_PRIV_H
 #define UPSTREAM_UPSTREAM_PRIV_H
 
@@ -24,6 +24,7 @@ struct upstream {
     struct resolver *resolver;
     struct map pools;
     struct list connections; /* all of them, so that they can be ended */
+    struct list openings;    /* likewise */
     bool draining;
 };
 
@@ -116,6 +117,8 @@ struct connection *connection_with_room(struct upstream *u, const struct origin 
 void connection_idle(struct connection *c);
 /* Something about an HTTP/2 connection has changed: keeps, retires or closes it. */
 void connection_changed(struct connection *c);
+/* It is new and nobody needs it now. */
+void connection_unused(struct connection *c);
 /* It is about to be used. */
 void connection_busy(struct connection *c);
 /* No more requests: closes it when it is idle, now or later. */
@@ -130,6 +133,11 @@ void connection_abort(struct connection *c);
 NODISCARD bool opening_start(struct upstream_request *rq);
 /* Waits for one that is being opened and may turn out to speak HTTP/2; false: there is none. */
 bool opening_join(struct upstream_request *rq);
+/* An HTTP/2 connection has room: whoever waits for a new one like it may as well have this one. The
+ * opening goes on. */
+void opening_serve(struct connection *c);
+/* Ends those that nobody waits for. */
+void openings_drain(struct upstream *u);
 /* The request does not wait any more. */
 void opening_leave(struct upstream_request *rq);
 

@@ -331,6 +331,35 @@ def test_streams_are_limited_by_the_origin(caddis, h2_origin):
     assert max(o.most.values()) == 10 and o.connections == 3
 
 
+def test_who_waits_for_a_new_connection_takes_room_on_an_old_one(caddis, scripted, authority):
+    """The second connection's handshake is never answered: the request that needed it goes out on the
+    first one when there is room again."""
+    cert, key = authority.issue("127.0.0.1")
+    context = tls_context(cert, key)
+    second = threading.Event()
+
+    def script(raw):
+        if raw.number > 0:
+            second.set()
+            raw.recv_all()
+            return
+        raw.sock = context.wrap_socket(raw.sock, server_side=True)
+        p = Peer(raw, [(MAX_CONCURRENT, 1)])
+        r = p.request()
+        p.reply(r.stream, Reply(body=b"known"))
+        for body in (b"one", b"two"):
+            r = p.request()
+            assert second.wait(60)
+            p.reply(r.stream, Reply(body=body))
+        gone(p)
+
+    o = scripted(lambda raw: ending(script, raw))
+    c = caddis(over_tls(o, authority, "dial_timeout 60s"), args=["--workers", "1"])
+    assert c.get().body == b"known"
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        assert sorted(pool.map(lambda _: c.get().body, range(2))) == [b"one", b"two"]
+
+
 def test_uploads_wait_until_the_origin_takes_them(caddis, h2_origin):
     """30 uploads at once to an origin of which nothing is known and which takes 10: the others are
     refused, and as nothing of their content was sent they are sent again."""
