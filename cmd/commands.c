@@ -94,7 +94,7 @@ static void free_document(void *document)
     cf_free(document);
 }
 
-void places_of(struct arena *a, const char *config, struct places *out)
+void places_of(struct arena *a, const char *config, struct places *out, struct dstr *mistakes)
 {
     struct slice folder = slice_str(paths_store(a));
     struct slice admin = S("");
@@ -111,6 +111,9 @@ void places_of(struct arena *a, const char *config, struct places *out)
         out->store = o->storage ? o->storage : out->store;
         arena_on_fini(a, free_document, doc); /* the settings' texts are in it */
     }
+    if (mistakes && diags.errors) {
+        cf_diags_print(&diags, mistakes);
+    }
     cf_diags_fini(&diags);
     out->control = admin.n ? admin.p : paths_control(a, paths_socket_folder(a, out->store));
 }
@@ -123,7 +126,7 @@ static const char *control_path(struct arena *a)
         return arena_cstr(a, slice_starts(path, S("unix/")) ? slice_from(path, 5) : path);
     }
     struct places places;
-    places_of(a, args.config, &places);
+    places_of(a, args.config, &places, NULL);
     return places.control;
 }
 

@@ -5,6 +5,7 @@
 
 #include "cmd/args.h"
 #include "proxy/base/arena.h"
+#include "proxy/base/dstr.h"
 #include "store/kinds.h"
 
 struct command {
@@ -22,6 +23,7 @@ int validate_command(const struct command *self, int argc, char **argv);
 int hash_password_command(const struct command *self, int argc, char **argv);
 int environ_command(const struct command *self, int argc, char **argv);
 int trust_command(const struct command *self, int argc, char **argv);
+int storage_command(const struct command *self, int argc, char **argv);
 int untrust_command(const struct command *self, int argc, char **argv);
 int import_command(const struct command *self, int argc, char **argv);
 
@@ -32,6 +34,7 @@ void reload_help(void);
 void validate_help(void);
 void hash_password_help(void);
 void trust_help(void);
+void storage_help(void);
 void untrust_help(void);
 void import_help(void);
 
@@ -48,8 +51,9 @@ struct places {
     const char *control;
     bool store_is_named; /* by the configuration */
 };
-/* config NULL: the Caddyfile in the working folder, if there is one. */
-void places_of(struct arena *a, const char *config, struct places *out);
+/* config NULL: the Caddyfile in the working folder, if there is one. What is wrong with it goes to
+ * mistakes; NULL: it does not matter. */
+void places_of(struct arena *a, const char *config, struct places *out, struct dstr *mistakes);
 /* Prints paths, version and environment as `caddy environ` does. */
 void print_environment(void);
 

@@ -21,6 +21,7 @@ static const struct command commands[] = {
     {"untrust", "make it trust it no more", untrust_command, untrust_help},
     {"import", "print the Caddyfile that does what another server's configuration does",
      import_command, import_help},
+    {"storage", "export, import or check what is stored", storage_command, storage_help},
     {"environ", "print paths and environment", environ_command, NULL},
     {"version", "print the version", version_command, NULL},
     {"help", "print this, or with a command's name its options", help_command, NULL},
@@ -39,8 +40,8 @@ static const struct command *find(struct slice name)
 /* Caddy's, not here yet. */
 static const char *const later[] = {
     "adapt",       "add-package",   "build-info",     "completion", "file-server",
-    "fmt",         "list-modules",   "manpage",    "remove-package",
-    "respond",     "reverse-proxy", "storage",        "upgrade",
+    "fmt",         "list-modules",  "manpage",        "remove-package",
+    "respond",     "reverse-proxy", "upgrade",
 };
 
 static int unknown(const char *word)

@@ -27,6 +27,17 @@ const char *paths_caddy_store(struct arena *a)
     return data_folder(a, "caddy");
 }
 
+const char *paths_find_caddy(struct arena *a)
+{
+    const char *const folders[] = {paths_caddy_store(a), PATHS_CADDY_SERVICE_STORE};
+    for (size_t i = 0; i < ARRAY_LEN(folders); i++) {
+        if (access(arena_printf(a, "%s/certificates", folders[i]).p, R_OK) == 0) {
+            return folders[i];
+        }
+    }
+    return NULL;
+}
+
 const char *paths_socket_folder(struct arena *a, const struct store_settings *store)
 {
     return store->kind == &store_kind_file_system ? arena_cstr(a, store_folder_of(store))

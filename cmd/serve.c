@@ -456,13 +456,12 @@ static void mention_caddy(struct serving *s)
 {
     struct err err;
     bool ours = false;
-    const char *theirs = paths_caddy_store(&s->arena);
-    struct slice folder = arena_printf(&s->arena, "%s/certificates", theirs);
-    enum store_result r = store_list(s->store, S("certificates"), note_entry, &ours, &err);
-    if (r != STORE_FAILED && !ours && access(folder.p, R_OK) == 0) {
+    const char *theirs = paths_find_caddy(&s->arena);
+    if (theirs && store_list(s->store, S("certificates"), note_entry, &ours, &err) !=
+                      STORE_FAILED && !ours) {
         log_event(LOG_INFO, "store",
-                  "Caddy's certificates are on this machine; `storage file_system"
-                  " <folder>` uses a copy of them",
+                  "Caddy has certificates on this machine and caddis has none yet; to take them"
+                  " over: caddis storage import --from-caddy",
                   LOG_Z("folder", theirs));
     }
 }

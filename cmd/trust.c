@@ -88,7 +88,7 @@ static bool find_root(struct dstr *root)
     struct places places;
     struct err err;
     arena_init(&a, ARENA_NO_MAX);
-    places_of(&a, args.config, &places);
+    places_of(&a, args.config, &places, NULL);
     bool ok = !places.store_is_named &&
               control_ask(places.control, S("root"), ASK_TIMEOUT_MS, root, &err) &&
               slice_find_slice(dstr_slice(root), S("-----BEGIN CERTIFICATE-----")) != SLICE_NPOS;

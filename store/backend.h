@@ -21,6 +21,8 @@
 #define STORE_TEMP_PREFIX ".caddis-tmp-"
 /* CertMagic's temp files: never listed, never touched. */
 #define STORE_FOREIGN_TEMP_PREFIX ".tmp-"
+/* What an NFS client makes of a file that is deleted while it is open. */
+#define STORE_NFS_TEMP_PREFIX ".nfs"
 
 struct store_ops {
     void (*close)(struct store *s);

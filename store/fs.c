@@ -1,14 +1,13 @@
 /* The file-system back end: one file for each key below a root folder, folders 0700, files 0600.
  *
  * A value is replaced by writing a temp file in the same folder, fsync, rename, fsync of the
- * folder: at every instant the old value or the new one is there, whole. A temp file is held by
- * flock while its writer lives; the next writer in that folder removes those that nobody holds.
+ * folder: at every instant the old value or the new one is there, whole. A temp file is locked
+ * while its writer lives; the next writer in that folder removes those that nobody holds.
  * In: checked keys. Out: bytes, or errors that name the path and the errno. */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -49,8 +48,8 @@ static int temp_open(int dir, char name[TEMP_NAME_BYTES])
         }
         /* Had that taken a minute, another writer could have taken it for a dead one's. */
         struct stat st;
-        bool lost = (flock(fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) ||
-                    (fstat(fd, &st) == 0 && st.st_nlink == 0);
+        bool lost = (fs_lock_file(fd) != 0 && (errno == EAGAIN || errno == EACCES)) ||
+                    (fstat(fd, &st) == 0 ? st.st_nlink == 0 : errno == ESTALE);
         if (!lost) {
             return fd;
         }
@@ -87,9 +86,9 @@ static void sweep_temps(int dir)
         if (!slice_starts(slice_str(e->d_name), S(STORE_TEMP_PREFIX))) {
             continue;
         }
-        int fd = openat(dir, e->d_name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+        int fd = openat(dir, e->d_name, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
         if (fd >= 0) {
-            if (temp_is_dead(fd) && flock(fd, LOCK_EX | LOCK_NB) == 0) {
+            if (temp_is_dead(fd) && fs_lock_file(fd) == 0) {
                 (void)fs_unlink(dir, e->d_name);
             }
             close(fd);

@@ -46,5 +46,8 @@ enum store_result fs_fail(struct fs_store *fs, const char *what, struct slice ke
 
 struct store_lock *fs_try_lock(struct store *s, const char *safe_name, bool *busy, struct err *err);
 void fs_unlock(struct store_lock *lock);
+/* An exclusive lock on the open file description, which must be open for writing (NFS). Does not
+ * wait. 0, or -1 with errno (EAGAIN, EACCES: somebody else has it). */
+int fs_lock_file(int fd);
 
 #endif

@@ -1,8 +1,9 @@
 /* Locks of the file-system back end: kernel locks on locks/<name>.caddis.lock. The kernel drops
  * them with their holder, so a file left behind blocks nobody; CertMagic's own locks/<name>.lock
  * files are not looked at. Open file description locks exclude threads and processes alike,
- * because every attempt opens the file anew. The files are never deleted: that would let two hold
- * "the" lock, one of them on a file without a name. */
+ * because every attempt opens the file anew; NFS carries them to the server, so that they exclude
+ * other machines as well (flock is only emulated there). The files are never deleted: that would
+ * let two hold "the" lock, one of them on a file without a name. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -21,7 +22,7 @@ struct fs_lock {
     int fd;
 };
 
-static int kernel_lock(int fd)
+int fs_lock_file(int fd)
 {
     struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
     if (fcntl(fd, F_OFD_SETLK, &whole) == 0) {
@@ -53,7 +54,7 @@ static enum store_result lock_place(struct fs_store *fs, const struct fs_place *
         if (r != STORE_OK) {
             return STORE_FAILED;
         }
-        if (kernel_lock(fd) != 0) {
+        if (fs_lock_file(fd) != 0) {
             int e = errno;
             close(fd);
             return e == EAGAIN || e == EACCES || e == EINTR ? STORE_MISSING

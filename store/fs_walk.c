@@ -72,7 +72,7 @@ int fs_root(struct fs_store *fs)
 {
     pthread_mutex_lock(&fs->mutex);
     struct stat st;
-    if (fs->root < 0 || (fstat(fs->root, &st) == 0 && st.st_nlink == 0)) {
+    if (fs->root < 0 || fstat(fs->root, &st) != 0 || st.st_nlink == 0) { /* NFS: ESTALE */
         int again = fs_open_root(fs->base.path);
         if (again >= 0) {
             if (fs->root >= 0) {

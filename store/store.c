@@ -58,7 +58,8 @@ bool store_key_valid(struct slice key, bool allow_empty)
 bool store_name_is_temp(struct slice name)
 {
     return slice_starts(name, S(STORE_TEMP_PREFIX)) ||
-           slice_starts(name, S(STORE_FOREIGN_TEMP_PREFIX));
+           slice_starts(name, S(STORE_FOREIGN_TEMP_PREFIX)) ||
+           slice_starts(name, S(STORE_NFS_TEMP_PREFIX));
 }
 
 void store_wipe(struct dstr *value)

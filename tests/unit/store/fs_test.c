@@ -2,8 +2,9 @@
  * between processes, a root that comes and goes. */
 #include "tests/unit/store/helper.h"
 
+#include "store/fs.h"
+
 #include <signal.h>
-#include <sys/file.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -222,16 +223,16 @@ static void temps_of_the_dead_are_swept(void **state UNUSED)
     write_raw(folder, "d/" STORE_TEMP_PREFIX "young", "");
     write_raw(folder, "d/" STORE_FOREIGN_TEMP_PREFIX "caddy", "half");
     write_raw(folder, "d/" STORE_TEMP_PREFIX "alive", "half");
-    int alive = open(path_in(folder, "d/" STORE_TEMP_PREFIX "alive"), O_RDONLY | O_CLOEXEC);
+    int alive = open(path_in(folder, "d/" STORE_TEMP_PREFIX "alive"), O_RDWR | O_CLOEXEC);
     pid_t pid = fork(); /* a living writer in another process */
     if (pid == 0) {
-        _exit(flock(alive, LOCK_EX) == 0 && pause() ? 0 : 1);
+        _exit(fs_lock_file(alive) == 0 && pause() ? 0 : 1);
     }
     close(alive);
     /* Until the child holds it: a lock that we can take means not yet. */
     for (bool held = false; !held;) {
-        int fd = open(path_in(folder, "d/" STORE_TEMP_PREFIX "alive"), O_RDONLY | O_CLOEXEC);
-        held = flock(fd, LOCK_EX | LOCK_NB) != 0;
+        int fd = open(path_in(folder, "d/" STORE_TEMP_PREFIX "alive"), O_RDWR | O_CLOEXEC);
+        held = fs_lock_file(fd) != 0;
         close(fd);
         usleep(1000);
     }
