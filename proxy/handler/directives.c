@@ -7,6 +7,7 @@
 static const struct directive table[] = {
     {S_INIT("map"), DIRECTIVE_HANDLER, MATCHER_FIRST, 20, map_parse},
     {S_INIT("vars"), DIRECTIVE_HANDLER, MATCHER_FIRST, 30, vars_parse},
+    {S_INIT("root"), DIRECTIVE_HANDLER, MATCHER_NEVER_LAST, 50, root_parse},
     {S_INIT("header"), DIRECTIVE_HANDLER, MATCHER_FIRST, 70, header_parse},
     {S_INIT("copy_response_headers"), DIRECTIVE_HANDLER, MATCHER_FIRST, 80,
      copy_response_headers_parse},
@@ -15,6 +16,7 @@ static const struct directive table[] = {
     {S_INIT("method"), DIRECTIVE_HANDLER, MATCHER_FIRST, 110, method_parse},
     {S_INIT("rewrite"), DIRECTIVE_HANDLER, MATCHER_NEVER_LAST, 120, rewrite_parse},
     {S_INIT("uri"), DIRECTIVE_HANDLER, MATCHER_FIRST, 130, uri_parse},
+    {S_INIT("try_files"), DIRECTIVE_HANDLER, MATCHER_NONE, 140, try_files_parse},
     {S_INIT("rate_limit"), DIRECTIVE_HANDLER, MATCHER_FIRST, 145, rate_limit_parse},
     {S_INIT("basicauth"), DIRECTIVE_HANDLER, MATCHER_FIRST, 150, basic_auth_parse},
     {S_INIT("basic_auth"), DIRECTIVE_HANDLER, MATCHER_FIRST, 150, basic_auth_parse},
@@ -28,6 +30,7 @@ static const struct directive table[] = {
     {S_INIT("copy_response"), DIRECTIVE_HANDLER, MATCHER_FIRST, 280, copy_response_parse},
     {S_INIT("respond"), DIRECTIVE_HANDLER, MATCHER_FIRST, 290, respond_parse},
     {S_INIT("reverse_proxy"), DIRECTIVE_HANDLER, MATCHER_FIRST, 310, reverse_proxy_parse},
+    {S_INIT("file_server"), DIRECTIVE_HANDLER, MATCHER_FIRST, 330, file_server_parse},
     {S_INIT("handle_errors"), DIRECTIVE_SITE, MATCHER_NONE, 0, handle_errors_parse},
     {S_INIT("log"), DIRECTIVE_SITE, MATCHER_NONE, 0, log_parse},
     {S_INIT("tls"), DIRECTIVE_SITE, MATCHER_NONE, 0, tls_parse},
@@ -35,10 +38,10 @@ static const struct directive table[] = {
 
 /* Caddy's directives that are not here yet: the message says so instead of guessing. */
 static const struct slice elsewhere[] = {
-    S_INIT("acme_server"), S_INIT("bind"), S_INIT("encode"), S_INIT("file_server"), S_INIT("fs"),
+    S_INIT("acme_server"), S_INIT("bind"), S_INIT("encode"), S_INIT("fs"),
     S_INIT("intercept"), S_INIT("invoke"), S_INIT("log_append"), S_INIT("log_name"),
-    S_INIT("log_skip"), S_INIT("metrics"), S_INIT("php_fastcgi"), S_INIT("push"), S_INIT("root"),
-    S_INIT("skip_log"), S_INIT("templates"), S_INIT("tracing"), S_INIT("try_files"),
+    S_INIT("log_skip"), S_INIT("metrics"), S_INIT("php_fastcgi"), S_INIT("push"),
+    S_INIT("skip_log"), S_INIT("templates"), S_INIT("tracing"),
 };
 
 /* What people bring from elsewhere, and how it is called here. */

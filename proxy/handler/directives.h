@@ -13,6 +13,7 @@ DIRECTIVE_PARSE(basic_auth_parse);
 DIRECTIVE_PARSE(copy_response_parse);
 DIRECTIVE_PARSE(copy_response_headers_parse);
 DIRECTIVE_PARSE(error_parse);
+DIRECTIVE_PARSE(file_server_parse);
 DIRECTIVE_PARSE(forward_auth_parse);
 DIRECTIVE_PARSE(handle_parse);
 DIRECTIVE_PARSE(handle_errors_parse);
@@ -28,8 +29,10 @@ DIRECTIVE_PARSE(request_header_parse);
 DIRECTIVE_PARSE(respond_parse);
 DIRECTIVE_PARSE(reverse_proxy_parse);
 DIRECTIVE_PARSE(rewrite_parse);
+DIRECTIVE_PARSE(root_parse);
 DIRECTIVE_PARSE(route_parse);
 DIRECTIVE_PARSE(tls_parse);
+DIRECTIVE_PARSE(try_files_parse);
 DIRECTIVE_PARSE(uri_parse);
 DIRECTIVE_PARSE(vars_parse);
 
