@@ -1,4 +1,6 @@
-/* The control socket, both ends; see control.h. Blocking with time limits: it is used on the
+/* The control socket, both ends; see control.h. Requests are read as they come, so that who connects
+ * and says nothing keeps nobody waiting; a whole one is handled and answered at once, one after the
+ * other (two reloads at a time would make no sense), blocking with time limits: it is used on the
  * control thread and in tools only. */
 #include "cmd/control.h"
 
@@ -9,17 +11,34 @@
 #include <unistd.h>
 
 #include "proxy/base/clock.h"
+#include "proxy/base/list.h"
 #include "proxy/base/mem.h"
 #include "proxy/net/sock.h"
 
 #define LINE_MAX_BYTES ((size_t)8192)
 #define ANSWER_MAX_BYTES ((size_t)1 << 20)
-/* How long a client may take to send its line, and to read its answer: the control thread waits. */
+/* How long a client may take to send its line, and to read its answer. For the latter the control
+ * thread waits. */
 #define CLIENT_TIMEOUT_MS 3000
 #define PIECE_BYTES ((size_t)16384)
 
-struct control {
+#define CLIENTS_MAX 16
+
+/* Who has connected and not said everything yet. */
+struct client {
+    struct list node;
+    struct control *control;
     struct watch watch;
+    struct timer timer;
+    struct dstr line;
+    int fd;
+};
+
+struct control {
+    struct loop *loop;
+    struct watch watch;
+    struct list clients;
+    unsigned client_count;
     int fd;
     int last_client; /* kept open until the end; -1: none */
     struct control_events events;
@@ -48,57 +67,51 @@ static void send_all(int fd, struct slice s, int64_t deadline_ms)
     }
 }
 
-/* Up to a newline (cut off) or the end. */
-static bool receive_line(int fd, struct dstr *out, int64_t deadline_ms)
+/* Takes what is there; *whole: a line is in out now (the newline cut off), or all there will ever
+ * be. False: nothing usable will come. */
+static bool receive_some(int fd, struct dstr *out, bool *whole)
 {
-    while (clock_mono_ms() < deadline_ms) {
-        char *at = dstr_reserve(out, 1024);
-        ssize_t n = at ? recv(fd, at, 1024, 0) : -1;
-        if (n < 0 && at && errno == EINTR) {
-            continue;
-        }
-        if (n < 0) {
-            return false;
-        }
-        size_t end = slice_find(slice_of(at, (size_t)n), '\n');
-        if (end != SLICE_NPOS) {
-            out->n += end;
-            return true;
-        }
-        out->n += (size_t)n;
-        if (n == 0) {
-            return out->n > 0;
-        }
+    char *at = dstr_reserve(out, 1024);
+    ssize_t n = at ? recv(fd, at, 1024, MSG_DONTWAIT) : -1;
+    if (n < 0) {
+        return at && (errno == EAGAIN || errno == EINTR);
     }
-    return false;
+    size_t end = slice_find(slice_of(at, (size_t)n), '\n');
+    out->n += end != SLICE_NPOS ? end : (size_t)n;
+    *whole = end != SLICE_NPOS || n == 0;
+    return end != SLICE_NPOS || out->n > 0;
 }
 
-static void serve_client(struct control *c, int fd)
+/* Without closing the socket. */
+static void client_free(struct client *k)
 {
-    struct dstr line;
-    struct dstr answer;
-    dstr_init(&line, LINE_MAX_BYTES);
-    dstr_init(&answer, ANSWER_MAX_BYTES);
-    if (receive_line(fd, &line, clock_mono_ms() + CLIENT_TIMEOUT_MS)) {
-        bool ok = c->events.handle(c->events.ctx, dstr_slice(&line), &answer);
-        int64_t deadline_ms = clock_mono_ms() + CLIENT_TIMEOUT_MS;
-        send_all(fd, ok ? S("ok\n") : S("error\n"), deadline_ms);
-        send_all(fd, dstr_slice(&answer), deadline_ms);
-    }
-    dstr_fini(&line);
-    dstr_fini(&answer);
+    list_remove(&k->node);
+    k->control->client_count--;
+    watch_fini(&k->watch);
+    timer_fini(&k->timer);
+    dstr_fini(&k->line);
+    free(k);
 }
 
-static void on_client(struct watch *w, unsigned events)
+static void client_drop(struct client *k)
 {
-    (void)events;
-    struct control *c = container_of(w, struct control, watch);
-    int fd = accept4(c->fd, NULL, NULL, SOCK_CLOEXEC);
-    if (fd < 0) {
-        return;
-    }
-    set_timeout(fd, CLIENT_TIMEOUT_MS);
-    serve_client(c, fd);
+    int fd = k->fd;
+    client_free(k);
+    close(fd);
+}
+
+static void answer(struct client *k)
+{
+    struct control *c = k->control;
+    struct dstr text;
+    dstr_init(&text, ANSWER_MAX_BYTES);
+    bool ok = c->events.handle(c->events.ctx, dstr_slice(&k->line), &text);
+    int64_t deadline_ms = clock_mono_ms() + CLIENT_TIMEOUT_MS;
+    send_all(k->fd, ok ? S("ok\n") : S("error\n"), deadline_ms);
+    send_all(k->fd, dstr_slice(&text), deadline_ms);
+    dstr_fini(&text);
+    int fd = k->fd;
+    client_free(k);
     if (!c->events.after(c->events.ctx) || c->last_client >= 0) {
         close(fd);
     } else {
@@ -106,9 +119,55 @@ static void on_client(struct watch *w, unsigned events)
     }
 }
 
+static void on_bytes(struct watch *w, unsigned events)
+{
+    (void)events;
+    struct client *k = container_of(w, struct client, watch);
+    bool whole = false;
+    if (!receive_some(k->fd, &k->line, &whole)) {
+        client_drop(k);
+    } else if (whole) {
+        answer(k);
+    }
+}
+
+static void on_silence(struct timer *t)
+{
+    client_drop(container_of(t, struct client, timer));
+}
+
+static void on_client(struct watch *w, unsigned events)
+{
+    (void)events;
+    struct control *c = container_of(w, struct control, watch);
+    int fd = accept4(c->fd, NULL, NULL, SOCK_CLOEXEC);
+    struct client *k = fd >= 0 && c->client_count < CLIENTS_MAX ? calloc(1, sizeof(*k)) : NULL;
+    if (!k) {
+        if (fd >= 0) {
+            close(fd);
+        }
+        return;
+    }
+    set_timeout(fd, CLIENT_TIMEOUT_MS);
+    k->control = c;
+    k->fd = fd;
+    dstr_init(&k->line, LINE_MAX_BYTES);
+    timer_init(&k->timer, c->loop, on_silence);
+    watch_init(&k->watch, c->loop, fd, on_bytes);
+    list_push_back(&c->clients, &k->node);
+    c->client_count++;
+    if (timer_set(&k->timer, CLIENT_TIMEOUT_MS)) {
+        watch_set(&k->watch, WATCH_READ);
+    } else {
+        client_drop(k);
+    }
+}
+
 struct control *control_new(struct loop *l, int listen_fd, const struct control_events *events)
 {
     struct control *c = mem_zalloc(sizeof(*c));
+    c->loop = l;
+    list_init(&c->clients);
     c->fd = listen_fd;
     c->last_client = -1;
     c->events = *events;
@@ -121,6 +180,9 @@ void control_free(struct control *c)
 {
     if (!c) {
         return;
+    }
+    LIST_EACH_SAFE(node, &c->clients) {
+        client_drop(LIST_ENTRY(node, struct client, node));
     }
     watch_fini(&c->watch);
     close(c->fd);

@@ -1,4 +1,5 @@
-/* The control interface: a Unix socket, 0600. One request a connection: a line of words, then the
+/* The control interface: a Unix socket, 0600; up to 16 connections at a time, whose requests are
+ * served one after the other. One request a connection: a line of words, then the
  * answer: "ok" or "error" on the first line, text for a person behind it. */
 #ifndef CMD_CONTROL_H
 #define CMD_CONTROL_H

@@ -3,6 +3,8 @@
  * proxy_protocol does too, whether `tls` is written behind it or left out. */
 #include "proxy/server/listener_wrappers.h"
 
+#include "proxy/route/ip_ranges.h"
+
 #define PROXY_TIMEOUT_MS 5000
 #define PROXY_TIMEOUT_MAX_MS (60 * 1000)
 
@@ -25,27 +27,15 @@ static void read_timeout(struct reading *r, const struct cf_directive *d)
     r->policy->timeout_ms = ms ? ms : PROXY_TIMEOUT_MAX_MS;
 }
 
-static void read_ranges(struct reading *r, const struct cf_directive *d, const struct cidr **list,
-                        size_t *count)
+static void read_ranges(struct reading *r, const struct cf_directive *d, struct ip_ranges *ranges)
 {
-    struct cidr *out = ARENA_ARRAY(r->arena, struct cidr, *count + d->arg_count);
-    must(out);
-    if (*count) {
-        memcpy(out, *list, *count * sizeof(*out));
-    }
     if (d->arg_count == 0) {
         cf_error(r->diags, &d->name, "\"%.*s\" needs IP ranges such as 10.0.0.0/8",
                  SLICE_ARG(d->name.text));
     }
     for (size_t i = 0; i < d->arg_count; i++) {
-        if (!cidr_parse(d->args[i].text, &out[*count])) {
-            cf_error(r->diags, &d->args[i], "\"%.*s\" is no IP range such as 10.0.0.0/8",
-                     SLICE_ARG(d->args[i].text));
-            continue;
-        }
-        ++*count;
+        (void)ip_ranges_add(r->arena, ranges, &d->args[i], r->diags);
     }
-    *list = out;
 }
 
 static void read_fallback(struct reading *r, const struct cf_directive *d)
@@ -72,6 +62,8 @@ static void read_proxy_protocol(struct reading *r, const struct cf_directive *d)
 {
     struct proxy_policy *p = ARENA_NEW(r->arena, struct proxy_policy);
     must(p);
+    struct ip_ranges allow = {0};
+    struct ip_ranges deny = {0};
     p->timeout_ms = PROXY_TIMEOUT_MS;
     p->fallback = PROXY_IGNORE;
     r->policy = p;
@@ -83,9 +75,9 @@ static void read_proxy_protocol(struct reading *r, const struct cf_directive *d)
         if (slice_eq(name, S("timeout"))) {
             read_timeout(r, c);
         } else if (slice_eq(name, S("allow"))) {
-            read_ranges(r, c, &p->allow, &p->allow_count);
+            read_ranges(r, c, &allow);
         } else if (slice_eq(name, S("deny"))) {
-            read_ranges(r, c, &p->deny, &p->deny_count);
+            read_ranges(r, c, &deny);
         } else if (slice_eq(name, S("fallback_policy"))) {
             read_fallback(r, c);
         } else {
@@ -93,6 +85,10 @@ static void read_proxy_protocol(struct reading *r, const struct cf_directive *d)
                      " fallback_policy, not \"%.*s\"", SLICE_ARG(name));
         }
     }
+    p->allow = allow.items;
+    p->allow_count = allow.count;
+    p->deny = deny.items;
+    p->deny_count = deny.count;
     if (p->allow_count == 0 && p->fallback == PROXY_IGNORE) {
         struct cf_diag *diag = cf_warning(r->diags, &d->name, "nobody is allowed to send PROXY"
                                           " headers: they are taken off and ignored");

@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 """Connections that are held, for the bench's memory rows: an origin that stalls, and clients.
 
     held.py PORT            the origin; ends with SIGTERM
@@ -32,6 +32,7 @@ LARGEST_WINDOW = (1 << 31) - 1
 
 async def serve(reader, writer):
     with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
+        # What comes of a body behind the head stays in the reader: 64 KiB, then it is not read.
         head = await reader.readuntil(b"\r\n\r\n")
         if b"/held/ws " in head:
             writer.write(b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\n"
@@ -43,7 +44,7 @@ async def serve(reader, writer):
                 writer.write(PIECE)
                 await writer.drain()
         else:
-            await asyncio.Event().wait()
+            await asyncio.sleep(3600)
     writer.close()
 
 

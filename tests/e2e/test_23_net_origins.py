@@ -232,7 +232,7 @@ def test_client_of_a_proxy_in_front_reaches_the_origin(caddis, scripted):
     ("{\nservers {\nlistener_wrappers {\ntls\nproxy_protocol\n}\n}\n}\nhttp://a {\n}",
      "stands in front of tls"),
     ("{\nservers {\nlistener_wrappers {\nproxy_protocol {\nallow 10.0.0.0/40\n}\n}\n}\n}\nhttp://a {\n}",
-     "is no IP range"),
+     "is no IP address or range"),
     ("{\nservers {\nlistener_wrappers {\nproxy_protocol {\nfallback_policy maybe\n}\n}\n}\n}\nhttp://a {\n}",
      "fallback_policy is ignore, use, reject, require or skip"),
     ("http://a {\nreverse_proxy b {\ntransport http {\nproxy_protocol v3\n}\n}\n}",

@@ -214,6 +214,19 @@ def test_endless_and_slow_lines_on_the_control_socket(caddis):
     assert c.get().body == b"two"
 
 
+def test_clients_that_say_nothing_hold_nobody_up(caddis):
+    c = caddis(say("one"))
+    silent = [socket.socket(socket.AF_UNIX) for _ in range(12)]
+    for s in silent:
+        s.connect(str(c.admin))
+        s.sendall(b"relo")
+    # One after the other these would take 3 s each, and a request 10 s at the most.
+    assert control(c, b"ping\n").startswith(b"ok\n")
+    assert c.reload(say("two")) and c.get().body == b"two"
+    for s in silent:
+        s.close()
+
+
 def test_a_client_that_does_not_read_does_not_hold_the_end_up(caddis):
     c = caddis(say("one"))
     with socket.socket(socket.AF_UNIX) as s:

@@ -120,7 +120,14 @@ static void test_map(void **state)
     assert_null(map_get(&m, S("x")));
     for (int i = 0; i < COUNT; i++) {
         (void)snprintf(keys[i], sizeof(keys[i]), "k%d", i);
-        assert_null(map_put(&m, slice_str(keys[i]), &values[i]));
+        if (i % 2) { /* either way of finding room */
+            assert_true(map_reserve(&m));
+            size_t cap = m.cap;
+            assert_null(map_put(&m, slice_str(keys[i]), &values[i]));
+            assert_int_equal(m.cap, cap);
+        } else {
+            assert_null(map_put(&m, slice_str(keys[i]), &values[i]));
+        }
     }
     for (int i = 0; i < COUNT; i += 3) {
         assert_ptr_equal(map_del(&m, slice_str(keys[i])), &values[i]);
