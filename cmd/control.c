@@ -1,7 +1,7 @@
-/* The control socket, both ends; see control.h. Requests are read as they come, so that who connects
- * and says nothing keeps nobody waiting; a whole one is handled and answered at once, one after the
- * other (two reloads at a time would make no sense), blocking with time limits: it is used on the
- * control thread and in tools only. */
+/* The control socket, both ends; see control.h. Requests are read as they come, so that who
+ * connects and says nothing keeps nobody waiting; a whole one is handled and answered at once, one
+ * after the other (two reloads at a time would make no sense), blocking with time limits: it is
+ * used on the control thread and in tools only. */
 #include "cmd/control.h"
 
 #include <errno.h>
