@@ -81,12 +81,31 @@ bool h2_put_data(struct h2_out *out, struct body *b, const uint8_t *head, size_t
     return true;
 }
 
+/* A queue that was filled up beforehand (request_buffers, response_buffers) has few places left:
+ * then one chunk is to hold all that the window lets come. */
+#define CROWDED (BODY_SLICES_MAX / 2)
+#define WINDOW_BYTES ((size_t)128 * 1024)
+
+/* Can what comes next not go into the chunk that is being filled? */
+static bool needs_chunk(const struct body *b, const struct chunk *gather)
+{
+    if (!gather || chunk_room(gather) == 0) {
+        return true;
+    }
+    if (b->count + 1 < BODY_SLICES_MAX) {
+        return false;
+    }
+    const struct body_slice *last = &b->slices[(b->first + b->count - 1) % BODY_SLICES_MAX];
+    return last->chunk != gather || last->p + last->n != gather->data + gather->fill;
+}
+
 bool h2_push_content(struct body *b, struct chunk **gather, const char *p, size_t n)
 {
     while (n > 0 && b->state == BODY_OPEN) {
-        if (!*gather || chunk_room(*gather) == 0) {
+        if (needs_chunk(b, *gather)) {
+            size_t size = b->count < CROWDED ? CHUNK_BYTES : WINDOW_BYTES;
             chunk_unref(*gather);
-            *gather = b->count < BODY_SLICES_MAX ? chunk_new(CHUNK_BYTES) : NULL;
+            *gather = b->count < BODY_SLICES_MAX ? chunk_new(size) : NULL;
             if (!*gather) {
                 return false;
             }

@@ -3,6 +3,7 @@ how connections are shared, every fault of an origin frame by frame, and gRPC by
 real server."""
 
 import concurrent.futures
+import select
 import socket
 import threading
 
@@ -11,7 +12,7 @@ import pytest
 from lib import raw as rawlib
 from lib.frames import (CANCEL, CONTINUATION, DATA, END_HEADERS, END_STREAM, ENHANCE_YOUR_CALM, GOAWAY, HEADERS,
                         INTERNAL_ERROR, NO_ERROR, PING, PROTOCOL_ERROR, REFUSED_STREAM, RST_STREAM,
-                        SETTINGS, Frames, block, frame, rst, settings, window_update)
+                        SETTINGS, WINDOW_UPDATE, Frames, block, frame, rst, settings, window_update)
 from lib.h2origin import INITIAL_WINDOW, MAX_CONCURRENT, H2Origin, Peer, Reply, tls_context
 
 BOTH = "servers {\n\tprotocols h1 h2 h2c\n}"
@@ -453,6 +454,44 @@ def ending(script, raw):
         script(raw)
     except (rawlib.Closed, OSError):
         pass
+
+
+def test_a_slow_reader_behind_response_buffers(caddis, scripted):
+    """10 MiB are collected, and what the origin's window lets come behind them finds a place."""
+    total = 12 << 20
+    stalled = threading.Event()
+
+    def script(raw):
+        p = Peer(raw)
+        r = p.request()
+        p.head(r.stream, 200, [("content-length", str(total))])
+        window, left = 128 * 1024, total
+        while left:
+            n = min(left, 16384, window)
+            if n:
+                p.data(r.stream, b"b" * n, end=n == left)
+                window, left = window - n, left - n
+                continue
+            if not p.raw.buffer and not select.select([raw.sock], [], [], 2.0)[0]:
+                stalled.set()  # the client takes nothing, and all places are taken
+            f = p.step()
+            if f.kind == WINDOW_UPDATE and f.stream == r.stream:
+                window += int.from_bytes(f.payload, "big")
+        gone(p)
+
+    o = scripted(lambda raw: ending(script, raw))
+    c = caddis("http://localhost {\nreverse_proxy h2c://%s {\nresponse_buffers 10MiB\n}\n}"
+               % o.address, globals=BOTH)
+    with Frames(rawlib.connect(c.http), own=[(INITIAL_WINDOW, 0)]) as f:
+        s = f.headers()
+        assert dict(f.until(HEADERS, s).fields)[":status"] == "200"
+        assert stalled.wait(60)
+        f.send(window_update(0, 1 << 30), window_update(s, 1 << 30))
+        got = 0
+        while got < total:
+            g = f.recv()
+            assert g.kind != RST_STREAM, g
+            got += len(g.payload) if g.kind == DATA else 0
 
 
 def test_an_origin_that_reads_nothing_stops_the_client(caddis, scripted):
