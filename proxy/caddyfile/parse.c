@@ -208,11 +208,26 @@ static bool is_named(const struct cf_token *t, struct slice prefix)
     return t->quote == CF_BARE && slice_starts(t->text, prefix) && slice_ends(t->text, S(")"));
 }
 
+/* "@name ..." at the top: over its line and block. */
+static bool is_stray_matcher(struct parser *p, struct cursor *cur, const struct head *h)
+{
+    const struct cf_token *t = h->words->count ? &h->words->items[0].token : NULL;
+    if (!t || t->quote != CF_BARE || t->text.p[0] != '@') {
+        return false;
+    }
+    set_hint(cf_error(p->diags, t, "a matcher is defined inside a site, not beside it"),
+             S("put it into the site's block, or into a snippet that sites import"));
+    if (h->how != OPENS_NOTHING) {
+        (void)cf_parse_block(p, cur, h->how, 0);
+    }
+    return true;
+}
+
 static void parse_item(struct parser *p, struct cursor *cur, unsigned depth)
 {
     struct head h;
     take_head(p, cur, &h);
-    if (p->stopped) {
+    if (p->stopped || is_stray_matcher(p, cur, &h)) {
         return;
     }
     if (h.words->count == 0) {

@@ -1,7 +1,10 @@
 /* The table of directives, in Caddy's order, and the reading of a block into a route. */
 #include "proxy/handler/directives.h"
+#include "proxy/handler/directive_order.h"
+#include "proxy/handler/unreachable.h"
 
 #include "proxy/base/mem.h"
+#include "proxy/base/sort.h"
 
 /* Places are those of Caddy's default order; gaps are directives to come. */
 static const struct directive table[] = {
@@ -22,6 +25,7 @@ static const struct directive table[] = {
     {S_INIT("basic_auth"), DIRECTIVE_HANDLER, MATCHER_FIRST, 150, basic_auth_parse},
     {S_INIT("forward_auth"), DIRECTIVE_HANDLER, MATCHER_FIRST, 160, forward_auth_parse},
     {S_INIT("request_header"), DIRECTIVE_HANDLER, MATCHER_FIRST, 170, request_header_parse},
+    {S_INIT("invoke"), DIRECTIVE_HANDLER, MATCHER_FIRST, 210, invoke_parse},
     {S_INIT("handle"), DIRECTIVE_HANDLER, MATCHER_FIRST, 220, handle_parse},
     {S_INIT("handle_path"), DIRECTIVE_HANDLER, MATCHER_FIRST, 220, handle_path_parse},
     {S_INIT("route"), DIRECTIVE_HANDLER, MATCHER_FIRST, 240, route_parse},
@@ -39,7 +43,7 @@ static const struct directive table[] = {
 /* Caddy's directives that are not here yet: the message says so instead of guessing. */
 static const struct slice elsewhere[] = {
     S_INIT("acme_server"), S_INIT("bind"), S_INIT("encode"), S_INIT("fs"),
-    S_INIT("intercept"), S_INIT("invoke"), S_INIT("log_append"), S_INIT("log_name"),
+    S_INIT("intercept"), S_INIT("log_append"), S_INIT("log_name"),
     S_INIT("log_skip"), S_INIT("metrics"), S_INIT("php_fastcgi"), S_INIT("push"),
     S_INIT("skip_log"), S_INIT("templates"), S_INIT("tracing"),
 };
@@ -69,6 +73,12 @@ static const struct {
     {S_INIT("email"), S_INIT("it is a global option, in a block of its own at the top of the file;"
                              " for one site: tls name@example.com")},
 };
+
+const struct directive *directive_table(size_t *count)
+{
+    *count = ARRAY_LEN(table);
+    return table;
+}
 
 const struct directive *directive_find(struct slice name)
 {
@@ -205,52 +215,24 @@ void directives_declare(struct cf_diags *diags, const struct cf_directive *first
 struct entry {
     struct handler handler;
     const struct directive *directive;
-    size_t position;
+    const struct cf_directive *line;
+    unsigned place; /* in the order of directives */
 };
 
-static int compare_entries(const void *pa, const void *pb)
+/* Caddy's rule: by directive; of one name the more specific path first, and as written where the
+ * matchers do not say. That is no order in the mathematical sense ("/a", "@b", "/abc": each pair of
+ * neighbours is left alone while the outer two would change places), so that the result depends on
+ * how it is sorted: stable_sort does it as Caddy does. */
+static bool goes_before(const void *pa, const void *pb)
 {
     const struct entry *a = pa;
     const struct entry *b = pb;
-    if (a->directive->order != b->directive->order) {
-        return a->directive->order < b->directive->order ? -1 : 1;
+    if (a->place != b->place) {
+        return a->place < b->place;
     }
-    return a->position < b->position ? -1 : 1;
-}
-
-static bool goes_before(const struct entry *a, const struct entry *b)
-{
     bool more = matcher_more_specific(a->handler.matcher, b->handler.matcher);
     /* Of several vars the less specific runs first, so that the last one wins. */
     return slice_eq(a->directive->name, S("vars")) ? !more : more;
-}
-
-/* Those of one name among themselves. Caddy's rule is no order in the mathematical sense ("/a",
- * "@b", "/abc": each pair may be left alone while the outer two would change places), so the
- * result depends on how it is sorted: by insertion, as Caddy sorts lists of this size. */
-static void sort_alike(struct entry *entries, size_t count)
-{
-    for (size_t i = 1; i < count; i++) {
-        struct entry moving = entries[i];
-        size_t to = i;
-        while (to > 0 && goes_before(&moving, &entries[to - 1])) {
-            to--;
-        }
-        memmove(&entries[to + 1], &entries[to], (i - to) * sizeof(*entries));
-        entries[to] = moving;
-    }
-}
-
-static void sort_entries(struct entry *entries, size_t count)
-{
-    qsort(entries, count, sizeof(*entries), compare_entries);
-    for (size_t from = 0, end; from < count; from = end) {
-        end = from + 1; /* handle and handle_path have one place */
-        while (end < count && entries[end].directive->order == entries[from].directive->order) {
-            end++;
-        }
-        sort_alike(entries + from, end - from);
-    }
 }
 
 static bool takes_matcher(const struct directive *d, const struct cf_token *args, size_t count)
@@ -291,7 +273,10 @@ static bool build_one(struct build *b, const struct cf_directive *d, struct entr
         args++;
         count--;
     }
-    *out = (struct entry){.handler = {.matcher = matcher}, .directive = directive};
+    *out = (struct entry){.handler = {.matcher = matcher},
+                          .directive = directive,
+                          .line = d,
+                          .place = directive_place(b->order, directive)};
     if (!directive->parse(b, d, args, count, &out->handler)) {
         return false;
     }
@@ -329,6 +314,16 @@ static void entries_into_route(struct build *b, const struct entry *entries, siz
     }
 }
 
+static void warn_of_unreachable(struct build *b, const struct entry *entries, size_t count)
+{
+    struct rule *rules = mem_zalloc((count + 1) * sizeof(*rules));
+    for (size_t i = 0; i < count; i++) {
+        rules[i] = (struct rule){&entries[i].handler, entries[i].line};
+    }
+    unreachable_warn(b->diags, rules, count);
+    free(rules);
+}
+
 static size_t build_entries(struct build *b, const struct cf_directive *first,
                             struct entry *entries)
 {
@@ -338,7 +333,6 @@ static size_t build_entries(struct build *b, const struct cf_directive *first,
             entries[count].directive->kind == DIRECTIVE_SITE) {
             continue;
         }
-        entries[count].position = count;
         count++;
     }
     return count;
@@ -361,9 +355,10 @@ static bool build_route(struct build *b, const struct cf_directive *first, bool 
     struct entry *entries = mem_zalloc((count_directives(first) + 1) * sizeof(*entries));
     size_t count = build_entries(b, first, entries);
     if (sorted) {
-        sort_entries(entries, count);
+        stable_sort(entries, count, sizeof(*entries), goes_before);
     }
     entries_into_route(b, entries, count, out);
+    warn_of_unreachable(b, entries, count);
     free(entries);
     matcher_scope_end(&scope, b->diags);
     b->scope = outer;

@@ -19,6 +19,7 @@ DIRECTIVE_PARSE(handle_parse);
 DIRECTIVE_PARSE(handle_errors_parse);
 DIRECTIVE_PARSE(handle_path_parse);
 DIRECTIVE_PARSE(header_parse);
+DIRECTIVE_PARSE(invoke_parse);
 DIRECTIVE_PARSE(log_parse);
 DIRECTIVE_PARSE(map_parse);
 DIRECTIVE_PARSE(method_parse);
@@ -35,5 +36,8 @@ DIRECTIVE_PARSE(tls_parse);
 DIRECTIVE_PARSE(try_files_parse);
 DIRECTIVE_PARSE(uri_parse);
 DIRECTIVE_PARSE(vars_parse);
+
+/* The whole table. */
+const struct directive *directive_table(size_t *count);
 
 #endif

@@ -61,6 +61,7 @@ struct site_settings;
 struct tls_client;
 
 struct upstream;
+struct directive_order;
 
 /* What a configuration does by itself, without a request (active health checks): started on one
  * worker's loop when it begins to run, stopped there when it is replaced or the worker ends. Lives
@@ -77,6 +78,8 @@ struct build {
     struct cf_diags *diags;
     const struct matcher_scope *scope; /* of the block being read */
     struct site_settings *site;        /* directives that are not handlers write here */
+    const struct directive_order *order; /* NULL: Caddy's */
+    struct map *named_routes; /* name -> invoke.c's; filled in before anything is built */
     unsigned log_count; /* logs without a name so far: log0, log1, ... as in Caddy */
     unsigned depth;     /* of the block being read; 1: the site itself */
     bool in_handle_response; /* the block being read belongs to reverse_proxy's handle_response */
@@ -135,6 +138,12 @@ NODISCARD bool route_build(struct build *b, const struct cf_directive *first, st
 /* The same, but they run in the order they are written. */
 NODISCARD bool route_build_as_written(struct build *b, const struct cf_directive *first,
                                       struct route *out);
+
+/* Named routes, for build.named_routes; building those that no site has asked for yet (so that
+ * their mistakes are found); and a warning for each that was never asked for. */
+struct map *named_routes_new(struct arena *a, const struct cf_named_route *first);
+void named_routes_build(struct build *b);
+void named_routes_end(const struct build *b);
 
 /* Runs all releases of a build or configuration. */
 void build_release_all(struct build_release *first);

@@ -87,6 +87,33 @@ bool matcher_more_specific(const struct matcher *a, const struct matcher *b)
     return ta.n == tb.n ? slice_cmp(ta, tb) < 0 : ta.n > tb.n;
 }
 
+/* One path that is literal but for a star at its end. */
+static bool is_plain_path(struct slice p)
+{
+    for (size_t i = 0; i < p.n; i++) {
+        if (memchr("*?[%\\", p.p[i], 5) && !(p.p[i] == '*' && i + 1 == p.n)) {
+            return false;
+        }
+    }
+    return p.n > 0;
+}
+
+bool matcher_covers(const struct matcher *a, const struct matcher *b)
+{
+    if (!a || a == b) {
+        return true;
+    }
+    struct slice pa = a->next ? (struct slice){NULL, 0} : single_path(a);
+    struct slice pb = single_path(b);
+    if (!pa.p || !pb.p || !is_plain_path(pa) || !is_plain_path(pb)) {
+        return false;
+    }
+    struct slice prefix = slice_upto(pa, pa.n - 1);
+    return slice_eq_case(pa, pb) ||
+           (slice_ends(pa, S("*")) && pb.n >= prefix.n &&
+            slice_eq_case(slice_upto(pb, prefix.n), prefix));
+}
+
 /* ---- method ---------------------------------------------------------------------------------- */
 
 struct texts {

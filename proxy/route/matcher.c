@@ -158,12 +158,10 @@ bool matcher_from_words(struct arena *a, const struct cf_token *words, size_t co
 static bool check_definition(const struct matcher_scope *scope, const struct cf_directive *d,
                              struct cf_diags *diags)
 {
-    for (const struct matcher_named *n = scope->first; n; n = n->next) {
-        if (slice_eq(n->name->text, d->name.text)) {
-            cf_error(diags, &d->name, "the matcher %.*s is defined twice in this block",
-                     SLICE_ARG(d->name.text));
-            return false;
-        }
+    if (map_get(&scope->by_name, d->name.text)) {
+        cf_error(diags, &d->name, "the matcher %.*s is defined twice in this block",
+                 SLICE_ARG(d->name.text));
+        return false;
     }
     if (d->name.text.n < 2) {
         cf_error(diags, &d->name, "a matcher needs a name behind the @");
@@ -204,15 +202,18 @@ void matcher_define(struct arena *a, struct matcher_scope *scope,
                                   : match_compile_set(&line, d->children);
     named->next = scope->first;
     scope->first = named;
+    (void)map_put(&scope->by_name, d->name.text, named);
 }
 
-void matcher_scope_end(const struct matcher_scope *scope, struct cf_diags *diags)
+void matcher_scope_end(struct matcher_scope *scope, struct cf_diags *diags)
 {
     for (const struct matcher_named *n = scope->first; n; n = n->next) {
         if (!n->used && n->matcher && diags->errors == 0) { /* else it is a consequence, mostly */
             cf_warning(diags, n->name, "the matcher %.*s is never used", SLICE_ARG(n->name->text));
         }
     }
+    map_fini(&scope->by_name);
+    *scope = (struct matcher_scope){.outer = NULL};
 }
 
 bool matcher_is_token(const struct cf_token *token)
@@ -249,15 +250,15 @@ bool matcher_from_token(struct arena *a, const struct matcher_scope *scope,
     struct slice names[64];
     size_t count = 0;
     for (; scope; scope = scope->outer) {
-        for (struct matcher_named *n = scope->first; n; n = n->next) {
-            if (slice_eq(n->name->text, token->text)) {
-                n->used = true;
-                *out = n->matcher;
-                return n->matcher != NULL;
-            }
-            if (count < ARRAY_LEN(names)) {
-                names[count++] = n->name->text;
-            }
+        struct matcher_named *known = map_get(&scope->by_name, token->text);
+        if (known) {
+            known->used = true;
+            *out = known->matcher;
+            return known->matcher != NULL;
+        }
+        for (const struct matcher_named *n = scope->first; n && count < ARRAY_LEN(names);
+             n = n->next) {
+            names[count++] = n->name->text;
         }
     }
     struct cf_diag *diag = cf_error(diags, token, "the matcher %.*s is not defined here",

@@ -14,13 +14,14 @@ struct matcher; /* NULL matches everything */
 struct matcher_scope {
     struct matcher_scope *outer;
     struct matcher_named *first;
+    struct map by_name; /* of this scope's own; freed by matcher_scope_end */
 };
 
 /* Compiles `@name ...` definitions among the directives into scope. */
 void matcher_define(struct arena *a, struct matcher_scope *scope,
                     const struct cf_directive *directive, struct cf_diags *diags);
-/* Warns of definitions that nothing used. */
-void matcher_scope_end(const struct matcher_scope *scope, struct cf_diags *diags);
+/* Warns of definitions that nothing used. The scope is over: what was compiled stays. */
+void matcher_scope_end(struct matcher_scope *scope, struct cf_diags *diags);
 /* Is the token a matcher (`*`, `/...`, `@...`, unquoted)? */
 bool matcher_is_token(const struct cf_token *token);
 /* The matcher a token names; *out NULL for `*`. False after an error in diags. */
@@ -53,5 +54,7 @@ bool matcher_may_wait(const struct matcher *m);
  * have one path pattern each (other conditions or none beside it) the longer one; "/foo" before
  * "/foo*"; one with a matcher before one without; otherwise neither, and they stay as written. */
 bool matcher_more_specific(const struct matcher *a, const struct matcher *b);
+/* Is a certainly true wherever b is? False where that cannot be told. */
+bool matcher_covers(const struct matcher *a, const struct matcher *b);
 
 #endif

@@ -462,19 +462,19 @@ struct config *config_build(struct cf_document *document, config_name_is_local *
     struct building b = {.c = c, .diags = diags, .policies = policy_list_new(&c->arena)};
     map_init(&b.names);
     map_init(&b.loaded);
-    struct build build = {.arena = &c->arena, .diags = diags};
+    struct build build = {.arena = &c->arena, .diags = diags, .order = c->options->order};
     for (const struct cf_site *s = document->sites; s; s = s->next) {
         directives_declare(diags, s->directives);
     }
     for (const struct cf_named_route *n = document->named_routes; n; n = n->next) {
         directives_declare(diags, n->directives);
     }
+    build.named_routes = named_routes_new(&c->arena, document->named_routes);
+    named_routes_build(&build);
     for (const struct cf_site *s = document->sites; s; s = s->next) {
         build_site(&b, s, &build);
     }
-    for (const struct cf_named_route *n = document->named_routes; n; n = n->next) {
-        cf_error(diags, &n->name, "named routes are Caddy's and not yet in caddis");
-    }
+    named_routes_end(&build);
     c->releases = build.releases;
     c->backgrounds = build.backgrounds;
     if (!document->sites && diags->errors == 0) {

@@ -1,7 +1,7 @@
 /* Every option is a row in the table below: its name, and the function that reads it. */
 #include "proxy/server/options.h"
 
-#include "proxy/handler/handler.h"
+#include "proxy/handler/directive_order.h"
 #include "proxy/net/addr.h"
 #include "proxy/server/listener_wrappers.h"
 #include "proxy/server/storage.h"
@@ -199,6 +199,12 @@ static void opt_default_sni(struct reading *r, const struct cf_directive *d)
     struct slice name = S("");
     read_text(r, d, &name);
     r->o->default_sni = arena_lower(r->arena, name);
+}
+
+static void opt_order(struct reading *r, const struct cf_directive *d)
+{
+    r->o->order = r->o->order ? r->o->order : directive_order_new(r->arena);
+    directive_order_change(r->o->order, d, r->diags);
 }
 
 static void opt_persist_config(struct reading *r, const struct cf_directive *d)
@@ -463,7 +469,7 @@ static const struct {
     {S_INIT("ocsp_interval"), NULL},
     {S_INIT("ocsp_stapling"), NULL},
     {S_INIT("on_demand_tls"), opt_on_demand_tls},
-    {S_INIT("order"), NULL},
+    {S_INIT("order"), opt_order},
     {S_INIT("pki"), NULL},
     {S_INIT("preferred_chains"), NULL},
     {S_INIT("renewal_window_ratio"), NULL},

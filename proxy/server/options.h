@@ -23,8 +23,11 @@ enum strict_sni {
     STRICT_SNI_OFF,
 };
 
+struct directive_order;
+
 struct options {
     bool debug;
+    struct directive_order *order; /* of directives; NULL: Caddy's */
     uint16_t http_port;
     uint16_t https_port;
     struct slice default_bind[BIND_MAX]; /* IP texts; none: every address, IPv4 and IPv6 */

@@ -138,6 +138,7 @@ static void test_matchers(void **state)
     struct cf_token unknown = {.text = S("@nope")};
     assert_false(matcher_from_token(&a, &scope, &unknown, &m[0], &diags));
     assert_int_equal(diags.errors, 1);
+    matcher_scope_end(&scope, &diags);
     arena_fini(&a);
     cf_diags_fini(&diags);
     cf_free(doc);

@@ -1,0 +1,17 @@
+/* Finds directives of a block that can never run, because one that runs before them answers (or, of
+ * exclusive blocks, takes) every request that they are for. */
+#ifndef HANDLER_UNREACHABLE_H
+#define HANDLER_UNREACHABLE_H
+
+#include "proxy/handler/handler.h"
+
+struct rule {
+    const struct handler *handler;
+    const struct cf_directive *line;
+};
+
+/* The rules of one route in the order they run: a warning for each that is certainly never
+ * reached. */
+void unreachable_warn(struct cf_diags *diags, const struct rule *rules, size_t count);
+
+#endif
