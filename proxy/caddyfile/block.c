@@ -277,6 +277,16 @@ static void parse_import(struct parser *p, struct cursor *cur, const struct bloc
     cf_import_end(&im);
 }
 
+/* "(name) {": other words may begin with a parenthesis, as the expressions of map do. */
+static bool looks_like_snippet(const struct cursor *cur, const struct block *b)
+{
+    const struct cf_token *t = &cur->at->token;
+    const struct lexeme *next = cur->at + 1;
+    return t->quote == CF_BARE && slice_starts(t->text, S("(")) && slice_ends(t->text, S(")")) &&
+           next < cur->end && !next->first_on_line &&
+           cf_opener(&next->token, b->end == END_ANGLE) != OPENS_NOTHING;
+}
+
 /* Something that can begin no directive, or a directive. */
 static void parse_line(struct parser *p, struct cursor *cur, const struct block *b,
                        struct cf_directive ***tail)
@@ -295,7 +305,7 @@ static void parse_line(struct parser *p, struct cursor *cur, const struct block 
     }
     if (cf_is_bare(t, ";") || cf_is_bare(t, ">") || cf_is_bare(t, "<")) {
         cf_error(p->diags, t, "\"%.*s\" cannot begin a directive", SLICE_ARG(t->text));
-    } else if (t->quote == CF_BARE && slice_starts(t->text, S("("))) {
+    } else if (looks_like_snippet(cur, b)) {
         set_hint(cf_error(p->diags, t, "a snippet cannot be defined inside a block"),
                  S("put it at the top of the file"));
     }

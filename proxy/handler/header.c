@@ -85,6 +85,9 @@ static void parse_block(struct build *b, const struct cf_directive *first,
             continue;
         }
         tokens[0] = d->name;
+        if (slice_ends(tokens[0].text, S(":"))) {
+            tokens[0].text.n--; /* people write fields as they stand in a message */
+        }
         size_t n = d->arg_count < RULE_TOKENS_MAX - 1 ? d->arg_count : RULE_TOKENS_MAX - 1;
         for (size_t i = 0; i < n; i++) {
             tokens[i + 1] = d->args[i];

@@ -505,8 +505,10 @@ static bool may_repeat(const struct forward *f)
 {
     const struct retry_policy *p = &f->proxy->retry;
     struct exchange *ex = f->ex;
-    bool safe = p->has_match ? matcher_matches(p->match, ex) == MATCH_YES
-                             : ex->req.method == METHOD_GET;
+    bool safe = !p->match_count && ex->req.method == METHOD_GET;
+    for (unsigned i = 0; i < p->match_count && !safe; i++) {
+        safe = matcher_matches(p->match[i], ex) == MATCH_YES;
+    }
     return safe && !f->upgrade.n && body_rewind(&ex->req_body);
 }
 

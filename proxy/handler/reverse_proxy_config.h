@@ -13,14 +13,16 @@
 #include "proxy/upstream/balance.h"
 #include "proxy/upstream/health.h"
 
+#define RETRY_MATCHES_MAX 16u
+
 /* When a request is tried again; see reverse_proxy.c. */
 struct retry_policy {
     int64_t try_duration_ms; /* 0: off */
     int64_t try_interval_ms;
     unsigned retries;        /* 0: no limit of its own */
-    struct matcher
-        *match; /* with has_match: requests that may be sent again after an answer failed */
-    bool has_match;
+    /* Requests that may be sent again after an answer failed: any of these; none: those with GET */
+    struct matcher *match[RETRY_MATCHES_MAX];
+    unsigned match_count;
 };
 
 /* handle_response and replace_status, in the order they are written; the first that fits. */

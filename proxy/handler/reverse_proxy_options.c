@@ -122,16 +122,18 @@ static void option_lb_retry_match(struct proxy_reading *r, const struct cf_direc
                  "lb_retry_match needs a matcher: lb_retry_match method PUT");
         return;
     }
-    if (p->has_match) {
-        cf_error(r->b->diags, &d->name, "lb_retry_match is given twice");
+    struct matcher *m;
+    if (p->match_count == RETRY_MATCHES_MAX) {
+        cf_error(r->b->diags, &d->name, "more than %u lb_retry_match", RETRY_MATCHES_MAX);
         return;
     }
-    p->has_match = d->arg_count ? matcher_from_words(r->b->arena, d->args, d->arg_count,
-                                                     d->children, &p->match, r->b->diags)
-                                : matcher_from_lines(r->b->arena, d->children, &p->match,
-                                                     r->b->diags);
-    if (p->has_match && matcher_may_wait(p->match)) {
+    bool ok = d->arg_count ? matcher_from_words(r->b->arena, d->args, d->arg_count, d->children, &m,
+                                                r->b->diags)
+                           : matcher_from_lines(r->b->arena, d->children, &m, r->b->diags);
+    if (ok && matcher_may_wait(m)) {
         cf_error(r->b->diags, &d->name, "a matcher that looks at files cannot decide on retries");
+    } else if (ok) {
+        p->match[p->match_count++] = m;
     }
     r->retry_match_at = &d->name;
 }

@@ -94,6 +94,18 @@ def test_warnings_of_what_does_nothing(caddis, body, said):
     assert (said % line if line else said) in done.stderr
 
 
+@pytest.mark.parametrize("body", [
+    "reverse_proxy localhost:9 {\n\t\tlb_retries 1\n\t\tlb_retry_match method POST\n"
+    "\t\tlb_retry_match {\n\t\t\tpath /a\n\t\t\tmethod PUT\n\t\t}\n\t}",
+    "map {host} {a} {\n\t\t(.*)\\.test x\n\t\t~(.*) y\n\t}\n\trespond {a}",
+    "header {\n\t\tX-A: 1\n\t}",
+])
+def test_taken_as_caddy_takes_it(caddis, body):
+    c = caddis(f"http://localhost {{\n\t{body}\n}}", start=False)
+    done = c.command("validate", "--config", c.file)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_no_false_alarms(caddis):
     c = caddis("http://localhost {\n\trespond /a a\n\trespond /a/b b\n\trespond /abc* c\n"
                "\t@m {\n\t\tpath /z\n\t\tmethod POST\n\t}\n\trespond @m d\n"
