@@ -133,7 +133,11 @@ static void match_failed(struct exchange *ex)
         exchange_error_page(ex, 503, S("out of memory"));
     } else {
         int status = ex->match_status ? ex->match_status : 500;
-        (void)chain_error(ex, status, ex->match_status ? S("") : S("a matcher failed"));
+        struct slice detail = ex->error_detail.n || ex->match_status ? ex->error_detail
+                                                                     : S("a matcher failed");
+        ex->match_status = 0; /* what handle_errors asks is another question */
+        ex->answers = NULL;
+        (void)chain_error(ex, status, detail);
     }
 }
 

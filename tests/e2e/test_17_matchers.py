@@ -204,6 +204,18 @@ def test_file_matcher(caddis, tmp_path):
     assert not wrong
 
 
+def test_file_matcher_in_handle_errors_asks_again(caddis, tmp_path):
+    (tmp_path / "404.html").write_text("x")
+    c = caddis("http://localhost {\n\t@found file {\n\t\troot " + str(tmp_path) +
+               "\n\t\ttry_files {path} =404\n\t}\n\trespond @found yes\n"
+               "\thandle_errors {\n\t\t@page file /{err.status_code}.html {\n\t\t\troot " +
+               str(tmp_path) + "\n\t\t}\n\t\trespond @page \"page {file_match.relative}\"\n"
+               "\t\trespond \"no page\"\n\t}\n}")
+    answer = c.get("/none")
+    assert (answer.status, answer.body) == (404, b"page /404.html")
+    assert c.get("/404.html").body == b"yes"
+
+
 def test_file_matchers_leave_the_loop_free(caddis, tmp_path):
     """A FIFO's stat does not block, but many look-ups at once must all be answered."""
     (tmp_path / "a").write_text("x")
