@@ -140,12 +140,14 @@ bool matcher_from_words(struct arena *a, const struct cf_token *words, size_t co
                         const struct cf_directive *block, struct matcher **out,
                         struct cf_diags *diags)
 {
+    struct cf_token expression = {.text = S("expression"), .at = words[0].at};
+    bool quoted = words[0].quote != CF_BARE; /* as in matcher_define */
     struct match_line line = {
         .arena = a,
         .diags = diags,
-        .name = &words[0],
-        .args = words + 1,
-        .count = count - 1,
+        .name = quoted ? &expression : &words[0],
+        .args = words + (quoted ? 0 : 1),
+        .count = count - (quoted ? 0 : 1),
         .children = block,
         .has_block = block != NULL,
     };

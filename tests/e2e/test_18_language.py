@@ -95,7 +95,7 @@ def test_warnings_of_what_does_nothing(caddis, body, said):
 
 
 @pytest.mark.parametrize("body", [
-    "reverse_proxy localhost:9 {\n\t\tlb_retries 1\n\t\tlb_retry_match method POST\n"
+    "reverse_proxy localhost:9 {\n\t\tlb_retries 1\n\t\tlb_retry_match method POST\n\t\tlb_retry_match `path('/x')`\n"
     "\t\tlb_retry_match {\n\t\t\tpath /a\n\t\t\tmethod PUT\n\t\t}\n\t}",
     "map {host} {a} {\n\t\t(.*)\\.test x\n\t\t~(.*) y\n\t}\n\trespond {a}",
     "header {\n\t\tX-A: 1\n\t}",
