@@ -28,6 +28,7 @@ struct redis_locks {
     struct list held;
     pthread_t thread; /* renews them; started with the first lock */
     bool thread_runs;
+    bool thread_ended;
     bool stopping;
 };
 

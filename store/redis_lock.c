@@ -162,6 +162,8 @@ static void *renew_main(void *arg)
         }
         free(all);
     }
+    l->thread_ended = true;
+    pthread_cond_broadcast(&l->cond);
     pthread_mutex_unlock(&l->mutex);
     return NULL;
 }
@@ -196,15 +198,20 @@ bool redis_locks_fini(struct redis_store *rs)
     pthread_mutex_lock(&l->mutex);
     must(list_empty(&l->held));
     l->stopping = true;
-    pthread_cond_signal(&l->cond);
+    pthread_cond_broadcast(&l->cond);
+    struct timespec deadline;
+    until(CLOSE_WAIT_MS, &deadline);
+    while (l->thread_runs && !l->thread_ended &&
+           pthread_cond_timedwait(&l->cond, &l->mutex, &deadline) != ETIMEDOUT) {
+    }
+    bool ended = !l->thread_runs || l->thread_ended;
     pthread_mutex_unlock(&l->mutex);
+    if (!ended) {
+        (void)pthread_detach(l->thread);
+        return false;
+    }
     if (l->thread_runs) {
-        struct timespec deadline;
-        until(CLOSE_WAIT_MS, &deadline);
-        if (pthread_clockjoin_np(l->thread, NULL, CLOCK_MONOTONIC, &deadline) != 0) {
-            (void)pthread_detach(l->thread);
-            return false;
-        }
+        (void)pthread_join(l->thread, NULL);
     }
     pthread_cond_destroy(&l->cond);
     pthread_mutex_destroy(&l->mutex);
