@@ -118,7 +118,6 @@ def test_request_header(caddis, origin):
     ("header_up ?X v", "no meaning here"),
     ("header_down X a b c", "at most 3"),
     ("header_upp X v", 'did you mean "header_up"'),
-    ("header_up X {upstream_hostprt}", 'did you mean "upstream_hostport"'),
 ])
 def test_errors_of_rules_have_a_place(caddis, line, message):
     c = caddis(site("localhost:1", "\t\t" + line), start=False)
@@ -126,6 +125,13 @@ def test_errors_of_rules_have_a_place(caddis, line, message):
     assert done.returncode == 1
     assert message in done.stderr + done.stdout
     assert re.search(r"Caddyfile:\d+:\d+", done.stderr + done.stdout)
+
+
+def test_an_unknown_placeholder_is_a_warning_with_a_hint(caddis):
+    c = caddis(site("localhost:1", "\t\theader_up X {upstream_hostprt}"), start=False)
+    done = c.command("validate", "--config", c.file)
+    assert done.returncode == 0
+    assert 'did you mean "upstream_hostport"' in done.stderr
 
 
 # ---- trusted proxies ----
