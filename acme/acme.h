@@ -64,6 +64,7 @@ struct acme_issuer {
     bool sign_with_root;
 };
 
+/* In the order of key.h's enum key_type. */
 enum acme_key_type {
     ACME_KEY_P256,
     ACME_KEY_P384,

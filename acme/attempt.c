@@ -3,10 +3,14 @@
 #include "acme/attempt.h"
 
 #include "acme/account.h"
+#include "acme/ari.h"
 #include "acme/authorise.h"
+#include "acme/issuer.h"
 #include "acme/key.h"
+#include "acme/ledger.h"
 #include "acme/local_ca.h"
 #include "acme/order.h"
+#include "acme/rehearse.h"
 #include "proxy/base/clock.h"
 #include "proxy/base/log.h"
 #include "proxy/base/rand.h"
@@ -28,11 +32,10 @@ void attempt_fini(struct attempt *t)
     store_pair_fini(&t->pair);
 }
 
-int64_t attempt_renew_at_ms(const struct cert_facts *facts)
+int64_t attempt_renew_at_ms(const struct cert_facts *facts, unsigned ratio_ppm)
 {
-    uint64_t seed;
-    memcpy(&seed, facts->hash, sizeof(seed));
-    return schedule_renew_at_ms(facts->not_before_ms, facts->not_after_ms, seed);
+    const struct ari none = {.end_ms = 0};
+    return ari_renew_at_ms(&none, facts, ratio_ppm);
 }
 
 bool attempt_servable(const struct cert_facts *facts, int64_t now_ms)
@@ -77,7 +80,7 @@ static bool look_again(struct attempt *t, int64_t now_ms)
         (!local || attempt_of_present_root(t->store, dstr_slice(&t->pair.chain_pem)))) {
         bool same = t->has_cert &&
                     memcmp(t->facts.hash, t->known.hash, sizeof(t->facts.hash)) == 0;
-        if (!same && attempt_renew_at_ms(&t->facts) > now_ms) {
+        if (!same && attempt_renew_at_ms(&t->facts, t->ratio_ppm) > now_ms) {
             return true;
         }
     }
@@ -92,7 +95,7 @@ static void record_success(struct attempt *t, int64_t now_ms)
 {
     struct err err;
     struct schedule none = {.failures = 0};
-    if (attempt_renew_at_ms(&t->facts) > now_ms) {
+    if (attempt_renew_at_ms(&t->facts, t->ratio_ppm) > now_ms) {
         stored_schedule_clear(t->store, t->ca, t->name);
         return;
     }
@@ -127,7 +130,7 @@ static enum attempt_result keep_result(struct attempt *t, struct order_run *run)
     log_event(LOG_INFO, "acme", "certificate obtained", LOG_S("name", t->name),
               LOG_S("ca", t->ca),
               LOG_I("lifetime_s", (t->facts.not_after_ms - t->facts.not_before_ms) / 1000),
-              LOG_I("renewed_in_s", (attempt_renew_at_ms(&t->facts) - now_ms) / 1000));
+              LOG_I("renewed_in_s", (attempt_renew_at_ms(&t->facts, t->ratio_ppm) - now_ms) / 1000));
     return ATTEMPT_OBTAINED;
 }
 
@@ -206,6 +209,68 @@ static enum attempt_result settle(struct attempt *t, struct schedule *s,
     return ATTEMPT_FAILED;
 }
 
+static struct ledger ledger_of(const struct attempt *t, const struct order_run *run)
+{
+    return (struct ledger){.store = t->store,
+                           .directory_url = t->issuer->directory_url,
+                           .ca = t->ca,
+                           .account = t->issuer->email.n ? t->issuer->email : S("default"),
+                           .name = t->name,
+                           .renewal = t->has_cert && t->known_is_ours,
+                           .replaces = run->replaces.n > 0};
+}
+
+/* What counts at the CA is written down, whatever became of it. */
+static void count(const struct attempt *t, const struct order_run *run, bool ok)
+{
+    struct ledger l = ledger_of(t, run);
+    int64_t now_ms = clock_wall_ms();
+    if (run->saved.url.n > 0 || run->perhaps_made) {
+        ledger_count(&l, LEDGER_ORDER, now_ms);
+    }
+    if (ok) {
+        ledger_count(&l, LEDGER_CERTIFICATE, now_ms);
+    } else if (run->validation_failed) {
+        l.replaces = false;
+        ledger_count(&l, LEDGER_FAILURE, now_ms);
+    }
+}
+
+/* From the second attempt on a set-up that does not work is found out where it costs nothing. A
+ * test CA that has troubles of its own is no reason to wait. */
+static bool rehearsal_allows(struct attempt *t, const struct schedule *before, struct failure *f)
+{
+    if (before->failures == 0 || !issuer_test_url(t->issuer).n || rehearse(t, f)) {
+        return true;
+    }
+    if (f->kind == FAILURE_ORDER || f->kind == FAILURE_SLOW || f->kind == FAILURE_STOPPED) {
+        return false;
+    }
+    log_event(LOG_WARN, "acme", "the test CA cannot be used; ordering without a rehearsal",
+              LOG_S("name", t->name), LOG_Z("error", f->err.text));
+    return true;
+}
+
+/* The key of the certificate that is served, if it is to be used again and is of the right kind. */
+static void reuse_key(const struct attempt *t, struct order_run *run)
+{
+    struct store_pair pair;
+    struct cert_facts facts;
+    struct err err;
+    if (!t->reuse_key) {
+        return;
+    }
+    store_pair_init(&pair);
+    if (stored_pair(t->store, t->ca, t->name, &pair, &facts, &err) == STORED_OK) {
+        run->old_key = key_from_pem(dstr_slice(&pair.key_pem), &err);
+    }
+    store_pair_fini(&pair);
+    if (run->old_key && !key_is(run->old_key, (enum key_type)t->key_type)) {
+        EVP_PKEY_free(run->old_key);
+        run->old_key = NULL;
+    }
+}
+
 /* A new order, counted before it is made. */
 static enum attempt_result order_afresh(struct attempt *t, struct order_run *run,
                                         struct schedule *s)
@@ -219,13 +284,20 @@ static enum attempt_result order_afresh(struct attempt *t, struct order_run *run
         return store_trouble(t, "nothing is ordered, because the attempt cannot be recorded",
                              err.text);
     }
+    if (!rehearsal_allows(t, &before, f)) {
+        return settle(t, s, &before, true);
+    }
+    reuse_key(t, run);
     bool ok = order_new(run, f);
     if (!ok && problem_is(&f->problem, "accountDoesNotExist") && run->saved.url.n == 0) {
         ok = account_again(t, f) && order_new(run, f);
     }
+    count(t, run, ok);
     while (!ok && authorise_other_way(run, f)) {
         *f = (struct failure){.retry_after_ms = -1};
+        reuse_key(t, run);
         ok = order_new(run, f);
+        count(t, run, ok);
     }
     if (ok) {
         return keep_result(t, run);
@@ -247,6 +319,14 @@ static void give_up_slow(struct attempt *t, struct schedule *s)
     }
 }
 
+static void count_resumed(const struct attempt *t, const struct order_run *run, bool ok)
+{
+    struct ledger l = ledger_of(t, run);
+    if (ok || run->validation_failed) {
+        ledger_count(&l, ok ? LEDGER_CERTIFICATE : LEDGER_FAILURE, clock_wall_ms());
+    }
+}
+
 /* True when there was an order and the attempt is over with *result; false: make a new one. */
 static bool resume(struct attempt *t, struct order_run *run, struct schedule *s,
                    enum attempt_result *result)
@@ -257,7 +337,9 @@ static bool resume(struct attempt *t, struct order_run *run, struct schedule *s,
         return false;
     }
     run->session = *t->session;
-    if (order_resume(run, &t->failure)) {
+    bool ok = order_resume(run, &t->failure);
+    count_resumed(t, run, ok);
+    if (ok) {
         *result = keep_result(t, run);
         return true;
     }
@@ -299,6 +381,17 @@ static enum attempt_result obtain(struct attempt *t, struct order_run *run, stru
         }
     }
     run->session = *t->session;
+    if (t->has_cert && t->known_is_ours && (*t->session)->directory.renewal_info.n) {
+        run->replaces = slice_str(t->known.id);
+    }
+    struct ledger l = ledger_of(t, run);
+    struct err why;
+    int64_t wait = ledger_wait_ms(&l, clock_wall_ms(), &why);
+    if (wait > 0) {
+        (void)failure_set(&t->failure, FAILURE_ORDER, "%s", why.text);
+        t->hold_ms = wait;
+        return ATTEMPT_WAIT;
+    }
     return order_afresh(t, run, s);
 }
 
@@ -307,10 +400,16 @@ static enum attempt_result attempt_locked(struct attempt *t)
     struct err err;
     struct schedule s;
     int64_t now_ms = clock_wall_ms();
-    if (look_again(t, now_ms)) {
+    if (!t->by_hand && look_again(t, now_ms)) {
         return ATTEMPT_FOUND;
     }
     stored_schedule(t->store, t->ca, t->name, &s);
+    if (t->emergency) {
+        (void)schedule_hurry(&s, now_ms);
+    }
+    if (t->by_hand && !s.told_by_ca) {
+        s.next_attempt_ms = 0;
+    }
     t->failures = s.failures;
     t->hold_ms = schedule_wait_ms(&s, now_ms, stored_has_order(t->store, t->ca, t->name));
     if (t->hold_ms > 0) {
@@ -323,6 +422,7 @@ static enum attempt_result attempt_locked(struct attempt *t)
     }
     struct order_run run = {.store = t->store,
                             .issuer = t->issuer,
+                            .key_type = (enum key_type)t->key_type,
                             .challenges = t->challenges,
                             .ca = t->ca,
                             .name = t->name,
@@ -388,7 +488,7 @@ static enum attempt_result issue_local(struct attempt *t, bool locked)
     }
     log_event(LOG_INFO, "acme", "local certificate issued", LOG_S("name", t->name),
               LOG_I("lifetime_s", (t->facts.not_after_ms - t->facts.not_before_ms) / 1000),
-              LOG_I("renewed_in_s", (attempt_renew_at_ms(&t->facts) - now_ms) / 1000));
+              LOG_I("renewed_in_s", (attempt_renew_at_ms(&t->facts, t->ratio_ppm) - now_ms) / 1000));
     return ATTEMPT_OBTAINED;
 }
 
@@ -402,7 +502,7 @@ enum attempt_result attempt_local(struct attempt *t)
     /* A store that cannot be written (no lock) keeps no leaf, but one can be signed all the same
      * as long as the CA itself can be read. */
     enum attempt_result result = ATTEMPT_FOUND;
-    if (!look_again(t, clock_wall_ms())) {
+    if (t->by_hand || !look_again(t, clock_wall_ms())) {
         result = issue_local(t, lock != NULL);
     }
     if (lock) {

@@ -26,8 +26,13 @@ struct attempt {
     int64_t leaf_lifetime_ms; /* local CA */
     bool has_cert;            /* the caller serves one: */
     struct cert_facts known;  /* this */
+    bool known_is_ours;       /* and this issuer signed it */
     enum acme_key_type key_type;
     bool reuse_key;
+    unsigned ratio_ppm;
+    bool emergency; /* the certificate that is served is near its end */
+    bool by_hand;   /* somebody asked for it: no wait of ours holds it up, and what is in the store
+                     * is no reason not to order */
     void (*say)(void *ctx, const char *activity);
     void *say_ctx;
 
@@ -44,8 +49,8 @@ void attempt_fini(struct attempt *t);
 NODISCARD enum attempt_result attempt_acme(struct attempt *t);
 NODISCARD enum attempt_result attempt_local(struct attempt *t);
 
-/* When the certificate is to be renewed; the jitter comes from the certificate. */
-int64_t attempt_renew_at_ms(const struct cert_facts *facts);
+/* When the certificate is to be renewed by its own dates; the jitter comes from the certificate. */
+int64_t attempt_renew_at_ms(const struct cert_facts *facts, unsigned ratio_ppm);
 /* Can it be served at all: not expired? (One that is not valid yet is served: then it is our clock
  * that is likely wrong.) */
 bool attempt_servable(const struct cert_facts *facts, int64_t now_ms);

@@ -10,6 +10,7 @@
 
 #include "acme/csr.h"
 #include "acme/key.h"
+#include "proxy/base/enc.h"
 
 void cert_chain_free(struct cert_chain *chain)
 {
@@ -118,6 +119,39 @@ static bool signatures_ok(const struct cert_chain *chain, struct err *err)
     return true;
 }
 
+/* The content octets of an INTEGER: a sign octet in front where the first bit is set. */
+static bool append_serial(X509 *cert, struct dstr *out)
+{
+    unsigned char *der = NULL;
+    int n = i2d_ASN1_INTEGER(X509_get0_serialNumber(cert), &der);
+    bool ok = n > 2 && n < 2 + 128 && der[1] == n - 2; /* short form of the length */
+    if (ok) {
+        enc_base64url(out, slice_of(der + 2, (size_t)n - 2));
+    }
+    OPENSSL_free(der);
+    return ok;
+}
+
+bool cert_id(X509 *cert, char out[CERT_ID_MAX])
+{
+    out[0] = '\0';
+    const ASN1_OCTET_STRING *authority = X509_get0_authority_key_id(cert);
+    if (!authority || ASN1_STRING_length(authority) <= 0) {
+        return false;
+    }
+    struct dstr text;
+    dstr_init(&text, CERT_ID_MAX - 1);
+    enc_base64url(&text, slice_of(ASN1_STRING_get0_data(authority),
+                                  (size_t)ASN1_STRING_length(authority)));
+    dstr_byte(&text, '.');
+    bool ok = append_serial(cert, &text) && !text.failed;
+    if (ok) {
+        memcpy(out, text.p, text.n + 1);
+    }
+    dstr_fini(&text);
+    return ok;
+}
+
 static bool read_facts(const struct cert_chain *chain, struct cert_facts *facts, struct err *err)
 {
     for (size_t i = 0; i < chain->count; i++) {
@@ -133,6 +167,7 @@ static bool read_facts(const struct cert_chain *chain, struct cert_facts *facts,
             facts->not_after_ms = to;
         }
     }
+    (void)cert_id(chain->certs[0], facts->id);
     unsigned n = 0;
     return (X509_digest(chain->certs[0], EVP_sha256(), facts->hash, &n) == 1 &&
             n == sizeof(facts->hash)) ||

@@ -13,6 +13,7 @@
 #define CERT_CHAIN_MAX 10
 #define CERT_PEM_MAX ((size_t)256 * 1024)
 #define CERT_HASH_BYTES 32
+#define CERT_ID_MAX 96
 /* A leaf may begin this much in the future. Clocks differ; and where ours is a day or two behind,
  * the certificate is good for everybody else. */
 #define CERT_SKEW_MS ((int64_t)50 * 60 * 60 * 1000)
@@ -26,6 +27,7 @@ struct cert_facts {
     int64_t not_before_ms; /* of the leaf */
     int64_t not_after_ms;  /* the earliest in the chain */
     unsigned char hash[CERT_HASH_BYTES]; /* SHA-256 of the leaf's DER */
+    char id[CERT_ID_MAX]; /* RFC 9773's, "" when the leaf does not name its issuer's key */
 };
 
 struct cert_chain {
@@ -51,6 +53,9 @@ NODISCARD bool cert_dates_ok(const struct cert_facts *facts, int64_t now_ms, str
 bool cert_pair_matches(void *unused, struct slice chain_pem, struct slice key_pem);
 /* Was the last certificate of the chain signed by root (or is it root)? */
 bool cert_chain_ends_at(struct slice chain_pem, X509 *root);
+/* RFC 9773 section 4.1: base64url(key identifier of the authority) "." base64url(serial number's
+ * DER content). False when the certificate has no such identifier or it is too long. */
+NODISCARD bool cert_id(X509 *cert, char out[CERT_ID_MAX]);
 /* Milliseconds since 1970; false when the time cannot be read. */
 NODISCARD bool cert_time_ms(const ASN1_TIME *t, int64_t *out);
 /* One certificate as PEM, appended. */

@@ -107,7 +107,7 @@ bool csr_make(EVP_PKEY *key, const struct slice *names, size_t count, struct dst
     X509_REQ *req = X509_REQ_new();
     if (req && X509_REQ_set_version(req, X509_REQ_VERSION_1) == 1 &&
         X509_REQ_set_pubkey(req, key) == 1 && add_extension(req, san) &&
-        X509_REQ_sign(req, key, EVP_sha256()) > 0) {
+        X509_REQ_sign(req, key, EVP_PKEY_is_a(key, "ED25519") ? NULL : EVP_sha256()) > 0) {
         n = i2d_X509_REQ(req, &bytes);
     }
     if (n > 0) {

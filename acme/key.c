@@ -15,13 +15,35 @@ bool key_openssl_err(struct err *err, const char *what)
     return err_set(err, "%s: %s", what, reason ? reason : "OpenSSL gives no reason");
 }
 
-EVP_PKEY *key_new_p256(struct err *err)
+EVP_PKEY *key_new(enum key_type type, struct err *err)
 {
-    EVP_PKEY *key = EVP_EC_gen("P-256");
+    EVP_PKEY *key = NULL;
+    switch (type) {
+    case KEY_TYPE_P256:
+        key = EVP_EC_gen("P-256");
+        break;
+    case KEY_TYPE_P384:
+        key = EVP_EC_gen("P-384");
+        break;
+    case KEY_TYPE_RSA2048:
+        key = EVP_RSA_gen(2048);
+        break;
+    case KEY_TYPE_RSA4096:
+        key = EVP_RSA_gen(4096);
+        break;
+    case KEY_TYPE_ED25519:
+        key = EVP_PKEY_Q_keygen(NULL, NULL, "ED25519");
+        break;
+    }
     if (!key) {
-        (void)key_openssl_err(err, "making a P-256 key");
+        (void)key_openssl_err(err, "making a private key");
     }
     return key;
+}
+
+EVP_PKEY *key_new_p256(struct err *err)
+{
+    return key_new(KEY_TYPE_P256, err);
 }
 
 /* Without this OpenSSL would ask on the terminal. */
@@ -50,19 +72,45 @@ EVP_PKEY *key_from_pem(struct slice pem, struct err *err)
     return key;
 }
 
-bool key_is_p256(const EVP_PKEY *key)
+static bool of_group(const EVP_PKEY *key, const char *name, const char *other_name)
 {
     char group[32];
     size_t n = 0;
     return EVP_PKEY_is_a(key, "EC") &&
            EVP_PKEY_get_group_name(key, group, sizeof(group), &n) == 1 &&
-           (strcmp(group, "prime256v1") == 0 || strcmp(group, "P-256") == 0);
+           (strcmp(group, name) == 0 || strcmp(group, other_name) == 0);
+}
+
+bool key_is_p256(const EVP_PKEY *key)
+{
+    return of_group(key, "prime256v1", "P-256");
+}
+
+bool key_is(const EVP_PKEY *key, enum key_type type)
+{
+    switch (type) {
+    case KEY_TYPE_P256:
+        return key_is_p256(key);
+    case KEY_TYPE_P384:
+        return of_group(key, "secp384r1", "P-384");
+    case KEY_TYPE_RSA2048:
+        return EVP_PKEY_is_a(key, "RSA") && EVP_PKEY_get_bits(key) == 2048;
+    case KEY_TYPE_RSA4096:
+        return EVP_PKEY_is_a(key, "RSA") && EVP_PKEY_get_bits(key) == 4096;
+    case KEY_TYPE_ED25519:
+        return EVP_PKEY_is_a(key, "ED25519");
+    }
+    return false;
 }
 
 bool key_to_pem(const EVP_PKEY *key, struct dstr *out, struct err *err)
 {
     BIO *bio = BIO_new(BIO_s_secmem());
-    if (!bio || PEM_write_bio_PrivateKey_traditional(bio, key, NULL, NULL, 0, NULL, NULL) != 1) {
+    bool traditional = EVP_PKEY_is_a(key, "EC") || EVP_PKEY_is_a(key, "RSA");
+    if (!bio ||
+        (traditional
+             ? PEM_write_bio_PrivateKey_traditional(bio, key, NULL, NULL, 0, NULL, NULL)
+             : PEM_write_bio_PrivateKey(bio, key, NULL, NULL, 0, NULL, NULL)) != 1) {
         BIO_free(bio);
         return key_openssl_err(err, "writing a private key");
     }

@@ -9,12 +9,21 @@
 
 #define KEY_PEM_MAX ((size_t)16384)
 
+/* What certificates' keys can be. */
+enum key_type { KEY_TYPE_P256, KEY_TYPE_P384, KEY_TYPE_RSA2048, KEY_TYPE_RSA4096,
+                KEY_TYPE_ED25519 };
+
+/* A new key, freed with EVP_PKEY_free (which clears it). NULL and err on failure. RSA may take
+ * seconds. */
+EVP_PKEY *key_new(enum key_type type, struct err *err);
+bool key_is(const EVP_PKEY *key, enum key_type type);
 /* A new P-256 key; freed with EVP_PKEY_free (which clears it). NULL and err on failure. */
 EVP_PKEY *key_new_p256(struct err *err);
 /* Any unencrypted private key in PEM; never asks for a password. */
 EVP_PKEY *key_from_pem(struct slice pem, struct err *err);
 bool key_is_p256(const EVP_PKEY *key);
-/* Appends "EC PRIVATE KEY" PEM, the form CertMagic writes. out is initialised by key_text_init and
+/* Appends PEM in the form CertMagic writes ("EC PRIVATE KEY", "RSA PRIVATE KEY"; "PRIVATE KEY" for
+ * what has no form of its own). out is initialised by key_text_init and
  * ended by key_text_fini. */
 NODISCARD bool key_to_pem(const EVP_PKEY *key, struct dstr *out, struct err *err);
 

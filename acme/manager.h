@@ -12,6 +12,7 @@
 #ifndef ACME_MANAGER_H
 #define ACME_MANAGER_H
 
+#include "acme/ari.h"
 #include "acme/attempt.h"
 #include "proxy/base/list.h"
 #include "proxy/base/map.h"
@@ -58,12 +59,16 @@ struct managed {
     bool loaded; /* the store was looked at */
     bool tell;   /* the main thread is to report the status again */
     bool ready;
+    bool by_hand;               /* the next attempt was asked for */
     int64_t renew_at_ms;        /* wall clock; ready only */
     int64_t hold_until_mono_ms; /* not before, wherever */
     char last_error[1024];
-    bool has_cert;              /* (busy) */
-    struct cert_facts facts;    /* (busy) */
-    struct managed_ca *cert_ca; /* (busy) who signed it; NULL: none */
+    /* (busy), and written with the mutex, so that acme_list can read them: */
+    bool has_cert;
+    struct cert_facts facts;
+    struct managed_ca *cert_ca; /* who signed it; NULL: none */
+    struct ari ari;             /* what its CA says of renewing it */
+    int64_t ask_mono_ms;        /* when to ask it again */
     bool has_unsaved;        /* (written when busy) a certificate that the store did not take: */
     struct store_pair unsaved;     /* (busy) */
     struct managed_ca *unsaved_ca; /* (busy) */
@@ -95,6 +100,8 @@ struct acme {
     int64_t recheck_mono_ms;
 };
 
+/* Milliseconds until an attempt is due for m (0: now). With mutex. */
+int64_t managed_attempt_due_ms(const struct managed *m, int64_t now_mono_ms, int64_t now_wall_ms);
 /* Milliseconds until something is due for m (0: now), INT64_MAX: nothing. With mutex. */
 int64_t managed_due_ms(const struct managed *m, int64_t now_mono_ms, int64_t now_wall_ms);
 /* The most urgent name that may be worked on now, by the local CA or by others; NULL: none. With
@@ -106,6 +113,13 @@ void managed_work(struct acme *a, struct managed *m);
 void managed_load(struct acme *a, struct managed *m);
 /* Looks whether another process has renewed it. The same conditions. */
 void managed_recheck(struct acme *a, struct managed *m);
+/* Asks m's CA when to renew (ari.h) and takes the answer; m being busy. Without mutex. */
+void managed_ask(struct acme *a, struct managed *m, struct session **session);
+/* Takes a certificate as the one that is served. With mutex. */
+void managed_adopt(struct managed *m, struct managed_ca *ca, const struct cert_facts *facts,
+                   const struct ari *ari);
+/* The extra roots and time-outs of an issuer. Borrows from it. */
+struct transport_options managed_transport(const struct acme_issuer *issuer);
 /* Reports m's status with an activity (NULL: one made from its state). Without mutex. */
 void managed_report(struct acme *a, struct managed *m, const char *activity);
 void managed_free(struct managed *m);

@@ -2,6 +2,7 @@
 #include "acme/message.h"
 
 #include "acme/json.h"
+#include "proxy/base/clock.h"
 
 bool message_url_ok(struct slice url)
 {
@@ -37,10 +38,31 @@ bool message_directory(struct arena *a, struct slice body, struct directory *out
     const cJSON *meta = json_object(obj, "meta");
     out->terms_of_service = arena_copy(a, slice_upto(json_string(meta, "termsOfService"), 1024));
     out->binding_required = json_true(meta, "externalAccountRequired");
+    out->revoke_cert = url_field(a, obj, "revokeCert");
+    out->key_change = url_field(a, obj, "keyChange");
+    out->renewal_info = url_field(a, obj, "renewalInfo");
+    const cJSON *profile;
+    cJSON_ArrayForEach(profile, json_object(meta, "profiles"))
+    {
+        struct slice name = slice_str(profile->string);
+        if (name.n && name.n <= 64 && out->profile_count < MESSAGE_PROFILES_MAX) {
+            out->profiles[out->profile_count++] = arena_copy(a, name);
+        }
+    }
     cJSON_Delete(obj);
     return (out->new_nonce.n && out->new_account.n && out->new_order.n) ||
            err_set(err,
                    "the CA's directory lacks an https URL for newNonce, newAccount or newOrder");
+}
+
+bool directory_has_profile(const struct directory *d, struct slice profile)
+{
+    for (size_t i = 0; i < d->profile_count; i++) {
+        if (slice_eq(d->profiles[i], profile)) {
+            return true;
+        }
+    }
+    return false;
 }
 
 static enum message_status status_of(const cJSON *obj)
@@ -131,6 +153,79 @@ bool message_authz(struct arena *a, struct slice body, struct authz_message *out
     cJSON_Delete(obj);
     return out->status != STATUS_UNKNOWN ||
            err_set(err, "the CA's authorisation has no known status");
+}
+
+bool message_renewal(struct arena *a, struct slice body, struct renewal_message *out,
+                     struct err *err)
+{
+    *out = (struct renewal_message){.start_ms = 0};
+    cJSON *obj = json_parse_object(body, err);
+    if (!obj) {
+        return err_prefix(err, "the CA's renewal information is ");
+    }
+    const cJSON *window = json_object(obj, "suggestedWindow");
+    bool ok = clock_parse_rfc3339(json_string(window, "start"), &out->start_ms) &&
+              clock_parse_rfc3339(json_string(window, "end"), &out->end_ms);
+    out->explanation_url = url_field(a, obj, "explanationURL");
+    cJSON_Delete(obj);
+    if (!ok) {
+        return err_set(err, "the CA's renewal information has no window with two dates");
+    }
+    /* Also keeps the dates where sums with them cannot overflow. */
+    return (out->start_ms > 0 && out->end_ms > out->start_ms) ||
+           err_set(err, "the CA's window for renewing ends before it begins");
+}
+
+/* ;name=value parameters behind a link's target: is one rel with the word alternate? */
+static bool is_alternate(struct slice parameters)
+{
+    struct slice one;
+    while (slice_cut(&parameters, ';', &one)) {
+        struct slice value = one, name;
+        if (!slice_cut(&value, '=', &name) || !value.p ||
+            !slice_eq_case(slice_trim(name), S("rel"))) {
+            continue;
+        }
+        value = slice_trim(value);
+        if (value.n >= 2 && value.p[0] == '"' && value.p[value.n - 1] == '"') {
+            value = slice_of(value.p + 1, value.n - 2);
+        }
+        struct slice word;
+        while (slice_cut(&value, ' ', &word)) {
+            if (slice_eq_case(word, S("alternate"))) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+size_t message_alternates(struct arena *a, struct slice links,
+                          struct slice out[MESSAGE_ALTERNATES_MAX])
+{
+    size_t count = 0;
+    size_t open;
+    while (count < MESSAGE_ALTERNATES_MAX && (open = slice_find(links, '<')) != SLICE_NPOS) {
+        links = slice_from(links, open + 1);
+        size_t close = slice_find(links, '>');
+        if (close == SLICE_NPOS) {
+            break;
+        }
+        struct slice url = slice_upto(links, close);
+        links = slice_from(links, close + 1);
+        /* Several links in one field are told apart by the next '<'. */
+        struct slice parameters = slice_upto(links, slice_find(links, '<'));
+        size_t line = slice_find(parameters, '\n');
+        parameters = slice_upto(parameters, line);
+        while (parameters.n && (parameters.p[parameters.n - 1] == ',' ||
+                                parameters.p[parameters.n - 1] == ' ')) {
+            parameters.n--;
+        }
+        if (is_alternate(parameters) && message_url_ok(url)) {
+            out[count++] = arena_copy(a, url);
+        }
+    }
+    return count;
 }
 
 bool message_is_challenge(struct slice body, struct err *err)

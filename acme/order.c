@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 #include "acme/authorise.h"
+#include "acme/chain.h"
 #include "acme/cert_check.h"
 #include "acme/csr.h"
 #include "acme/key.h"
@@ -32,11 +33,14 @@ void order_run_init(struct order_run *run)
     run->tried = 0;
     run->trying = 0;
     run->tried_errors.text[0] = '\0';
+    run->validation_failed = false;
     run->deadline_mono_ms = clock_mono_ms() + STEP_MAX_MS;
 }
 
 void order_run_fini(struct order_run *run)
 {
+    EVP_PKEY_free(run->old_key);
+    run->old_key = NULL;
     dstr_fini(&run->chain_pem);
     order_saved_fini(&run->saved);
     reply_fini(&run->reply);
@@ -154,12 +158,12 @@ static bool finalize(struct order_run *run, struct order_message *order, struct 
     return fetch_order(run, order, f);
 }
 
-static bool download(struct order_run *run, const struct order_message *order, struct failure *f)
+/* A chain into run->reply, checked. */
+static bool fetch_chain(struct order_run *run, struct slice url, struct failure *f)
 {
     static const struct slice pem_type = S_INIT("application/pem-certificate-chain");
-    order_say(run, "downloading the certificate");
     struct session_request request = {
-        .url = order->certificate, .accept = pem_type, .body_max = TRANSPORT_PEM_MAX};
+        .url = url, .accept = pem_type, .body_max = TRANSPORT_PEM_MAX};
     int64_t wait = SCHEDULE_SECOND_MS;
     for (int tries = 1; !session_post(run->session, &request, &run->reply, f); tries++) {
         bool passing = f->kind == FAILURE_UNREACHABLE || f->kind == FAILURE_CA;
@@ -186,10 +190,57 @@ static bool download(struct order_run *run, const struct order_message *order, s
         return failure_set(f, FAILURE_ORDER, "the CA sent a certificate that is not used: %s",
                            err.text);
     }
+    return true;
+}
+
+static void take_chain(struct order_run *run)
+{
     dstr_reset(&run->chain_pem);
     dstr_append(&run->chain_pem, dstr_slice(&run->reply.body));
-    run->certificate_url = order->certificate;
+}
+
+/* Looks through the CA's other chains for one that is preferred (RFC 8555 section 7.4.2). One that
+ * cannot be had is passed over: there is a good chain already. False only when stopped. */
+static bool prefer_chain(struct order_run *run, struct failure *f)
+{
+    struct slice urls[MESSAGE_ALTERNATES_MAX];
+    const struct acme_chains *wanted = &run->issuer->chains;
+    unsigned best = chain_rank(dstr_slice(&run->chain_pem), wanted);
+    size_t count = wanted->smallest || best > 0
+                       ? message_alternates(&run->arena, dstr_slice(&run->reply.links), urls)
+                       : 0;
+    for (size_t i = 0; i < count; i++) {
+        if (!fetch_chain(run, urls[i], f)) {
+            if (f->kind == FAILURE_STOPPED) {
+                return false;
+            }
+            log_event(LOG_WARN, "acme", "one of the CA's chains is passed over",
+                      LOG_S("url", urls[i]), LOG_Z("error", f->err.text));
+            continue;
+        }
+        struct slice chain = dstr_slice(&run->reply.body);
+        unsigned rank = chain_rank(chain, wanted);
+        if (rank < best || (wanted->smallest && chain.n < run->chain_pem.n)) {
+            best = rank;
+            take_chain(run);
+        }
+    }
+    if (best == CHAIN_UNWANTED) {
+        log_event(LOG_WARN, "acme", "the CA has none of the preferred chains; its first is used",
+                  LOG_S("name", run->name));
+    }
     return true;
+}
+
+static bool download(struct order_run *run, const struct order_message *order, struct failure *f)
+{
+    order_say(run, "downloading the certificate");
+    if (!fetch_chain(run, order->certificate, f)) {
+        return false;
+    }
+    take_chain(run);
+    run->certificate_url = order->certificate;
+    return prefer_chain(run, f);
 }
 
 /* A no to something of this order says nothing about the CA as a whole, unless it is about the
@@ -209,6 +260,7 @@ static bool take_steps(struct order_run *run, struct order_message *order, struc
         switch (order->status) {
         case STATUS_PENDING:
             if (!authorised && !authorise_order(run, order, f)) {
+                run->validation_failed = f->kind == FAILURE_ORDER;
                 return false;
             }
             if (authorised && !order_pause(run, &interval_ms, "make the order ready", f)) {
@@ -290,16 +342,52 @@ bool order_resume(struct order_run *run, struct failure *f)
     return carry_on(run, &order, f);
 }
 
+/* The profile to ask for: the one that is configured, or for an IP address the short-lived one
+ * that public CAs want for it (RFC 8738; https://letsencrypt.org/docs/profiles); only if the CA
+ * offers it, because others know no such field. */
+static struct slice order_profile(const struct order_run *run)
+{
+    unsigned char ip[16];
+    const struct directory *d = &run->session->directory;
+    struct slice wanted = run->issuer->profile;
+    if (!wanted.n && csr_ip_bytes(run->name, ip)) {
+        wanted = S("shortlived");
+    }
+    if (!wanted.n || directory_has_profile(d, wanted)) {
+        return wanted;
+    }
+    if (run->issuer->profile.n) {
+        log_event(LOG_WARN, "acme", "the CA does not offer the profile; ordering without it",
+                  LOG_S("name", run->name), LOG_S("ca", run->ca), LOG_S("profile", wanted));
+    }
+    return (struct slice){NULL, 0};
+}
+
 static void order_payload(const struct order_run *run, struct dstr *out)
 {
     unsigned char ip[16];
     dstr_printf(out, "{\"identifiers\":[{\"type\":\"%s\",\"value\":",
                 csr_ip_bytes(run->name, ip) ? "ip" : "dns");
     dstr_json(out, run->name);
-    dstr_append(out, S("}]}"));
+    dstr_append(out, S("}]"));
+    struct slice profile = order_profile(run);
+    if (profile.n) {
+        dstr_append(out, S(",\"profile\":"));
+        dstr_json(out, profile);
+    }
+    if (run->replaces.n) {
+        dstr_append(out, S(",\"replaces\":"));
+        dstr_json(out, run->replaces);
+    }
+    if (run->issuer->lifetime_ms > 0) {
+        char end[CLOCK_RFC3339_BYTES];
+        clock_rfc3339(clock_wall_ms() + run->issuer->lifetime_ms, end);
+        dstr_printf(out, ",\"notAfter\":\"%s\"", end);
+    }
+    dstr_byte(out, '}');
 }
 
-static bool post_order(struct order_run *run, struct order_message *order, struct failure *f)
+static bool send_order(struct order_run *run, struct failure *f)
 {
     struct dstr payload;
     dstr_init(&payload, 4096);
@@ -309,6 +397,31 @@ static bool post_order(struct order_run *run, struct order_message *order, struc
                                       .once = true};
     bool ok = session_post(run->session, &request, &run->reply, f);
     dstr_fini(&payload);
+    return ok;
+}
+
+/* May it be `replaces` that the CA refuses (RFC 9773 section 5)? It says alreadyReplaced, but also
+ * malformed, notFound, unauthorized or a 500 when it does not know that certificate of ours. */
+static bool refuses_replaces(const struct failure *f)
+{
+    static const char *const types[] = {"alreadyReplaced", "malformed", "notFound", "unauthorized",
+                                        "serverInternal"};
+    bool refused = f->status == 404 || f->status == 409 || f->status == 500;
+    for (size_t i = 0; i < ARRAY_LEN(types); i++) {
+        refused = refused || problem_is(&f->problem, types[i]);
+    }
+    return f->status != 0 && refused;
+}
+
+static bool post_order(struct order_run *run, struct order_message *order, struct failure *f)
+{
+    bool ok = send_order(run, f);
+    if (!ok && run->replaces.n && refuses_replaces(f)) {
+        log_event(LOG_WARN, "acme", "the CA does not take the order as a replacement; ordering"
+                  " without that", LOG_S("name", run->name), LOG_Z("error", f->err.text));
+        run->replaces = (struct slice){NULL, 0};
+        ok = send_order(run, f);
+    }
     if (!ok) {
         run->perhaps_made = f->kind == FAILURE_UNREACHABLE && run->reply.sent;
         bool limited = problem_is(&f->problem, "rateLimited");
@@ -344,14 +457,16 @@ bool order_new(struct order_run *run, struct failure *f)
               LOG_S("ca", run->ca));
     next_step(run);
     EVP_PKEY_free(run->saved.key);
-    run->saved.key = key_new_p256(&err);
+    run->saved.key = run->old_key ? run->old_key : key_new(run->key_type, &err);
+    run->old_key = NULL;
     if (!run->saved.key) {
         return failure_set(f, FAILURE_STORE, "%s", err.text);
     }
     if (!post_order(run, &order, f)) {
         return false;
     }
-    if (order_saved_put(run->store, run->ca, run->name, &run->saved, &err) != STORE_OK) {
+    if (!run->rehearsal &&
+        order_saved_put(run->store, run->ca, run->name, &run->saved, &err) != STORE_OK) {
         return failure_set(f, FAILURE_STORE, "saving the order: %s", err.text);
     }
     return carry_on(run, &order, f);

@@ -6,6 +6,7 @@
 
 #include "acme/acme.h"
 #include "acme/challenge_type.h"
+#include "acme/key.h"
 #include "acme/order_saved.h"
 #include "acme/session.h"
 
@@ -17,6 +18,11 @@ struct order_run {
     struct slice ca;   /* store name */
     struct slice name; /* the one name to prove and to certify */
     int64_t failures;  /* of this name's attempts before this one: decides the way to prove it */
+    enum key_type key_type;
+    EVP_PKEY *old_key;     /* to use again, or NULL; owned */
+    struct slice replaces; /* id of the certificate that this one is to replace (RFC 9773 section
+                            * 5), or empty */
+    bool rehearsal;        /* nothing is kept in the store */
     /* What is being done, for people. */
     void (*say)(void *ctx, const char *activity);
     void *say_ctx;
@@ -33,6 +39,7 @@ struct order_run {
     /* Results. */
     struct dstr chain_pem;
     struct slice certificate_url; /* in arena */
+    bool validation_failed; /* the CA counted a failed validation */
     bool perhaps_made; /* order_new: no answer came, but the CA may have made an order */
     bool order_dead; /* after a failed order_resume: the order is of no more use */
 };

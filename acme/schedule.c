@@ -20,11 +20,30 @@ static int64_t part_of(int64_t range, uint64_t random)
     return range <= 0 ? 0 : (int64_t)(random % ((uint64_t)range + 1));
 }
 
-int64_t schedule_renew_at_ms(int64_t not_before_ms, int64_t not_after_ms, uint64_t seed)
+int64_t schedule_renew_at_ms(int64_t not_before_ms, int64_t not_after_ms, unsigned ratio_ppm,
+                             uint64_t seed)
 {
     int64_t lifetime = max64(not_after_ms - not_before_ms, 0);
-    int64_t left = lifetime < 10 * SCHEDULE_DAY_MS ? lifetime / 2 : lifetime / 3;
+    int64_t left = ratio_ppm                        ? lifetime / 1000 * (int64_t)ratio_ppm / 1000
+                   : lifetime < 10 * SCHEDULE_DAY_MS ? lifetime / 2
+                                                     : lifetime / 3;
     return not_after_ms - left - part_of(lifetime / 50, seed);
+}
+
+int64_t schedule_emergency_at_ms(int64_t not_before_ms, int64_t not_after_ms)
+{
+    return not_after_ms - max64(not_after_ms - not_before_ms, 0) / 20;
+}
+
+bool schedule_hurry(struct schedule *s, int64_t now_ms)
+{
+    int64_t soon = max64(s->last_attempt_ms, now_ms - SCHEDULE_EMERGENCY_WAIT_MS) +
+                   SCHEDULE_EMERGENCY_WAIT_MS;
+    if (s->told_by_ca || s->next_attempt_ms <= soon) {
+        return false;
+    }
+    s->next_attempt_ms = soon;
+    return true;
 }
 
 int64_t schedule_order_backoff_ms(int64_t failures, int64_t lifetime_ms, uint64_t random)

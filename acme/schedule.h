@@ -16,6 +16,9 @@
 #define SCHEDULE_DAY_MS (24 * 60 * SCHEDULE_MINUTE_MS)
 /* The longest Retry-After that is believed. */
 #define RETRY_AFTER_MAX_MS (30 * SCHEDULE_DAY_MS)
+/* Between two attempts near the end of a certificate: three an hour would be within Let's Encrypt's
+ * limit of failed validations. */
+#define SCHEDULE_EMERGENCY_WAIT_MS (30 * SCHEDULE_MINUTE_MS)
 /* How often an attempt that was cut off by the end of the program is made again at once. */
 #define SCHEDULE_INTERRUPTED_MAX 3
 
@@ -30,10 +33,15 @@ struct schedule {
     char last_error[1024];
 };
 
-/* The moment from which a certificate is renewed: a third of its lifetime before its end (half
- * under ten days), up to a fiftieth of the lifetime earlier by `seed`, which should come from the
- * certificate itself, so that restarts and other instances come to the same moment. */
-int64_t schedule_renew_at_ms(int64_t not_before_ms, int64_t not_after_ms, uint64_t seed);
+/* The moment from which a certificate is renewed: when a part of ratio_ppm millionths of its
+ * lifetime is left (0: a third, half under ten days), up to a fiftieth of the lifetime earlier by
+ * `seed`, which should come from the certificate itself, so that restarts and other instances come
+ * to the same moment. */
+int64_t schedule_renew_at_ms(int64_t not_before_ms, int64_t not_after_ms, unsigned ratio_ppm,
+                             uint64_t seed);
+/* The moment from which nothing but a Retry-After of the CA holds up a renewal for longer than
+ * SCHEDULE_EMERGENCY_WAIT_MS: a twentieth of the lifetime before the end. */
+int64_t schedule_emergency_at_ms(int64_t not_before_ms, int64_t not_after_ms);
 
 /* The wait after the failures'th failed order or validation: 1, 10, 100 minutes, then a day, and
  * up to a tenth more by `random` (any number). Never more than an eighth of lifetime_ms for
@@ -55,6 +63,9 @@ int64_t schedule_wait_ms(const struct schedule *s, int64_t now_ms, bool has_orde
 /* An attempt was cut off without leaving an order to resume, or its order died meanwhile: takes
  * the count back and allows another at once, but only a few times. True: go on at once. */
 bool schedule_forgive_interruption(struct schedule *s);
+/* The certificate that is to be renewed is near its end: a wait of our own making is cut short.
+ * True when something was changed. */
+bool schedule_hurry(struct schedule *s, int64_t now_ms);
 /* Dates that lie further in the future than any wait of ours were written under another clock:
  * they are moved. True when something was changed and should be written back. */
 bool schedule_heal(struct schedule *s, int64_t now_ms);

@@ -121,6 +121,18 @@ bool session_directory(struct session *s, struct failure *f)
     return ok;
 }
 
+bool session_get(struct session *s, struct slice url, struct reply *reply, struct failure *f)
+{
+    struct err err;
+    struct transport_request request = {
+        .method = TRANSPORT_GET, .url = url, .body_max = TRANSPORT_JSON_MAX};
+    enum transport_result result = transport_send(s->transport, &request, reply, &err);
+    if (result != TRANSPORT_OK) {
+        return send_failed(f, result, &err);
+    }
+    return reply->status == 200 || bad_status(f, reply, url);
+}
+
 /* RFC 8555 section 7.2. */
 static bool fetch_nonce(struct session *s, struct failure *f)
 {

@@ -42,6 +42,9 @@ struct session_request {
     size_t body_max;      /* 0: TRANSPORT_JSON_MAX */
 };
 
+/* An unsigned GET of an https URL. True: the CA answered 200, reply has it. */
+NODISCARD bool session_get(struct session *s, struct slice url, struct reply *reply,
+                           struct failure *f);
 /* A signed POST. True: the CA answered 2xx, reply has it. A badNonce is tried again with a fresh
  * nonce (RFC 8555 section 6.5), a lost answer once more, each time signed anew. */
 NODISCARD bool session_post(struct session *s, const struct session_request *request,

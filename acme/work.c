@@ -46,11 +46,8 @@ static struct managed_source *next_source(struct managed *m, int64_t now_mono_ms
     return best;
 }
 
-int64_t managed_due_ms(const struct managed *m, int64_t now_mono_ms, int64_t now_wall_ms)
+int64_t managed_attempt_due_ms(const struct managed *m, int64_t now_mono_ms, int64_t now_wall_ms)
 {
-    if (m->gone || m->busy || !m->loaded) {
-        return INT64_MAX;
-    }
     int64_t wait = m->hold_until_mono_ms - now_mono_ms;
     wait = wait > 0 ? wait : 0;
     if (m->has_unsaved) {
@@ -68,6 +65,34 @@ int64_t managed_due_ms(const struct managed *m, int64_t now_mono_ms, int64_t now
     return wait;
 }
 
+/* Until the CA is to be asked again when to renew. */
+static int64_t ask_due_ms(const struct managed *m, int64_t now_mono_ms)
+{
+    if (!m->ready || !m->cert_ca || is_local(m->cert_ca) || !m->facts.id[0] || m->has_unsaved) {
+        return INT64_MAX;
+    }
+    int64_t until = m->cert_ca->hold_until_mono_ms > m->ask_mono_ms
+                        ? m->cert_ca->hold_until_mono_ms
+                        : m->ask_mono_ms;
+    return until > now_mono_ms ? until - now_mono_ms : 0;
+}
+
+int64_t managed_due_ms(const struct managed *m, int64_t now_mono_ms, int64_t now_wall_ms)
+{
+    if (m->gone || m->busy || !m->loaded) {
+        return INT64_MAX;
+    }
+    int64_t attempt = managed_attempt_due_ms(m, now_mono_ms, now_wall_ms);
+    int64_t ask = ask_due_ms(m, now_mono_ms);
+    return ask < attempt ? ask : attempt;
+}
+
+/* Whom the work that is due is with. */
+static struct managed_ca *due_ca(struct managed *m, int64_t mono, int64_t wall)
+{
+    return managed_attempt_due_ms(m, mono, wall) <= 0 ? next_source(m, mono)->ca : m->cert_ca;
+}
+
 struct managed *managed_pick(struct acme *a, bool local)
 {
     int64_t mono = clock_mono_ms(), wall = clock_wall_ms();
@@ -77,7 +102,7 @@ struct managed *managed_pick(struct acme *a, bool local)
         if (managed_due_ms(m, mono, wall) > 0) {
             continue;
         }
-        const struct managed_ca *ca = next_source(m, mono)->ca;
+        const struct managed_ca *ca = due_ca(m, mono, wall);
         unsigned limit = ca->proven ? MANAGER_PER_CA_MAX : 1;
         if (is_local(ca) != local || (!local && ca->in_flight >= limit)) {
             continue;
@@ -117,10 +142,7 @@ void managed_report(struct acme *a, struct managed *m, const char *activity)
     char text[600], error[1024], when[32];
     pthread_mutex_lock(&a->mutex);
     int64_t now = clock_wall_ms();
-    bool busy = m->busy;
-    m->busy = false; /* managed_due_ms of a busy name is "never"; nobody else looks meanwhile */
-    int64_t due = managed_due_ms(m, clock_mono_ms(), now);
-    m->busy = busy;
+    int64_t due = m->loaded ? managed_attempt_due_ms(m, clock_mono_ms(), now) : INT64_MAX;
     bool gone = m->gone;
     const struct managed_ca *ca = m->from->ca;
     bool of_ca = !m->last_error[0] && ca->failures > 0 && !m->ready;
@@ -160,16 +182,6 @@ static void announce(struct acme *a, struct managed *m, const struct store_pair 
     a->callbacks.on_certificate(a->callbacks.ctx, name_of(m), dstr_slice(&pair->chain_pem),
                                 dstr_slice(&pair->key_pem));
     pthread_mutex_unlock(&a->callback_mutex);
-}
-
-/* The certificate that is served from now on. With mutex. */
-static void adopt(struct managed *m, struct managed_ca *ca, const struct cert_facts *facts)
-{
-    m->has_cert = true;
-    m->cert_ca = ca;
-    m->facts = *facts;
-    m->ready = true;
-    m->renew_at_ms = attempt_renew_at_ms(facts);
 }
 
 /* Without mutex, m being busy. */
@@ -222,6 +234,8 @@ void managed_load(struct acme *a, struct managed *m)
     bool good = best_of_store(a, m, &pair, &best);
     struct managed_ca *ca = m->sources[best.at].ca;
     bool of_root = !good || rooted(a, ca, &pair);
+    struct ari ari;
+    ari_load(a->store, ca->store_name, name_of(m), clock_wall_ms(), &ari);
     load_waits(a, m, waits, &first);
     if (good) {
         announce(a, m, &pair);
@@ -229,7 +243,7 @@ void managed_load(struct acme *a, struct managed *m)
     store_pair_fini(&pair);
     pthread_mutex_lock(&a->mutex);
     if (good) {
-        adopt(m, ca, &best.facts);
+        managed_adopt(m, ca, &best.facts, &ari);
         m->renew_at_ms = of_root ? m->renew_at_ms : 0;
     }
     for (size_t i = 0; i < m->source_count; i++) {
@@ -279,12 +293,15 @@ static void look_at_store(struct acme *a, struct managed *m, struct look *out)
 
 void managed_recheck(struct acme *a, struct managed *m)
 {
-    struct look look = {.fresh = false};
+    struct look look = {.fresh = false, .best = {.at = 0}};
     m->busy = true;
     pthread_mutex_unlock(&a->mutex);
     store_pair_init(&look.pair);
     look_at_store(a, m, &look);
+    struct managed_ca *ca = m->sources[look.best.at].ca;
+    struct ari ari = {.end_ms = 0};
     if (look.fresh) {
+        ari_load(a->store, ca->store_name, name_of(m), clock_wall_ms(), &ari);
         announce(a, m, &look.pair);
         log_event(LOG_INFO, "acme", "another process renewed the certificate",
                   LOG_S("name", name_of(m)));
@@ -292,7 +309,7 @@ void managed_recheck(struct acme *a, struct managed *m)
     store_pair_fini(&look.pair);
     pthread_mutex_lock(&a->mutex);
     if (look.fresh) {
-        adopt(m, m->sources[look.best.at].ca, &look.best.facts);
+        managed_adopt(m, ca, &look.best.facts, &ari);
         m->last_error[0] = '\0';
     }
     if (look.wanting) {
@@ -391,12 +408,30 @@ static void keep_unsaved(struct managed *m, struct store_pair *pair)
     store_pair_init(pair);
 }
 
+/* What is known about when to renew the certificate that came. Without mutex. */
+static struct ari next_ari(struct acme *a, const struct managed *m, const struct attempt *t,
+                           bool obtained)
+{
+    struct ari ari;
+    int64_t now = clock_wall_ms();
+    const struct managed_ca *ca = m->from->ca;
+    ari_load(a->store, ca->store_name, name_of(m), now, &ari);
+    if (obtained && !is_local(ca)) {
+        bool hurried = t->known_is_ours && !t->by_hand &&
+                       ari_hurries(&m->ari, &m->facts, m->ratio_ppm, now);
+        ari_replaced(&ari, hurried, now);
+        ari_save(a->store, ca->store_name, name_of(m), &ari);
+    }
+    return ari;
+}
+
 /* A certificate came. Without mutex. */
-static void take_certificate(struct acme *a, struct managed *m, struct attempt *t)
+static void take_certificate(struct acme *a, struct managed *m, struct attempt *t, bool obtained)
 {
     announce(a, m, &t->pair);
+    struct ari ari = next_ari(a, m, t, obtained);
     pthread_mutex_lock(&a->mutex);
-    adopt(m, m->from->ca, &t->facts);
+    managed_adopt(m, m->from->ca, &t->facts, &ari);
     int64_t hold = t->hold_ms > OBTAINED_HOLD_MS ? t->hold_ms : OBTAINED_HOLD_MS;
     m->last_error[0] = '\0';
     if (!t->saved) {
@@ -414,8 +449,15 @@ static void take_certificate(struct acme *a, struct managed *m, struct attempt *
 
 /* The issuer that was asked is left alone for this name. A store that takes nothing is no
  * issuer's: there is no use in asking another. With mutex. */
-static void hold_source(struct managed *m, int64_t ms)
+static void hold_source(struct managed *m, int64_t ms, bool told)
 {
+    if (m->ready && !told) {
+        /* Near the end of what is served there is another rule: see schedule_hurry. */
+        int64_t end = schedule_emergency_at_ms(m->facts.not_before_ms, m->facts.not_after_ms) -
+                      clock_wall_ms();
+        int64_t most = end > SCHEDULE_EMERGENCY_WAIT_MS ? end : SCHEDULE_EMERGENCY_WAIT_MS;
+        ms = ms < most ? ms : most;
+    }
     m->from->hold_until_mono_ms = clock_mono_ms() + ms;
 }
 
@@ -430,7 +472,7 @@ static void take_failure(struct acme *a, struct managed *m, struct attempt *t)
     if (t->failure.kind == FAILURE_STORE) {
         m->hold_until_mono_ms = clock_mono_ms() + t->hold_ms;
     } else {
-        hold_source(m, of_ca ? 0 : t->hold_ms);
+        hold_source(m, of_ca ? 0 : t->hold_ms, t->failure.retry_after_ms > 0);
     }
     text_set(m->last_error, sizeof(m->last_error), t->failure.err.text);
     if (of_ca) {
@@ -452,7 +494,7 @@ static void take_result(struct acme *a, struct managed *m, struct attempt *t,
     switch (result) {
     case ATTEMPT_OBTAINED:
     case ATTEMPT_FOUND:
-        take_certificate(a, m, t);
+        take_certificate(a, m, t, result == ATTEMPT_OBTAINED);
         if (result == ATTEMPT_OBTAINED && !is_local(m->from->ca)) {
             pthread_mutex_lock(&a->mutex);
             ca_works(a, m->from->ca);
@@ -470,7 +512,7 @@ static void take_result(struct acme *a, struct managed *m, struct attempt *t,
         break;
     case ATTEMPT_WAIT:
         pthread_mutex_lock(&a->mutex);
-        hold_source(m, t->hold_ms);
+        hold_source(m, t->hold_ms, true);
         if (t->failure.err.text[0]) {
             text_set(m->last_error, sizeof(m->last_error), t->failure.err.text);
         }
@@ -482,9 +524,10 @@ static void take_result(struct acme *a, struct managed *m, struct attempt *t,
     }
 }
 
-static void attempt(struct acme *a, struct managed *m, struct session **session)
+static void attempt(struct acme *a, struct managed *m, struct session **session, bool by_hand)
 {
     struct say_ctx ctx = {a, m};
+    int64_t end = schedule_emergency_at_ms(m->facts.not_before_ms, m->facts.not_after_ms);
     const struct managed_ca *ca = m->from->ca;
     struct attempt t = {.store = a->store,
                         .challenges = a->challenges,
@@ -498,6 +541,10 @@ static void attempt(struct acme *a, struct managed *m, struct session **session)
                         .known = m->facts,
                         .key_type = m->key_type,
                         .reuse_key = m->reuse_key,
+                        .ratio_ppm = m->ratio_ppm,
+                        .emergency = m->has_cert && clock_wall_ms() >= end,
+                        .by_hand = by_hand,
+                        .known_is_ours = m->has_cert && m->cert_ca == ca,
                         .say = say,
                         .say_ctx = &ctx};
     attempt_init(&t);
@@ -534,17 +581,23 @@ static void save_unsaved(struct acme *a, struct managed *m)
 
 void managed_work(struct acme *a, struct managed *m)
 {
-    m->from = next_source(m, clock_mono_ms());
-    struct managed_ca *ca = m->from->ca;
+    int64_t mono = clock_mono_ms(), wall = clock_wall_ms();
+    bool ask = managed_attempt_due_ms(m, mono, wall) > 0;
+    struct managed_ca *ca = due_ca(m, mono, wall);
+    if (!ask) {
+        m->from = next_source(m, mono);
+    }
     struct session *session = ca->idle_count ? ca->idle[--ca->idle_count] : NULL;
-    bool save = m->has_unsaved;
+    bool save = m->has_unsaved, by_hand = m->by_hand;
     m->busy = true;
     ca->in_flight++;
     pthread_mutex_unlock(&a->mutex);
-    if (save) {
+    if (ask) {
+        managed_ask(a, m, &session);
+    } else if (save) {
         save_unsaved(a, m);
     } else {
-        attempt(a, m, &session);
+        attempt(a, m, &session, by_hand);
     }
     pthread_mutex_lock(&a->mutex);
     if (session && ca->idle_count < MANAGER_PER_CA_MAX) {
@@ -553,6 +606,7 @@ void managed_work(struct acme *a, struct managed *m)
     }
     ca->in_flight--;
     m->busy = false;
+    m->by_hand = m->by_hand && (ask || save);
     a->wake = true;
     pthread_cond_signal(&a->main_cond);
     if (session) {

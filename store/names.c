@@ -152,3 +152,15 @@ struct slice store_dns_key(struct arena *a, struct slice name)
 {
     return arena_printf(a, "caddis/dns/%.*s.json", SLICE_ARG(store_safe_name(a, name)));
 }
+
+struct slice store_ari_key(struct arena *a, struct slice ca, struct slice name)
+{
+    struct slice c = store_safe_name(a, ca), n = store_safe_name(a, name);
+    return arena_printf(a, "caddis/ari/%.*s/%.*s.json", SLICE_ARG(c), SLICE_ARG(n));
+}
+
+struct slice store_ledger_key(struct arena *a, struct slice ca, struct slice what)
+{
+    struct slice c = store_safe_name(a, ca), w = store_safe_name(a, what);
+    return arena_printf(a, "caddis/ledger/%.*s/%.*s.json", SLICE_ARG(c), SLICE_ARG(w));
+}

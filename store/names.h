@@ -6,7 +6,9 @@
  *   locks/<operation>.lock (Caddy's; ours are locks/<operation>.caddis.lock, kernel locks)
  * and our own, which CertMagic ignores: caddis/schedule/<ca>/<name>.json (back-off, next attempt),
  * caddis/order/<ca>/<name>.{json,key} (an order under way), caddis/challenge/<name>.json (which
- * type of challenge worked last), caddis/dns/<name>.json (DNS records put and not yet taken away).
+ * type of challenge worked last), caddis/dns/<name>.json (DNS records put and not yet taken away),
+ * caddis/ari/<ca>/<name>.json (when the CA wants it renewed), caddis/ledger/<ca>/<name>.json (what
+ * was asked of the CA of late).
  * <ca> is the directory URL's host and path with '/' as '-'
  * ("acme-v02.api.letsencrypt.org-directory"); "local" is the local CA. */
 #ifndef STORE_NAMES_H
@@ -33,6 +35,9 @@ struct slice store_account_key(struct arena *a, struct slice ca, struct slice em
 struct slice store_challenge_key(struct arena *a, struct slice ca, struct slice name);
 struct slice store_pki_key(struct arena *a, struct slice id, const char *file);
 struct slice store_schedule_key(struct arena *a, struct slice ca, struct slice name);
+/* caddis/ari/<ca>/<name>.json, caddis/ledger/<ca>/<what>.json. */
+struct slice store_ari_key(struct arena *a, struct slice ca, struct slice name);
+struct slice store_ledger_key(struct arena *a, struct slice ca, struct slice what);
 struct slice store_order_key(struct arena *a, struct slice ca, struct slice name,
                              const char *suffix);
 /* caddis/challenge/<name>.json: which challenge type worked last. */
