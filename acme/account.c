@@ -3,6 +3,7 @@
 #include "acme/account.h"
 
 #include "acme/key.h"
+#include "acme/zerossl.h"
 #include "proxy/base/log.h"
 
 #define LOCK_WAIT_MS 60000
@@ -76,10 +77,29 @@ static bool new_key(struct session *s, struct store *store, struct slice key, st
     return jws_key_init(&s->key, pkey, &err) || failure_set(f, FAILURE_STORE, "%s", err.text);
 }
 
+static bool binding(struct session *s, const struct acme_issuer *issuer, struct dstr *out,
+                    struct failure *f)
+{
+    struct err err;
+    struct arena a;
+    arena_init(&a, 16384);
+    struct slice id = issuer->eab_key_id, mac = issuer->eab_mac_key;
+    bool ok = !issuer->eab_of_zerossl || zerossl_binding(s, issuer, &a, &id, &mac, f);
+    if (ok) {
+        dstr_append(out, S(",\"externalAccountBinding\":"));
+        ok = jws_external_binding(&s->key, id, mac, s->directory.new_account, out, &err) ||
+             failure_set(f, FAILURE_REFUSED, "%s", err.text);
+    }
+    if (issuer->eab_of_zerossl) {
+        key_wipe(mac);
+    }
+    arena_fini(&a);
+    return ok;
+}
+
 static bool registration(struct session *s, const struct acme_issuer *issuer, struct dstr *out,
                          struct failure *f)
 {
-    struct err err;
     dstr_append(out, S("{\"termsOfServiceAgreed\":true"));
     if (issuer->email.n) {
         struct dstr contact;
@@ -91,11 +111,9 @@ static bool registration(struct session *s, const struct acme_issuer *issuer, st
         dstr_byte(out, ']');
         dstr_fini(&contact);
     }
-    if (issuer->eab_key_id.n) {
-        dstr_append(out, S(",\"externalAccountBinding\":"));
-        if (!jws_external_binding(&s->key, issuer->eab_key_id, issuer->eab_mac_key,
-                                  s->directory.new_account, out, &err)) {
-            return failure_set(f, FAILURE_REFUSED, "%s", err.text);
+    if (issuer->eab_key_id.n || issuer->eab_of_zerossl) {
+        if (!binding(s, issuer, out, f)) {
+            return false;
         }
     } else if (s->directory.binding_required) {
         return failure_set(f, FAILURE_REFUSED,
@@ -192,6 +210,17 @@ static bool ready_locked(struct session *s, struct store *store, const struct ac
     return register_account(s, store, issuer, keys, f);
 }
 
+struct store_lock *account_lock(struct store *store, struct slice ca, struct stop *stop,
+                                struct err *err)
+{
+    struct arena a;
+    arena_init(&a, 8192);
+    struct slice name = arena_printf(&a, "account_%.*s", SLICE_ARG(ca));
+    struct store_lock *lock = store_lock(store, name, LOCK_WAIT_MS, stop_cancelled, stop, err);
+    arena_fini(&a);
+    return lock;
+}
+
 bool account_ready(struct session *s, struct store *store, const struct acme_issuer *issuer,
                    struct slice ca, struct slice lost_url, struct failure *f)
 {
@@ -213,9 +242,7 @@ bool account_ready(struct session *s, struct store *store, const struct acme_iss
     }
     if (!ok) {
         struct err err = {.text = ""};
-        struct slice name = arena_printf(&a, "account_%.*s", SLICE_ARG(ca));
-        struct store_lock *lock =
-            store_lock(store, name, LOCK_WAIT_MS, stop_cancelled, s->stop, &err);
+        struct store_lock *lock = account_lock(store, ca, s->stop, &err);
         if (lock) {
             ok = ready_locked(s, store, issuer, &keys, lost_url, f);
             store_unlock(lock);

@@ -14,4 +14,17 @@ NODISCARD bool account_ready(struct session *s, struct store *store,
                              const struct acme_issuer *issuer, struct slice ca,
                              struct slice lost_url, struct failure *f);
 
+/* Held while an account is made or changed. NULL: see store_lock. */
+struct store_lock *account_lock(struct store *store, struct slice ca, struct stop *stop,
+                                struct err *err);
+/* The account that s signs as gets a new key. s is of no more use afterwards. A change that was
+ * cut off is finished by another call. */
+NODISCARD bool account_roll_over(struct session *s, struct store *store,
+                                 const struct acme_issuer *issuer, struct slice ca,
+                                 struct failure *f);
+/* The account is ended at the CA, and its record set aside: the next order registers another. */
+NODISCARD bool account_deactivate(struct session *s, struct store *store,
+                                  const struct acme_issuer *issuer, struct slice ca,
+                                  struct failure *f);
+
 #endif

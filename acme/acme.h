@@ -82,6 +82,9 @@ struct acme_name {
     unsigned ratio_ppm;   /* renew when this part of the lifetime is left; 0: a third or a half */
 };
 
+/* ZeroSSL's ACME directory; an account there needs an external binding. */
+#define ACME_ZEROSSL "https://acme.zerossl.com/v2/DV90"
+
 struct acme_config {
     const struct acme_name *names;
     size_t name_count;
@@ -104,7 +107,24 @@ struct acme_callbacks {
     void (*on_certificate)(void *ctx, struct slice name, struct slice chain_pem,
                            struct slice key_pem);
     void (*on_status)(void *ctx, struct slice name, const struct acme_status *status);
+    /* The store has another certificate for the name, by the CA of that store name, than it had
+     * (not for what was found at the start). Or NULL. */
+    void (*on_change)(void *ctx, struct slice name, struct slice ca);
     void *ctx;
+};
+
+/* What is known of one name. Strings are borrowed for the call. */
+struct acme_report {
+    struct slice name;
+    bool ready;            /* a certificate is served */
+    bool busy;             /* something is being done for it now */
+    struct slice issuer;   /* who signed what is served: directory URL or "local"; else empty */
+    struct slice ca;       /* the same as the store names it */
+    int64_t not_before_ms, not_after_ms;
+    struct slice asked;    /* who is, or was last, asked */
+    int64_t next_ms;       /* the next attempt, or renewal if ready; 0: not known yet */
+    bool suggested;        /* that moment is the CA's suggestion (RFC 9773) */
+    struct slice last_error; /* or empty */
 };
 
 struct acme;
@@ -124,9 +144,38 @@ void acme_preload(struct acme *a, const struct acme_config *config);
  * on by itself and the caller must end the process without touching a again. */
 bool acme_stop(struct acme *a, int64_t timeout_ms);
 
+/* Calls each() for every name; it must not call back into acme, nor block. Any thread. */
+void acme_list(struct acme *a, void (*each)(void *ctx, const struct acme_report *r), void *ctx);
+/* Somebody wants a new certificate now: nothing but a Retry-After of the CA and its known limits
+ * holds it up. False: the name is not managed. Returns at once; acme_list shows how it goes. */
+NODISCARD bool acme_renew(struct acme *a, struct slice name);
+/* An account was changed from outside: it is read again from the store. */
+void acme_accounts_changed(struct acme *a);
+
+/* For commands, without a running manager. */
+struct acme_hand {
+    struct store *store;
+    struct challenge_table *challenges; /* of the same store */
+    void (*say)(void *ctx, const char *activity); /* what is being done, for people; or NULL */
+    void *ctx;
+};
+/* A whole order for the name at its issuer's test directory, of which nothing is kept but the
+ * account there. The challenge is answered by whoever serves the same store. */
+NODISCARD bool acme_dry_run(const struct acme_hand *h, const struct acme_name *name,
+                            struct err *err);
+/* Has the CA revoke the certificate that is in the store (RFC 8555 section 7.6; reasons are those
+ * of RFC 5280 section 5.3.1). One that was revoked already is as good. */
+NODISCARD bool acme_revoke(const struct acme_hand *h, const struct acme_name *name, int reason,
+                           struct err *err);
+/* The account with the issuer gets another key, or is ended (RFC 8555 sections 7.3.5, 7.3.6). */
+NODISCARD bool acme_roll_over(const struct acme_hand *h, const struct acme_issuer *issuer,
+                              struct err *err);
+NODISCARD bool acme_deactivate(const struct acme_hand *h, const struct acme_issuer *issuer,
+                               struct err *err);
+
 /* Must this name be signed by the local CA (localhost, *.localhost, .local, .internal,
- * .home.arpa, names without a dot, loopback, private and link-local addresses; any IP address for
- * now)? */
+ * .home.arpa, names without a dot, loopback, private and link-local addresses)? A public IP address
+ * need not: a CA that offers the profile "shortlived" signs for it (RFC 8738). */
 bool acme_name_is_local(struct slice name);
 /* Can the name be on a certificate at all (caddy-behaviour 3.1.3)? */
 bool acme_name_qualifies(struct slice name);

@@ -1,5 +1,5 @@
 /* In: a certificate's id, a session. Out: when to renew. Nothing here is trusted further than a
- * date: the worst a CA can do is to have its certificate renewed early, and more and more slowly. */
+ * date: the worst a CA can do is to have its certificate renewed early, and ever more slowly. */
 #include "acme/ari.h"
 
 #include "acme/json.h"
@@ -88,7 +88,7 @@ bool ari_ask(struct session *s, const char *cert_id, int64_t now_ms, uint64_t ra
         struct renewal_message window;
         if (message_renewal(&arena, dstr_slice(&reply.body), &window, &err)) {
             int64_t told =
-                schedule_parse_retry_after(dstr_slice(&reply.retry_after), now_ms);
+                schedule_parse_retry_after(dstr_slice(&reply.retry_after), reply_now_ms(&reply));
             take_window(a, &window, now_ms, random, told);
             if (window.explanation_url.n &&
                 (start_before != a->start_ms || end_before != a->end_ms)) {

@@ -130,7 +130,8 @@ static enum attempt_result keep_result(struct attempt *t, struct order_run *run)
     log_event(LOG_INFO, "acme", "certificate obtained", LOG_S("name", t->name),
               LOG_S("ca", t->ca),
               LOG_I("lifetime_s", (t->facts.not_after_ms - t->facts.not_before_ms) / 1000),
-              LOG_I("renewed_in_s", (attempt_renew_at_ms(&t->facts, t->ratio_ppm) - now_ms) / 1000));
+              LOG_I("renewed_in_s",
+                    (attempt_renew_at_ms(&t->facts, t->ratio_ppm) - now_ms) / 1000));
     return ATTEMPT_OBTAINED;
 }
 
@@ -240,7 +241,9 @@ static void count(const struct attempt *t, const struct order_run *run, bool ok)
  * test CA that has troubles of its own is no reason to wait. */
 static bool rehearsal_allows(struct attempt *t, const struct schedule *before, struct failure *f)
 {
-    if (before->failures == 0 || !issuer_test_url(t->issuer).n || rehearse(t, f)) {
+    struct slice test_url = issuer_test_url(t->issuer);
+    if (before->failures == 0 || !test_url.n || slice_eq(test_url, t->issuer->directory_url) ||
+        rehearse(t, f)) {
         return true;
     }
     if (f->kind == FAILURE_ORDER || f->kind == FAILURE_SLOW || f->kind == FAILURE_STOPPED) {
@@ -257,7 +260,7 @@ static void reuse_key(const struct attempt *t, struct order_run *run)
     struct store_pair pair;
     struct cert_facts facts;
     struct err err;
-    if (!t->reuse_key) {
+    if (!t->reuse_key || run->old_key) {
         return;
     }
     store_pair_init(&pair);
@@ -290,6 +293,7 @@ static enum attempt_result order_afresh(struct attempt *t, struct order_run *run
     reuse_key(t, run);
     bool ok = order_new(run, f);
     if (!ok && problem_is(&f->problem, "accountDoesNotExist") && run->saved.url.n == 0) {
+        reuse_key(t, run);
         ok = account_again(t, f) && order_new(run, f);
     }
     count(t, run, ok);
@@ -471,7 +475,11 @@ static enum attempt_result issue_local(struct attempt *t, bool locked)
     if (!local_ca_ready(&ca, t->store, t->leaf_lifetime_ms, now_ms, t->stop, &err)) {
         return store_trouble(t, "no local certificate", err.text);
     }
-    bool ok = local_ca_issue(&ca, t->name, t->leaf_lifetime_ms, now_ms, &t->pair, &err) &&
+    struct local_leaf leaf = {.name = t->name,
+                              .lifetime_ms = t->leaf_lifetime_ms,
+                              .key_type = (enum key_type)t->key_type,
+                              .root_of = t->issuer->sign_with_root ? t->store : NULL};
+    bool ok = local_ca_issue(&ca, &leaf, now_ms, &t->pair, &err) &&
               cert_check(dstr_slice(&t->pair.chain_pem), NULL, &t->name, 1, CERT_NAMES_EXACT,
                          &t->facts, &err);
     local_ca_fini(&ca);
@@ -488,7 +496,8 @@ static enum attempt_result issue_local(struct attempt *t, bool locked)
     }
     log_event(LOG_INFO, "acme", "local certificate issued", LOG_S("name", t->name),
               LOG_I("lifetime_s", (t->facts.not_after_ms - t->facts.not_before_ms) / 1000),
-              LOG_I("renewed_in_s", (attempt_renew_at_ms(&t->facts, t->ratio_ppm) - now_ms) / 1000));
+              LOG_I("renewed_in_s",
+                    (attempt_renew_at_ms(&t->facts, t->ratio_ppm) - now_ms) / 1000));
     return ATTEMPT_OBTAINED;
 }
 

@@ -54,8 +54,9 @@ bool cert_pair_matches(void *unused, struct slice chain_pem, struct slice key_pe
 /* Was the last certificate of the chain signed by root (or is it root)? */
 bool cert_chain_ends_at(struct slice chain_pem, X509 *root);
 /* RFC 9773 section 4.1: base64url(key identifier of the authority) "." base64url(serial number's
- * DER content). False when the certificate has no such identifier or it is too long. */
-NODISCARD bool cert_id(X509 *cert, char out[CERT_ID_MAX]);
+ * DER content). False, and "", when the certificate has no such identifier or
+ * it is too long. */
+bool cert_id(X509 *cert, char out[CERT_ID_MAX]);
 /* Milliseconds since 1970; false when the time cannot be read. */
 NODISCARD bool cert_time_ms(const ASN1_TIME *t, int64_t *out);
 /* One certificate as PEM, appended. */

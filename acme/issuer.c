@@ -88,8 +88,9 @@ struct slice issuer_store_name(struct arena *a, const struct acme_issuer *issuer
 
 struct slice issuer_test_url(const struct acme_issuer *issuer)
 {
-    if (issuer->test_url.n || !slice_eq(issuer->directory_url, S(ACME_LETS_ENCRYPT))) {
-        return issuer->test_url;
-    }
-    return S(ACME_LETS_ENCRYPT_STAGING);
+    bool lets_encrypt = slice_eq(issuer->directory_url, S(ACME_LETS_ENCRYPT)) ||
+                        slice_eq(issuer->directory_url, S(ACME_LETS_ENCRYPT_STAGING));
+    return issuer->test_url.n ? issuer->test_url
+           : lets_encrypt     ? S(ACME_LETS_ENCRYPT_STAGING)
+                              : S("");
 }

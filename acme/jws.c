@@ -128,8 +128,10 @@ bool jws_sign(const struct jws_key *k, struct slice nonce, struct slice url, str
         dstr_append(&head, S("\"jwk\":"));
         dstr_append(&head, slice_str(k->jwk));
     }
-    dstr_append(&head, S(",\"nonce\":"));
-    dstr_json(&head, nonce);
+    if (nonce.p) {
+        dstr_append(&head, S(",\"nonce\":"));
+        dstr_json(&head, nonce);
+    }
     dstr_append(&head, S(",\"url\":"));
     dstr_json(&head, url);
     dstr_byte(&head, '}');

@@ -21,8 +21,9 @@ struct jws_key {
 NODISCARD bool jws_key_init(struct jws_key *k, EVP_PKEY *pkey, struct err *err);
 void jws_key_fini(struct jws_key *k);
 
-/* Appends the signed message. kid empty: the header carries the public key instead. payload with
- * p == NULL is the empty payload of POST-as-GET. */
+/* Appends the signed message. nonce with p == NULL: none (a message inside of another). kid empty:
+ * the header carries the public key instead. payload with p == NULL is the empty payload of
+ * POST-as-GET. */
 NODISCARD bool jws_sign(const struct jws_key *k, struct slice nonce, struct slice url,
                         struct slice kid, struct slice payload, struct dstr *out,
                         struct err *err);

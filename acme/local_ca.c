@@ -294,27 +294,35 @@ void local_ca_fini(struct local_ca *ca)
     *ca = (struct local_ca){.root = NULL};
 }
 
-bool local_ca_issue(const struct local_ca *ca, struct slice name, int64_t leaf_lifetime_ms,
-                    int64_t now_ms, struct store_pair *out, struct err *err)
+bool local_ca_issue(const struct local_ca *ca, const struct local_leaf *leaf, int64_t now_ms,
+                    struct store_pair *out, struct err *err)
 {
-    int64_t end = now_ms + leaf_lifetime_ms, ca_end;
-    if (cert_time_ms(X509_get0_notAfter(ca->intermediate), &ca_end) && ca_end < end) {
+    EVP_PKEY *root_key = NULL;
+    if (leaf->root_of &&
+        load_key(leaf->root_of, "root.key", ca->root, &root_key, err) != LOADED) {
+        return err_set(err, "the root's key, which is to sign, cannot be read");
+    }
+    X509 *signer = root_key ? ca->root : ca->intermediate;
+    int64_t end = now_ms + leaf->lifetime_ms, ca_end;
+    if (cert_time_ms(X509_get0_notAfter(signer), &ca_end) && ca_end < end) {
         end = ca_end;
     }
     /* Not backdated: a renewal is planned by the distance of the two dates. */
     struct local_cert_spec spec = {
-        .name = name, .path_length = -1, .not_before_ms = now_ms, .not_after_ms = end};
-    EVP_PKEY *key = key_new_p256(err);
-    X509 *leaf = key ? local_cert_make(&spec, key, ca->intermediate, ca->intermediate_key, err)
+        .name = leaf->name, .path_length = -1, .not_before_ms = now_ms, .not_after_ms = end};
+    EVP_PKEY *key = key_new(leaf->key_type, err);
+    X509 *cert = key ? local_cert_make(&spec, key, signer,
+                                       root_key ? root_key : ca->intermediate_key, err)
                      : NULL;
-    bool ok = leaf != NULL;
-    if (ok && (!cert_to_pem(leaf, &out->chain_pem) ||
-               !cert_to_pem(ca->intermediate, &out->chain_pem))) {
+    bool ok = cert != NULL;
+    if (ok && (!cert_to_pem(cert, &out->chain_pem) ||
+               (!root_key && !cert_to_pem(ca->intermediate, &out->chain_pem)))) {
         ok = err_set(err, "writing a local certificate");
     }
     ok = ok && key_to_pem(key, &out->key_pem, err);
-    X509_free(leaf);
+    X509_free(cert);
     EVP_PKEY_free(key);
+    EVP_PKEY_free(root_key);
     return ok;
 }
 

@@ -456,6 +456,7 @@ bool order_new(struct order_run *run, struct failure *f)
     log_event(LOG_INFO, "acme", "ordering a certificate", LOG_S("name", run->name),
               LOG_S("ca", run->ca));
     next_step(run);
+    run->validation_failed = false;
     EVP_PKEY_free(run->saved.key);
     run->saved.key = run->old_key ? run->old_key : key_new(run->key_type, &err);
     run->old_key = NULL;

@@ -2,6 +2,7 @@
 #include "acme/rehearse.h"
 
 #include "acme/account.h"
+#include "acme/authorise.h"
 #include "acme/issuer.h"
 #include "acme/order.h"
 #include "proxy/base/log.h"
@@ -20,11 +21,16 @@ static bool order(const struct attempt *t, const struct acme_issuer *issuer, str
                             .ca = ca,
                             .name = t->name,
                             .key_type = (enum key_type)t->key_type,
+                            .failures = t->failures,
                             .rehearsal = true,
                             .say = t->say,
                             .say_ctx = t->say_ctx};
     order_run_init(&run);
     bool ok = order_new(&run, f);
+    while (!ok && authorise_other_way(&run, f)) {
+        *f = (struct failure){.retry_after_ms = -1};
+        ok = order_new(&run, f);
+    }
     order_run_fini(&run);
     return ok;
 }

@@ -184,6 +184,15 @@ static void announce(struct acme *a, struct managed *m, const struct store_pair 
     pthread_mutex_unlock(&a->callback_mutex);
 }
 
+static void announce_change(struct acme *a, struct managed *m, const struct managed_ca *ca)
+{
+    if (a->callbacks.on_change) {
+        pthread_mutex_lock(&a->callback_mutex);
+        a->callbacks.on_change(a->callbacks.ctx, name_of(m), ca->store_name);
+        pthread_mutex_unlock(&a->callback_mutex);
+    }
+}
+
 /* Without mutex, m being busy. */
 static bool best_of_store(struct acme *a, const struct managed *m, struct store_pair *pair,
                           struct stored_best *best)
@@ -303,6 +312,7 @@ void managed_recheck(struct acme *a, struct managed *m)
     if (look.fresh) {
         ari_load(a->store, ca->store_name, name_of(m), clock_wall_ms(), &ari);
         announce(a, m, &look.pair);
+        announce_change(a, m, ca);
         log_event(LOG_INFO, "acme", "another process renewed the certificate",
                   LOG_S("name", name_of(m)));
     }
@@ -441,7 +451,9 @@ static void take_certificate(struct acme *a, struct managed *m, struct attempt *
     }
     m->hold_until_mono_ms = clock_mono_ms() + hold;
     pthread_mutex_unlock(&a->mutex);
-    if (!t->saved) {
+    if (t->saved) {
+        announce_change(a, m, m->from->ca);
+    } else {
         log_event(LOG_ERROR, "acme", "a new certificate could not be saved",
                   LOG_S("name", name_of(m)), LOG_Z("error", t->failure.err.text));
     }
@@ -536,7 +548,9 @@ static void attempt(struct acme *a, struct managed *m, struct session **session,
                         .ca = ca->store_name,
                         .issuer = &ca->issuer,
                         .session = session,
-                        .leaf_lifetime_ms = a->leaf_lifetime_ms,
+                        .leaf_lifetime_ms = ca->issuer.leaf_lifetime_ms > 0
+                                                ? ca->issuer.leaf_lifetime_ms
+                                                : a->leaf_lifetime_ms,
                         .has_cert = m->has_cert,
                         .known = m->facts,
                         .key_type = m->key_type,
@@ -563,6 +577,7 @@ static void save_unsaved(struct acme *a, struct managed *m)
     if (saved) {
         order_saved_delete(a->store, m->unsaved_ca->store_name, name_of(m));
         log_event(LOG_INFO, "acme", "the certificate is saved now", LOG_S("name", name_of(m)));
+        announce_change(a, m, m->unsaved_ca);
     }
     pthread_mutex_lock(&a->mutex);
     if (saved) {

@@ -1,29 +1,24 @@
 /* Who signs which name, and where finished certificates go; see certificates.h. */
 #include "cmd/certificates.h"
 
+#include "cmd/issuers.h"
 #include "proxy/base/clock.h"
 #include "proxy/base/log.h"
 #include "proxy/base/mem.h"
-#include "proxy/net/addr.h"
 #include "proxy/tls/demand.h"
+#include "store/names.h"
 
-static bool is_ip(struct slice name)
+/* Adds the errors of a name that nobody can sign. */
+static bool possible(const struct managed_name *m, const struct acme_name *name,
+                     struct cf_diags *diags)
 {
-    struct addr unused;
-    return addr_parse_ip(name, 1, &unused);
-}
-
-/* Local CA or public one? Adds the errors of a name that neither can sign. */
-static bool decide(const struct managed_name *m, struct cf_diags *diags, bool *local)
-{
-    *local = m->internal || acme_name_is_local(m->name);
     if (!acme_name_qualifies(m->name)) {
         cf_error(diags, m->at,
                  "\"%.*s\" cannot be on a certificate; for plain HTTP write http://%.*s",
                  SLICE_ARG(m->name), SLICE_ARG(m->name));
         return false;
     }
-    if (!*local && slice_find(m->name, '*') != SLICE_NPOS) {
+    if (!issuers_only_local(name) && slice_find(m->name, '*') != SLICE_NPOS) {
         cf_error(diags, m->at,
                  "a public certificate for the wildcard \"%.*s\" needs a DNS challenge,"
                  " which caddis has not yet; name the hosts one by one, or use tls internal or"
@@ -31,34 +26,31 @@ static bool decide(const struct managed_name *m, struct cf_diags *diags, bool *l
                  SLICE_ARG(m->name));
         return false;
     }
-    if (*local && !m->internal && is_ip(m->name) && slice_find(m->name, ':') == SLICE_NPOS) {
-        struct slice n = m->name;
-        bool private_ip = slice_starts(n, S("127.")) || slice_starts(n, S("10.")) ||
-                          slice_starts(n, S("192.168.")) || slice_starts(n, S("172.")) ||
-                          slice_starts(n, S("169.254."));
-        if (!private_ip) {
-            cf_warning(diags, m->at, "public IP addresses get a certificate of the local CA so far,"
-                       " which browsers trust only after `caddis trust`");
-        }
-    }
     return true;
 }
 
-static struct acme_issuer issuer_for(const struct managed_name *m, const struct options *o,
-                                     bool local)
+/* Names of one site share their issuers: ten thousand need no ten thousand copies. */
+static bool plan_name(struct cert_plan *p, const struct config *c, const struct managed_name *m,
+                      const struct managed_name *before, struct acme_name *out,
+                      struct cf_diags *diags)
 {
-    if (local) {
-        return (struct acme_issuer){.kind = ACME_ISSUER_LOCAL};
+    bool same = before && p->acme.name_count && before->issuance == m->issuance &&
+                before->internal == m->internal && slice_eq(before->email, m->email) &&
+                slice_eq(out[-1].name, before->name) &&
+                issuers_class(before->name) == issuers_class(m->name);
+    if (same) {
+        *out = out[-1];
+        out->name = m->name;
+        return possible(m, out, diags);
     }
-    return (struct acme_issuer){
-        .kind = ACME_ISSUER_ACME,
-        .directory_url = o->acme_ca.n ? o->acme_ca : S(ACME_LETS_ENCRYPT),
-        .root_files = {o->acme_ca_root},
-        .root_file_count = o->acme_ca_root.n ? 1 : 0,
-        .email = m->email.n ? m->email : o->email,
-        .eab_key_id = o->eab_key_id,
-        .eab_mac_key = o->eab_mac_key,
-    };
+    return issuers_for(&p->arena, m, c->options, diags, out) && possible(m, out, diags);
+}
+
+/* The configured names, then the others. */
+static const struct managed_name *managed_at(const struct config *c,
+                                             const struct managed_name *more, size_t i)
+{
+    return i < c->managed_count ? &c->managed[i] : &more[i - c->managed_count];
 }
 
 void cert_plan_init(struct cert_plan *p, const struct config *c, const struct managed_name *more,
@@ -71,15 +63,10 @@ void cert_plan_init(struct cert_plan *p, const struct config *c, const struct ma
     p->served = ARENA_ARRAY(&p->arena, struct slice, count + c->own_count + 1);
     must(names && p->served);
     for (size_t i = 0; i < count; i++) {
-        const struct managed_name *m =
-            i < c->managed_count ? &c->managed[i] : &more[i - c->managed_count];
-        bool local;
-        if (decide(m, diags, &local)) {
-            struct acme_issuer *issuer = ARENA_NEW(&p->arena, struct acme_issuer);
-            must(issuer);
-            *issuer = issuer_for(m, c->options, local);
-            names[p->acme.name_count++] =
-                (struct acme_name){.name = m->name, .issuers = issuer, .issuer_count = 1};
+        const struct managed_name *m = managed_at(c, more, i);
+        const struct managed_name *before = i ? managed_at(c, more, i - 1) : NULL;
+        if (plan_name(p, c, m, before, &names[p->acme.name_count], diags)) {
+            p->acme.name_count++;
             p->served[p->served_count++] = m->name;
         }
     }
@@ -138,16 +125,18 @@ static void demanded(struct certs *certs, struct slice name, bool ok)
 static void on_certificate(void *ctx, struct slice name, struct slice chain_pem,
                            struct slice key_pem)
 {
+    const struct cert_sink *sink = ctx;
     struct err err;
-    if (!certs_install(ctx, name, chain_pem, key_pem, &err)) {
+    if (!certs_install(sink->certs, name, chain_pem, key_pem, &err)) {
         log_event(LOG_ERROR, "tls", "a new certificate cannot be used", LOG_S("name", name),
                   LOG_Z("reason", err.text));
     }
-    demanded(ctx, name, true);
+    demanded(sink->certs, name, true);
 }
 
 static void on_status(void *ctx, struct slice name, const struct acme_status *status)
 {
+    const struct cert_sink *sink = ctx;
     struct dstr text;
     dstr_init(&text, 4096);
     bool waits = slice_starts(status->activity, S("next attempt in"));
@@ -161,14 +150,38 @@ static void on_status(void *ctx, struct slice name, const struct acme_status *st
     if (status->last_error.n) {
         dstr_printf(&text, "%sLast: %.*s", text.n ? "\n" : "", SLICE_ARG(status->last_error));
     }
-    certs_set_status(ctx, name, dstr_slice(&text));
+    certs_set_status(sink->certs, name, dstr_slice(&text));
     if (waits && !status->ready && status->last_error.n) {
-        demanded(ctx, name, false);
+        demanded(sink->certs, name, false);
     }
     dstr_fini(&text);
 }
 
-struct acme_callbacks cert_callbacks(struct certs *certs)
+/* A storage that is no folder has no paths to give. */
+static void on_change(void *ctx, struct slice name, struct slice ca)
 {
-    return (struct acme_callbacks){on_certificate, on_status, certs};
+    const struct cert_sink *sink = ctx;
+    struct arena a;
+    if (!sink->hook) {
+        return;
+    }
+    arena_init(&a, 65536);
+    struct slice folder = slice_str(store_path(sink->store));
+    struct slice certificate = S(""), key = S("");
+    if (slice_starts(folder, S("/"))) {
+        certificate = arena_printf(&a, "%.*s/%.*s", SLICE_ARG(folder),
+                                   SLICE_ARG(store_cert_key(&a, ca, name, ".crt")));
+        key = arena_printf(&a, "%.*s/%.*s", SLICE_ARG(folder),
+                           SLICE_ARG(store_cert_key(&a, ca, name, ".key")));
+    }
+    hook_run(sink->hook, name, certificate, key);
+    arena_fini(&a);
+}
+
+struct acme_callbacks cert_callbacks(struct cert_sink *sink)
+{
+    return (struct acme_callbacks){.on_certificate = on_certificate,
+                                   .on_status = on_status,
+                                   .on_change = on_change,
+                                   .ctx = sink};
 }

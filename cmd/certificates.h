@@ -4,6 +4,7 @@
 #define CMD_CERTIFICATES_H
 
 #include "acme/acme.h"
+#include "cmd/hook.h"
 #include "proxy/server/config.h"
 #include "proxy/tls/certs.h"
 
@@ -27,7 +28,13 @@ void cert_plan_configure(const struct cert_plan *p, const struct cert_plan *also
 /* Reads from the store what the table has no certificate for yet: on a reload only the names that
  * are new, since reading thousands again would hold up this thread. */
 void cert_plan_preload(const struct cert_plan *p, struct acme *acme, struct certs *certs);
-/* Callbacks that feed the table; ctx is the struct certs. */
-struct acme_callbacks cert_callbacks(struct certs *certs);
+/* Where certificates go; borrowed. */
+struct cert_sink {
+    struct certs *certs;
+    struct hook *hook; /* on_certificate's, or NULL */
+    struct store *store;
+};
+/* Callbacks that feed the table and the hook; ctx is the sink. */
+struct acme_callbacks cert_callbacks(struct cert_sink *sink);
 
 #endif

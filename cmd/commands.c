@@ -118,15 +118,14 @@ void places_of(struct arena *a, const char *config, struct places *out, struct d
     out->control = admin.n ? admin.p : paths_control(a, paths_socket_folder(a, out->store));
 }
 
-/* The control socket of a caddis that runs this configuration. In a. */
-static const char *control_path(struct arena *a)
+const char *control_path(struct arena *a, const char *config, const char *address)
 {
-    if (args.address) {
-        struct slice path = slice_str(args.address);
+    if (address) {
+        struct slice path = slice_str(address);
         return arena_cstr(a, slice_starts(path, S("unix/")) ? slice_from(path, 5) : path);
     }
     struct places places;
-    places_of(a, args.config, &places, NULL);
+    places_of(a, config, &places, NULL);
     return places.control;
 }
 
@@ -138,7 +137,8 @@ static int ask(const char *command, struct slice line)
     struct err err;
     arena_init(&a, ARENA_NO_MAX);
     dstr_init(&answer, TEXT_MAX);
-    bool ok = control_ask(control_path(&a), line, ANSWER_TIMEOUT_MS, &answer, &err);
+    bool ok = control_ask(control_path(&a, args.config, args.address), line, ANSWER_TIMEOUT_MS,
+                          &answer, &err);
     (void)fwrite(answer.p ? answer.p : "", 1, answer.n, stderr);
     if (!ok) {
         (void)fprintf(stderr, "caddis %s: %s\n", command, err.text);

@@ -22,6 +22,10 @@ int reload_command(const struct command *self, int argc, char **argv);
 int validate_command(const struct command *self, int argc, char **argv);
 int hash_password_command(const struct command *self, int argc, char **argv);
 int environ_command(const struct command *self, int argc, char **argv);
+int certs_command(const struct command *self, int argc, char **argv);
+int renew_command(const struct command *self, int argc, char **argv);
+int revoke_command(const struct command *self, int argc, char **argv);
+int account_command(const struct command *self, int argc, char **argv);
 int trust_command(const struct command *self, int argc, char **argv);
 int storage_command(const struct command *self, int argc, char **argv);
 int untrust_command(const struct command *self, int argc, char **argv);
@@ -33,6 +37,10 @@ void stop_help(void);
 void reload_help(void);
 void validate_help(void);
 void hash_password_help(void);
+void certs_help(void);
+void renew_help(void);
+void revoke_help(void);
+void account_help(void);
 void trust_help(void);
 void storage_help(void);
 void untrust_help(void);
@@ -54,6 +62,8 @@ struct places {
 /* config NULL: the Caddyfile in the working folder, if there is one. What is wrong with it goes to
  * mistakes; NULL: it does not matter. */
 void places_of(struct arena *a, const char *config, struct places *out, struct dstr *mistakes);
+/* The control socket of a caddis that runs this configuration, unless an address is given. In a. */
+const char *control_path(struct arena *a, const char *config, const char *address);
 /* Prints paths, version and environment as `caddy environ` does. */
 void print_environment(void);
 

@@ -16,7 +16,7 @@
 #include "proxy/net/sock.h"
 
 #define LINE_MAX_BYTES ((size_t)8192)
-#define ANSWER_MAX_BYTES ((size_t)1 << 20)
+#define ANSWER_MAX_BYTES ((size_t)16 << 20) /* caddis certs of tens of thousands of names */
 /* How long a client may take to send its line, and to read its answer. For the latter the control
  * thread waits. */
 #define CLIENT_TIMEOUT_MS 3000

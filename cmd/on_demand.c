@@ -185,6 +185,7 @@ const struct managed_name *on_demand_names(struct on_demand *o, const struct con
                 .at = site->settings.tls.token,
                 .internal = site->settings.tls.internal || c->options->local_certs,
                 .email = site->settings.tls.email,
+                .issuance = site->settings.tls.issuance,
             };
         }
     }

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "cmd/certificates.h"
+#include "cmd/certs_control.h"
 #include "cmd/control.h"
 #include "cmd/link.h"
 #include "cmd/load.h"
@@ -49,6 +50,7 @@ struct serving {
     struct store *store;
     struct challenge_table *challenges;
     struct certs *certs;
+    struct cert_sink sink;
     struct jobs *jobs;
     struct ticket_keeper tickets;
     struct jobs *slow_jobs; /* password hashes */
@@ -197,6 +199,7 @@ static bool apply(struct serving *s, struct config *config, struct cf_diags *dia
     s->config = config_ref(config);
     on_demand_configure(s->on_demand, config);
     set_log_level(config->options);
+    hook_program(s->sink.hook, config->options->on_certificate);
     return true;
 }
 
@@ -376,12 +379,8 @@ static bool handle_control(void *ctx, struct slice line, struct dstr *answer)
         free(path);
         return ok;
     }
-    if (slice_eq(word, S("root"))) {
-        struct err err;
-        bool ok = acme_local_root(s->store, answer, &err);
-        if (!ok) {
-            dstr_printf(answer, "%s\n", err.text);
-        }
+    bool ok;
+    if (certs_control(s->acme, s->store, word, rest, answer, &ok)) {
         return ok;
     }
     if (slice_eq(word, S("ping"))) {
@@ -513,7 +512,11 @@ static bool start_parts(struct serving *s, struct err *err)
     if (!s->on_demand) {
         return false;
     }
-    struct acme_callbacks callbacks = cert_callbacks(s->certs);
+    s->sink = (struct cert_sink){s->certs, hook_start(err), s->store};
+    if (!s->sink.hook) {
+        return false;
+    }
+    struct acme_callbacks callbacks = cert_callbacks(&s->sink);
     s->acme = acme_start(s->store, s->challenges, &callbacks, err);
     struct server_setup setup = {
         .workers = s->setup->workers ? s->setup->workers : machine_cores(),
@@ -617,6 +620,9 @@ static void stop(struct serving *s)
 static void tear_down(struct serving *s)
 {
     bool acme_ended = !s->acme || acme_stop(s->acme, ACME_STOP_MS);
+    if (acme_ended) {
+        hook_stop(s->sink.hook);
+    }
     log_set_sink(NULL, NULL);
     log_writer_stop(LOG_FLUSH_MS);
     if (!acme_ended) {

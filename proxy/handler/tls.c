@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "proxy/handler/directives.h"
+#include "proxy/handler/tls_issuer.h"
 
 #define PEM_MAX_BYTES ((size_t)1 << 20)
 
@@ -105,13 +106,13 @@ static const struct {
     {S_INIT("client_auth"), tls_read_client_auth},
     {S_INIT("insecure_secrets_log"), tls_read_secrets_log},
     {S_INIT("on_demand"), read_on_demand},
-    {S_INIT("ca"), NULL},
-    {S_INIT("ca_root"), NULL},
-    {S_INIT("eab"), NULL},
-    {S_INIT("issuer"), NULL},
-    {S_INIT("key_type"), NULL},
-    {S_INIT("renewal_window_ratio"), NULL},
-    {S_INIT("reuse_private_keys"), NULL},
+    {S_INIT("ca"), tls_read_issuance},
+    {S_INIT("ca_root"), tls_read_issuance},
+    {S_INIT("eab"), tls_read_issuance},
+    {S_INIT("issuer"), tls_read_issuance},
+    {S_INIT("key_type"), tls_read_issuance},
+    {S_INIT("renewal_window_ratio"), tls_read_issuance},
+    {S_INIT("reuse_private_keys"), tls_read_issuance},
     {S_INIT("force_automate"), read_force_automate},
     {S_INIT("get_certificate"), NULL},
     {S_INIT("dns"), NULL},

@@ -13,6 +13,7 @@
 struct build;
 struct cf_directive;
 struct cf_token;
+struct issuance;
 
 struct tls_settings {
     const struct cf_token *token; /* the directive, for messages; NULL: the site has none */
@@ -26,6 +27,7 @@ struct tls_settings {
     const struct cf_token *policy_token; /* the first line that is about the policy; or NULL */
     struct tls_policy_spec policy;       /* in the arena; the defaults where nothing is said */
     bool mode_given;                     /* client_auth has a mode */
+    struct issuance *issuance; /* tls_issuer.h; NULL: nothing was said */
 };
 
 /* Reads one line of the block (d, with its own arguments and block) into t. False after an error

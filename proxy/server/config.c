@@ -171,6 +171,7 @@ static void manage(struct building *b, const struct site *site, struct slice hos
         .at = at,
         .internal = site->settings.tls.internal || c->options->local_certs,
         .email = site->settings.tls.email,
+        .issuance = site->settings.tls.issuance,
     };
 }
 
@@ -362,7 +363,9 @@ static bool needs_challenges(const struct config *c, config_name_is_local *is_lo
         return true;
     }
     for (size_t i = 0; i < c->managed_count; i++) {
-        if (!c->managed[i].internal && !is_local(c->managed[i].name)) {
+        const struct managed_name *m = &c->managed[i];
+        bool said = m->issuance && m->issuance->issuer_count;
+        if (!m->internal && (said || !is_local(m->name))) {
             return true;
         }
     }

@@ -129,6 +129,28 @@ static void opt_acme_ca_root(struct reading *r, const struct cf_directive *d)
     read_text(r, d, &r->o->acme_ca_root);
 }
 
+static void opt_acme_test_ca(struct reading *r, const struct cf_directive *d)
+{
+    read_text(r, d, &r->o->acme_test_ca);
+    if (r->o->acme_test_ca.n && !slice_starts(r->o->acme_test_ca, S("https://"))) {
+        cf_error(r->diags, &d->args[0],
+                 "acme_test_ca is the https:// address of a CA's test directory");
+    }
+}
+
+static void opt_issuance(struct reading *r, const struct cf_directive *d)
+{
+    issuance_option(r->arena, r->diags, d, &r->o->issuance);
+}
+
+static void opt_on_certificate(struct reading *r, const struct cf_directive *d)
+{
+    read_text(r, d, &r->o->on_certificate);
+    if (r->o->on_certificate.n && r->o->on_certificate.p[0] != '/') {
+        cf_error(r->diags, &d->args[0], "on_certificate is the absolute path of a program");
+    }
+}
+
 static void opt_acme_eab(struct reading *r, const struct cf_directive *d)
 {
     for (const struct cf_directive *c = d->children; c; c = c->next) {
@@ -440,30 +462,34 @@ static const struct {
     {S_INIT("acme_ca"), opt_acme_ca},
     {S_INIT("acme_ca_root"), opt_acme_ca_root},
     {S_INIT("acme_eab"), opt_acme_eab},
+    {S_INIT("acme_test_ca"), opt_acme_test_ca},
     {S_INIT("admin"), opt_admin},
     {S_INIT("auto_https"), opt_auto_https},
     {S_INIT("debug"), opt_debug},
     {S_INIT("default_bind"), opt_default_bind},
     {S_INIT("default_sni"), opt_default_sni},
+    {S_INIT("cert_issuer"), opt_issuance},
+    {S_INIT("cert_lifetime"), opt_issuance},
     {S_INIT("email"), opt_email},
     {S_INIT("grace_period"), opt_grace_period},
     {S_INIT("http_port"), opt_http_port},
     {S_INIT("https_port"), opt_https_port},
+    {S_INIT("key_type"), opt_issuance},
     {S_INIT("local_certs"), opt_local_certs},
+    {S_INIT("on_certificate"), opt_on_certificate},
     {S_INIT("persist_config"), opt_persist_config},
+    {S_INIT("preferred_chains"), opt_issuance},
     {S_INIT("renew_interval"), opt_renew_interval},
+    {S_INIT("renewal_window_ratio"), opt_issuance},
     {S_INIT("servers"), opt_servers},
     {S_INIT("skip_install_trust"), opt_skip_install_trust},
     {S_INIT("storage"), opt_storage},
     {S_INIT("acme_dns"), NULL},
-    {S_INIT("cert_issuer"), NULL},
-    {S_INIT("cert_lifetime"), NULL},
     {S_INIT("dns"), NULL},
     {S_INIT("ech"), NULL},
     {S_INIT("events"), NULL},
     {S_INIT("fallback_sni"), NULL},
     {S_INIT("filesystem"), NULL},
-    {S_INIT("key_type"), NULL},
     {S_INIT("log"), NULL},
     {S_INIT("metrics"), NULL},
     {S_INIT("ocsp_interval"), NULL},
@@ -471,8 +497,6 @@ static const struct {
     {S_INIT("on_demand_tls"), opt_on_demand_tls},
     {S_INIT("order"), opt_order},
     {S_INIT("pki"), NULL},
-    {S_INIT("preferred_chains"), NULL},
-    {S_INIT("renewal_window_ratio"), NULL},
     {S_INIT("shutdown_delay"), NULL},
     {S_INIT("storage_check"), NULL},
     {S_INIT("storage_clean_interval"), NULL},
@@ -481,8 +505,8 @@ static const struct {
 
 static bool takes_block(option_fn *read)
 {
-    return read == opt_acme_eab || read == opt_on_demand_tls || read == opt_servers ||
-           read == opt_storage;
+    return read == opt_acme_eab || read == opt_issuance || read == opt_on_demand_tls ||
+           read == opt_servers || read == opt_storage;
 }
 
 static void read_one(struct reading *r, const struct cf_directive *d)

@@ -4,6 +4,7 @@
 
 #include "proxy/caddyfile/caddyfile.h"
 #include "proxy/h1/h1_server.h"
+#include "proxy/handler/tls_issuer.h"
 #include "proxy/route/ip_ranges.h"
 #include "proxy/h2/h2_server.h"
 #include "proxy/net/proxy_accept.h"
@@ -39,6 +40,9 @@ struct options {
     struct slice email;
     struct slice acme_ca; /* empty: Let's Encrypt */
     struct slice acme_ca_root;
+    struct slice acme_test_ca; /* empty: the one known for the CA, if any */
+    struct issuance issuance;  /* cert_issuer, key_type and so on */
+    struct slice on_certificate; /* program to run; empty: none */
     struct slice eab_key_id;
     struct slice eab_mac_key;
     const struct store_settings *storage; /* NULL: the default folder */

@@ -242,7 +242,7 @@ def test_restarts_order_nothing(world):
         assert handshake(p, c) == first
     time.sleep(1)
     assert p.orders == 1
-    assert p.mediator.count("new-account") == 1
+    assert p.mediator.count("new-account", 201) == 1
 
 
 @pytest.mark.parametrize("kind", ["new-account", "new-order", "authz", "challenge", "finalize",

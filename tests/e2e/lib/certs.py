@@ -102,6 +102,24 @@ def parse(der):
     return x509.load_der_x509_certificate(der)
 
 
+def parse_pem(text):
+    return x509.load_pem_x509_certificate(text.encode())
+
+
+def load(path):
+    return parse_pem(path.read_text())
+
+
+def common_name(name):
+    return name.get_attributes_for_oid(x509.NameOID.COMMON_NAME)[0].value
+
+
+def public_bytes(der):
+    """The public key, to compare it."""
+    return parse(der).public_key().public_bytes(
+        serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+
+
 def lifetime(certificate):
     """A timedelta. (The names without _utc are deprecated in newer versions, the others missing in
     older ones.)"""

@@ -16,7 +16,7 @@ import subprocess
 import time
 import urllib.request
 
-from .certs import Authority
+from .certs import Authority, common_name, parse_pem
 from .origin import Scripted, server_context
 from .ports import free_port
 from .raw import Closed, connect_tls, tls_context
@@ -121,11 +121,25 @@ class Pebble:
         body = json.dumps(arguments).encode()
         urllib.request.urlopen(urllib.request.Request(url, body), timeout=10).read()
 
+    def _manage(self, path):
+        context = tls_context(cafile=self.ca_root)
+        url = f"https://localhost:{self.management}/{path}"
+        return urllib.request.urlopen(url, context=context, timeout=10).read().decode()
+
+    def root(self, number):
+        """PEM of one of its roots; there are several with PEBBLE_ALTERNATE_ROOTS."""
+        return self._manage(f"roots/{number}")
+
+    def root_name(self, number):
+        return common_name(parse_pem(self.root(number)).subject)
+
     def roots(self):
         """PEM of the root that its certificates chain to."""
-        context = tls_context(cafile=self.ca_root)
-        url = f"https://localhost:{self.management}/roots/0"
-        return urllib.request.urlopen(url, context=context, timeout=10).read().decode()
+        return self.root(0)
+
+    def status_of(self, serial):
+        """"Valid" or "Revoked"."""
+        return json.loads(self._manage(f"cert-status-by-serial/{serial:x}"))["Status"]
 
     @property
     def globals(self):

@@ -1,6 +1,7 @@
 /* Everything a CA can say in JSON. The first byte picks the message. */
 #include "acme/message.h"
 #include "acme/schedule.h"
+#include "acme/zerossl.h"
 
 #include <stdlib.h>
 
@@ -48,6 +49,28 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             must(schedule_wait_ms(&schedule, 1795000000000, false) <= RETRY_AFTER_MAX_MS);
         }
         break;
+    case 'w': {
+        struct renewal_message window;
+        if (message_renewal(&a, body, &window, &err)) {
+            must(window.start_ms > 0 && window.start_ms < window.end_ms);
+        }
+        break;
+    }
+    case 'l': {
+        struct slice links[MESSAGE_ALTERNATES_MAX];
+        size_t count = message_alternates(&a, body, links);
+        for (size_t i = 0; i < count; i++) {
+            must(message_url_ok(links[i]));
+        }
+        break;
+    }
+    case 'e': {
+        struct slice id, mac;
+        if (zerossl_parse(&a, body, &id, &mac, &err)) {
+            must(id.n > 0 && mac.n > 0);
+        }
+        break;
+    }
     case 'r':
         must(schedule_parse_retry_after(body, 1795000000000) <= RETRY_AFTER_MAX_MS);
         break;

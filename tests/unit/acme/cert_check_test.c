@@ -1,4 +1,6 @@
 /* What comes from a CA is refused unless key, names, dates and chain are right. */
+#include "acme/chain.h"
+#include "acme/csr.h"
 #include "acme/cert_check.h"
 
 #include <setjmp.h>
@@ -140,6 +142,76 @@ static void pairs(void **state)
     key_text_fini(&key);
 }
 
+/* RFC 9773 section 4.1's example: a serial number whose first bit is set. */
+static void ids_for_renewal_information(void **state)
+{
+    (void)state;
+    static const unsigned char authority[] = {0x69, 0x88, 0x5b, 0x6b, 0x87, 0x46, 0x40,
+                                              0x41, 0xe1, 0xb3, 0x7b, 0x84, 0x7b, 0xa0,
+                                              0xae, 0x2c, 0xde, 0x01, 0xc8, 0xd4};
+    char id[CERT_ID_MAX];
+    X509 *cert = X509_new();
+    assert_false(cert_id(cert, id));
+    assert_string_equal(id, "");
+    X509_free(cert);
+    cert = X509_new(); /* extensions are looked up once, and only in what was signed */
+    AUTHORITY_KEYID *key_id = AUTHORITY_KEYID_new();
+    key_id->keyid = ASN1_OCTET_STRING_new();
+    assert_true(ASN1_OCTET_STRING_set(key_id->keyid, authority, sizeof(authority)));
+    assert_true(X509_add1_ext_i2d(cert, NID_authority_key_identifier, key_id, 0, 0));
+    assert_true(ASN1_INTEGER_set_uint64(X509_get_serialNumber(cert), 0x87654321));
+    assert_true(X509_gmtime_adj(X509_getm_notBefore(cert), 0) &&
+                X509_gmtime_adj(X509_getm_notAfter(cert), 3600) &&
+                X509_set_pubkey(cert, chain.leaf_key) &&
+                X509_sign(cert, chain.ca_key, EVP_sha256()) > 0);
+    assert_true(cert_id(cert, id));
+    assert_string_equal(id, "aYhba4dGQEHhs3uEe6CuLN4ByNQ.AIdlQyE");
+    AUTHORITY_KEYID_free(key_id);
+    X509_free(cert);
+}
+
+static void kinds_of_keys(void **state)
+{
+    (void)state;
+    const enum key_type types[] = {KEY_TYPE_P256, KEY_TYPE_P384, KEY_TYPE_RSA2048,
+                                   KEY_TYPE_ED25519};
+    for (size_t i = 0; i < ARRAY_LEN(types); i++) {
+        struct err err;
+        struct dstr pem, der;
+        struct slice name = S("a.example");
+        EVP_PKEY *key = key_new(types[i], &err);
+        key_text_init(&pem);
+        dstr_init(&der, 65536);
+        assert_non_null(key);
+        assert_true(key_to_pem(key, &pem, &err));
+        EVP_PKEY *again = key_from_pem(dstr_slice(&pem), &err);
+        assert_int_equal(EVP_PKEY_eq(key, again), 1);
+        assert_true(csr_make(key, &name, 1, &der, &err));
+        for (size_t k = 0; k < ARRAY_LEN(types); k++) {
+            assert_int_equal(key_is(again, types[k]), i == k);
+        }
+        dstr_fini(&der);
+        key_text_fini(&pem);
+        EVP_PKEY_free(again);
+        EVP_PKEY_free(key);
+    }
+}
+
+static void chains_that_are_preferred(void **state)
+{
+    (void)state;
+    const struct acme_chains none = {.smallest = true};
+    const struct acme_chains root = {.roots = {S_INIT("Other"), S_INIT("Test CA")},
+                                     .root_count = 2};
+    const struct acme_chains any = {.any_names = {S_INIT("Test CA")}, .any_count = 1};
+    const struct acme_chains other = {.any_names = {S_INIT("Other")}, .any_count = 1};
+    assert_int_equal(chain_rank(dstr_slice(&chain.pem), &none), 0);
+    assert_int_equal(chain_rank(dstr_slice(&chain.pem), &root), 1);
+    assert_int_equal(chain_rank(dstr_slice(&chain.pem), &any), 0);
+    assert_int_equal(chain_rank(dstr_slice(&chain.pem), &other), CHAIN_UNWANTED);
+    assert_int_equal(chain_rank(S("x"), &other), CHAIN_UNWANTED);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -150,6 +222,9 @@ int main(void)
         cmocka_unit_test(shuffled_and_foreign_chains),
         cmocka_unit_test(damaged_chains),
         cmocka_unit_test(pairs),
+        cmocka_unit_test(ids_for_renewal_information),
+        cmocka_unit_test(kinds_of_keys),
+        cmocka_unit_test(chains_that_are_preferred),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -72,7 +72,8 @@ static void issues(void **state)
         struct store_pair pair;
         struct cert_facts facts;
         store_pair_init(&pair);
-        assert_true(local_ca_issue(&ca, names[i], LEAF_MS, now_ms, &pair, &err));
+        const struct local_leaf leaf = {.name = names[i], .lifetime_ms = LEAF_MS};
+        assert_true(local_ca_issue(&ca, &leaf, now_ms, &pair, &err));
         assert_true(cert_check(dstr_slice(&pair.chain_pem), NULL, &names[i], 1, CERT_NAMES_EXACT,
                                &facts, &err));
         assert_true(cert_pair_matches(NULL, dstr_slice(&pair.chain_pem),
@@ -93,7 +94,8 @@ static void verifies_with_openssl(void **state)
     struct cert_chain chain;
     store_pair_init(&pair);
     assert_true(local_ca_ready(&ca, store, LEAF_MS, now_ms, NULL, &err));
-    assert_true(local_ca_issue(&ca, S("localhost"), LEAF_MS, now_ms, &pair, &err));
+    const struct local_leaf leaf = {.name = S("localhost"), .lifetime_ms = LEAF_MS};
+    assert_true(local_ca_issue(&ca, &leaf, now_ms, &pair, &err));
     assert_true(cert_chain_parse(dstr_slice(&pair.chain_pem), &chain, &err));
     X509_STORE *roots = X509_STORE_new();
     STACK_OF(X509) *between = sk_X509_new_null();

@@ -89,7 +89,8 @@ static int teardown(void **state)
 static struct acme *start(void)
 {
     struct err err;
-    const struct acme_callbacks callbacks = {on_certificate, on_status, NULL};
+    const struct acme_callbacks callbacks = {.on_certificate = on_certificate,
+                                             .on_status = on_status};
     struct acme *a = acme_start(store, table, &callbacks, &err);
     assert_non_null(a);
     return a;

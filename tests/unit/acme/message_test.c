@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "acme/json.h"
+#include "acme/zerossl.h"
 #include "proxy/base/dstr.h"
 
 static void json_abuse(void **state)
@@ -179,6 +180,74 @@ static void authorisations(void **state)
     arena_fini(&a);
 }
 
+static void windows(void **state)
+{
+    (void)state;
+    struct arena a;
+    struct err err;
+    struct renewal_message w;
+    arena_init(&a, 65536);
+    assert_true(message_renewal(&a, S("{\"suggestedWindow\":{\"start\":\"2026-12-01T00:00:00Z\","
+                                      "\"end\":\"2026-12-01T01:00:00+00:30\"},\"explanationURL\":"
+                                      "\"https://ca.example/why\"}"),
+                                &w, &err));
+    assert_int_equal(w.end_ms - w.start_ms, 30 * 60 * 1000);
+    assert_true(slice_eq(w.explanation_url, S("https://ca.example/why")));
+    const struct slice bad[] = {
+        S_INIT("{}"), S_INIT("[]"), S_INIT("{\"suggestedWindow\":{\"start\":\"soon\"}}"),
+        S_INIT("{\"suggestedWindow\":{\"start\":\"2026-12-02T00:00:00Z\","
+               "\"end\":\"2026-12-01T00:00:00Z\"}}"),
+        S_INIT("{\"suggestedWindow\":{\"start\":\"2026-12-02T00:00:00Z\","
+               "\"end\":\"2026-12-02T00:00:00Z\"}}"),
+        S_INIT("{\"suggestedWindow\":{\"start\":1,\"end\":2}}"),
+    };
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+        assert_false(message_renewal(&a, bad[i], &w, &err));
+    }
+    arena_fini(&a);
+}
+
+static void alternate_links(void **state)
+{
+    (void)state;
+    struct arena a;
+    struct slice out[MESSAGE_ALTERNATES_MAX];
+    arena_init(&a, 65536);
+    size_t n = message_alternates(
+        &a, S("<https://c/dir>;rel=\"index\", <https://c/1>; rel=\"alternate\"\n"
+              "<https://c/2>;title=\"x\";rel=\"up alternate\"\n<http://c/3>;rel=alternate\n"
+              "<https://c/4>\n<https://c/5>;rel=up"), out);
+    assert_int_equal(n, 2);
+    assert_true(slice_eq(out[0], S("https://c/1")));
+    assert_true(slice_eq(out[1], S("https://c/2")));
+    struct dstr many;
+    dstr_init(&many, 65536);
+    for (int i = 0; i < 100; i++) {
+        dstr_append(&many, S("<https://c/x>;rel=alternate,"));
+    }
+    assert_int_equal(message_alternates(&a, dstr_slice(&many), out), MESSAGE_ALTERNATES_MAX);
+    dstr_fini(&many);
+    arena_fini(&a);
+}
+
+static void zerossl_credentials(void **state)
+{
+    (void)state;
+    struct arena a;
+    struct err err;
+    struct slice id, mac;
+    arena_init(&a, 65536);
+    assert_true(zerossl_parse(
+        &a, S("{\"success\":true,\"eab_kid\":\"k\",\"eab_hmac_key\":\"bQ\"}"), &id, &mac, &err));
+    assert_true(slice_eq(id, S("k")) && slice_eq(mac, S("bQ")));
+    assert_false(zerossl_parse(
+        &a, S("{\"success\":false,\"error\":{\"code\":1,\"type\":\"invalid_access_key\"}}"), &id,
+        &mac, &err));
+    assert_non_null(strstr(err.text, "invalid_access_key"));
+    assert_false(zerossl_parse(&a, S("{\"eab_kid\":7}"), &id, &mac, &err));
+    arena_fini(&a);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -189,6 +258,9 @@ int main(void)
         cmocka_unit_test(directories),
         cmocka_unit_test(orders),
         cmocka_unit_test(authorisations),
+        cmocka_unit_test(windows),
+        cmocka_unit_test(alternate_links),
+        cmocka_unit_test(zerossl_credentials),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

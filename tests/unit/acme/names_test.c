@@ -11,11 +11,13 @@ static void local_names(void **state)
     const char *local[] = {
         "localhost", "LOCALHOST", "a.localhost", "printer.local", "db.internal", "nas.home.arpa",
         "home.arpa", "127.0.0.1", "10.1.2.3", "192.168.0.1", "::1", "fe80::1", "fd00::1",
-        "203.0.113.5", "2001:db8::1", "myhost", "*.localhost", "*.com",
+        "203.0.113.5", "2001:db8::1", "::ffff:10.0.0.1", "172.31.0.1", "100.64.0.1", "0.0.0.0",
+        "224.0.0.1", "myhost", "*.localhost", "*.com",
     };
     const char *public[] = {
         "example.com", "EXAMPLE.com", "www.example.com", "*.example.com", "localhost.example.com",
-        "internal.example", "mylocal.org", "a.notlocal", "1.2.3.4.example.com", "xn--nxasmq6b.gr",
+        "internal.example", "mylocal.org", "a.notlocal", "1.2.3.4.example.com",
+        "8.8.8.8", "172.32.0.1", "2a00:1450::1", "::ffff:8.8.8.8", "xn--nxasmq6b.gr",
     };
     for (size_t i = 0; i < ARRAY_LEN(local); i++) {
         if (!acme_name_is_local(slice_str(local[i]))) {

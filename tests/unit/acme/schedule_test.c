@@ -43,7 +43,8 @@ static void renewal_times(void **state)
     (void)state;
     assert_int_equal(schedule_renew_at_ms(NOW, NOW + 90 * DAY, 0, 0), NOW + 60 * DAY);
     assert_int_equal(schedule_renew_at_ms(NOW, NOW + 6 * DAY, 0, 0), NOW + 3 * DAY);
-    assert_int_equal(schedule_renew_at_ms(NOW, NOW + 10 * DAY, 0, 0), NOW + 10 * DAY - 10 * DAY / 3);
+    assert_int_equal(schedule_renew_at_ms(NOW, NOW + 10 * DAY, 0, 0),
+                     NOW + 10 * DAY - 10 * DAY / 3);
     assert_int_equal(schedule_renew_at_ms(NOW, NOW + 40000, 0, 0), NOW + 20000);
     int64_t jittered = schedule_renew_at_ms(NOW, NOW + 90 * DAY, 0, 0xfedcba9876543210u);
     assert_true(jittered <= NOW + 60 * DAY && jittered >= NOW + 60 * DAY - 90 * DAY / 50);
