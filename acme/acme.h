@@ -27,11 +27,29 @@
 
 enum acme_issuer_kind { ACME_ISSUER_ACME, ACME_ISSUER_LOCAL };
 
+#define ACME_DNS_OPTIONS_MAX 16
+
+/* Who puts DNS records, and how: `dns PROVIDER ...`. Made with the acme_dns_ functions below. */
+struct acme_dns {
+    struct slice provider; /* "cloudflare"; "persist": nobody does, dns-persist-01 is used */
+    struct {
+        struct slice name, value;
+    } options[ACME_DNS_OPTIONS_MAX];
+    size_t option_count;
+    int64_t ttl_s;                  /* of the record; 0: what the provider thinks best */
+    int64_t propagation_timeout_ms; /* 0: two minutes; negative: it is not looked for */
+    int64_t propagation_delay_ms;   /* before it is looked for */
+    struct slice override_name;     /* the record's whole name instead of _acme-challenge.NAME */
+    struct slice resolvers;         /* "IP[:PORT],..." instead of the system's and the zone's */
+};
+
 /* How control of a name may be proven to one issuer. Read by authorise.c and the challenge files;
- * issuer.c copies and compares it. */
+ * issuer.c copies and compares it. With dns nothing else is used, as in Caddy (but for addresses,
+ * which no DNS challenge proves). */
 struct acme_solvers {
     bool no_http;     /* HTTP-01 is not to be used */
     bool no_tls_alpn; /* TLS-ALPN-01 is not to be used */
+    const struct acme_dns *dns; /* or NULL */
 };
 
 /* preferred_chains: which of a CA's chains to keep (RFC 8555 section 7.4.2). */
@@ -179,6 +197,17 @@ NODISCARD bool acme_deactivate(const struct acme_hand *h, const struct acme_issu
 bool acme_name_is_local(struct slice name);
 /* Can the name be on a certificate at all (caddy-behaviour 3.1.3)? */
 bool acme_name_qualifies(struct slice name);
+
+/* Making a struct acme_dns: the provider by its name (false: there is none; the names there are
+ * in err), then its arguments in their order and the options of its block, then a look at the
+ * whole. Strings are borrowed. err says what is wrong, without a place. */
+NODISCARD bool acme_dns_begin(struct acme_dns *dns, struct slice provider, struct err *err);
+NODISCARD bool acme_dns_argument(struct acme_dns *dns, struct slice value, struct err *err);
+NODISCARD bool acme_dns_option(struct acme_dns *dns, struct slice name, struct slice value,
+                               struct err *err);
+NODISCARD bool acme_dns_end(const struct acme_dns *dns, struct err *err);
+/* Can the name be proven at all? */
+bool acme_can_prove(const struct acme_solvers *solvers, struct slice name);
 
 /* The local CA's root certificate (PEM) appended to out, made if it is not there: for
  * `caddis trust`. */

@@ -11,7 +11,8 @@
 #define VALIDATION_MAX_MS (5 * SCHEDULE_MINUTE_MS)
 
 /* In order of preference. */
-static const struct challenge_type *const types[] = {&challenge_http01, &challenge_tls_alpn01};
+static const struct challenge_type *const types[] = {&challenge_http01, &challenge_tls_alpn01,
+                                                    &challenge_dns01};
 
 /* How often a CA that does not take a challenge is told about it. */
 #define TELLS_MAX 4
@@ -27,6 +28,11 @@ struct plan {
     size_t ways[ARRAY_LEN(types)];
     size_t count;
 };
+
+bool acme_can_prove(const struct acme_solvers *solvers, struct slice name)
+{
+    return authorise_possible(solvers, name);
+}
 
 bool authorise_possible(const struct acme_solvers *solvers, struct slice name)
 {

@@ -1,5 +1,6 @@
 /* HTTP-01 (RFC 8555 section 8.3): the answer goes into the challenge table, from which the proxy
  * serves /.well-known/acme-challenge/<token>, and into the store, from which any instance does. */
+#include "acme/challenge_dns.h"
 #include "acme/challenge_type.h"
 
 #include "proxy/base/log.h"
@@ -24,7 +25,8 @@ static void take_away(const struct challenge_context *c, struct slice token,
 
 static bool usable(const struct acme_solvers *s, struct slice name)
 {
-    return !s->no_http && !slice_starts(name, S("*."));
+    /* As in Caddy: with a DNS challenge nothing else is used. */
+    return !s->no_http && !slice_starts(name, S("*.")) && (!s->dns || challenge_dns_address(name));
 }
 
 const struct challenge_type challenge_http01 = {

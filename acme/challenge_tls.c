@@ -7,6 +7,7 @@
 #include <openssl/pem.h>
 #include <openssl/x509v3.h>
 
+#include "acme/challenge_dns.h"
 #include "acme/challenge_tls.h"
 #include "acme/key.h"
 #include "acme/local_ca_cert.h"
@@ -92,7 +93,8 @@ static void take_away(const struct challenge_context *c, struct slice token,
 
 static bool usable(const struct acme_solvers *s, struct slice name)
 {
-    return !s->no_tls_alpn && !slice_starts(name, S("*."));
+    /* As in Caddy: with a DNS challenge nothing else is used. */
+    return !s->no_tls_alpn && !slice_starts(name, S("*.")) && (!s->dns || challenge_dns_address(name));
 }
 
 const struct challenge_type challenge_tls_alpn01 = {

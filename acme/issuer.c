@@ -21,15 +21,51 @@ static bool same_all(const struct slice *x, size_t x_count, const struct slice *
     return same;
 }
 
+static const struct acme_dns *copy_dns(struct arena *a, const struct acme_dns *from)
+{
+    struct acme_dns *to = from ? ARENA_NEW(a, struct acme_dns) : NULL;
+    if (!to) {
+        return NULL;
+    }
+    *to = *from;
+    to->provider = arena_copy(a, from->provider);
+    to->override_name = arena_copy(a, from->override_name);
+    to->resolvers = arena_copy(a, from->resolvers);
+    for (size_t i = 0; i < to->option_count; i++) {
+        to->options[i].name = arena_copy(a, from->options[i].name);
+        to->options[i].value = arena_copy(a, from->options[i].value);
+    }
+    return to;
+}
+
 static struct acme_solvers copy_solvers(struct arena *a, const struct acme_solvers *from)
 {
-    (void)a;
-    return *from;
+    struct acme_solvers to = *from;
+    to.dns = copy_dns(a, from->dns);
+    return to;
+}
+
+static bool same_dns(const struct acme_dns *x, const struct acme_dns *y)
+{
+    if (!x || !y) {
+        return x == y;
+    }
+    bool same = slice_eq(x->provider, y->provider) && x->option_count == y->option_count &&
+                x->ttl_s == y->ttl_s && x->propagation_timeout_ms == y->propagation_timeout_ms &&
+                x->propagation_delay_ms == y->propagation_delay_ms &&
+                slice_eq(x->override_name, y->override_name) &&
+                slice_eq(x->resolvers, y->resolvers);
+    for (size_t i = 0; same && i < x->option_count; i++) {
+        same = slice_eq(x->options[i].name, y->options[i].name) &&
+               slice_eq(x->options[i].value, y->options[i].value);
+    }
+    return same;
 }
 
 static bool same_solvers(const struct acme_solvers *x, const struct acme_solvers *y)
 {
-    return x->no_http == y->no_http && x->no_tls_alpn == y->no_tls_alpn;
+    return x->no_http == y->no_http && x->no_tls_alpn == y->no_tls_alpn &&
+           same_dns(x->dns, y->dns);
 }
 
 struct acme_issuer issuer_copy(struct arena *a, const struct acme_issuer *from)
@@ -78,6 +114,9 @@ void issuer_wipe(struct acme_issuer *issuer)
 {
     key_wipe(issuer->eab_mac_key);
     key_wipe(issuer->zerossl_key);
+    for (size_t i = 0; issuer->solvers.dns && i < issuer->solvers.dns->option_count; i++) {
+        key_wipe(issuer->solvers.dns->options[i].value);
+    }
 }
 
 struct slice issuer_store_name(struct arena *a, const struct acme_issuer *issuer)

@@ -240,14 +240,25 @@ void transport_free(struct transport *t)
     free(t);
 }
 
+/* Credentials may be in them. */
+static void free_fields(struct curl_slist *fields)
+{
+    for (struct curl_slist *f = fields; f; f = f->next) {
+        explicit_bzero(f->data, strlen(f->data));
+    }
+    curl_slist_free_all(fields);
+}
+
 static struct curl_slist *set_request(struct transport *t, const struct transport_request *request,
                                       const char *url)
 {
     CURL *e = t->easy;
     struct curl_slist *fields = curl_slist_append(NULL, "Expect:");
     (void)curl_easy_setopt(e, CURLOPT_URL, url);
-    bool post = request->method == TRANSPORT_POST || request->method == TRANSPORT_POST_FORM;
-    (void)curl_easy_setopt(e, CURLOPT_FOLLOWLOCATION, post || t->plain_too ? 0L : 1L);
+    bool api = request->method == TRANSPORT_API;
+    bool post = request->method == TRANSPORT_POST || request->method == TRANSPORT_POST_FORM ||
+                (api && request->body.p);
+    (void)curl_easy_setopt(e, CURLOPT_FOLLOWLOCATION, post || api || t->plain_too ? 0L : 1L);
     (void)curl_easy_setopt(e, CURLOPT_HTTPGET, 1L);
     (void)curl_easy_setopt(e, CURLOPT_NOBODY, request->method == TRANSPORT_HEAD ? 1L : 0L);
     if (post) {
@@ -257,6 +268,13 @@ static struct curl_slist *set_request(struct transport *t, const struct transpor
         (void)curl_easy_setopt(e, CURLOPT_POST, 1L);
         (void)curl_easy_setopt(e, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)request->body.n);
         (void)curl_easy_setopt(e, CURLOPT_POSTFIELDS, request->body.p);
+    }
+    (void)curl_easy_setopt(e, CURLOPT_CUSTOMREQUEST, api ? request->verb : NULL);
+    for (size_t i = 0; i < request->field_count; i++) {
+        char *line = mem_dup(request->fields[i]);
+        fields = curl_slist_append(fields, line);
+        explicit_bzero(line, request->fields[i].n);
+        free(line);
     }
     if (request->accept.n) {
         char line[160];
@@ -318,7 +336,7 @@ enum transport_result transport_send(struct transport *t, const struct transport
     (void)curl_multi_remove_handle(t->multi, t->easy);
     (void)curl_easy_setopt(t->easy, CURLOPT_HTTPHEADER, NULL);
     (void)curl_easy_setopt(t->easy, CURLOPT_POSTFIELDS, NULL);
-    curl_slist_free_all(fields);
+    free_fields(fields);
     t->reply = NULL;
     if (done && result == CURLE_OK) {
         (void)curl_easy_getinfo(t->easy, CURLINFO_RESPONSE_CODE, &reply->status);

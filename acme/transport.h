@@ -42,8 +42,11 @@ enum transport_method {
     TRANSPORT_GET,
     TRANSPORT_HEAD,
     TRANSPORT_POST,
-    TRANSPORT_POST_FORM /* body: application/x-www-form-urlencoded */
+    TRANSPORT_POST_FORM, /* body: application/x-www-form-urlencoded */
+    TRANSPORT_API        /* as `verb` says, with `fields`; redirects are not followed */
 };
+
+#define TRANSPORT_FIELDS_MAX 8
 
 struct transport_request {
     enum transport_method method;
@@ -51,6 +54,10 @@ struct transport_request {
     struct slice body;   /* POST: application/jose+json */
     struct slice accept; /* Accept field, or empty */
     size_t body_max;     /* of the answer */
+    /* ---- TRANSPORT_API */
+    const char *verb;                          /* "PUT" */
+    struct slice fields[TRANSPORT_FIELDS_MAX]; /* "Name: value"; never logged */
+    size_t field_count;
 };
 
 struct transport_options {

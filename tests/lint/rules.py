@@ -34,7 +34,7 @@ DOORS = {
     r"curl/": ["acme/transport.c", "acme/http.c"],
     r"cjson/|cJSON\.h": ["acme/", "store/", "cmd/", "proxy/handler/"],
     r"nghttp2/": ["proxy/h2/"],
-    r"ares\w*\.h": ["proxy/net/dns.c"],
+    r"ares\w*\.h": ["proxy/net/dns.c", "acme/dns_ask.c"],
     r"hiredis/": ["store/redis_link.c", "store/redis_reply.c"],
     r"yaml\.h": ["cmd/"],
     r"pcre2\.h": ["proxy/route/"],
