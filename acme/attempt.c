@@ -16,6 +16,8 @@
 #include "proxy/base/rand.h"
 
 #define STORE_HOLD_MS (10 * SCHEDULE_SECOND_MS)
+/* Between two looks whether the owner has put the record that was asked for. */
+#define OWNER_HOLD_MS (30 * SCHEDULE_SECOND_MS)
 /* How many times one order may run out of time: with the first one's waits, over an hour. */
 #define SLOW_LOOKS_MAX 3
 
@@ -182,6 +184,14 @@ static enum attempt_result settle(struct attempt *t, struct schedule *s,
     int64_t now_ms = clock_wall_ms();
     if (f->kind == FAILURE_STOPPED) {
         return ATTEMPT_FAILED; /* the record says "in progress": the next start goes on */
+    }
+    if (f->kind == FAILURE_OWNER) {
+        *s = *before; /* looking again costs nothing */
+        t->hold_ms = OWNER_HOLD_MS;
+        if (!stored_schedule_save(t->store, t->ca, t->name, s, &err)) {
+            return store_trouble(t, "saving the schedule", err.text);
+        }
+        return ATTEMPT_FAILED;
     }
     drop_session(t);
     if (problem_is(&f->problem, "accountDoesNotExist")) {

@@ -3,6 +3,8 @@
  * instance can answer. */
 #include "acme/authorise.h"
 
+#include "acme/challenge_dns.h"
+#include "acme/challenge_persist.h"
 #include "acme/challenge_worked.h"
 #include "acme/schedule.h"
 #include "proxy/base/clock.h"
@@ -12,7 +14,7 @@
 
 /* In order of preference. */
 static const struct challenge_type *const types[] = {&challenge_http01, &challenge_tls_alpn01,
-                                                    &challenge_dns01};
+                                                    &challenge_dns01, &challenge_dns_persist01};
 
 /* How often a CA that does not take a challenge is told about it. */
 #define TELLS_MAX 4
@@ -67,6 +69,32 @@ static void make_plan(const struct order_run *run, struct plan *p)
     for (size_t i = 0; i < usable.count; i++) {
         p->ways[i] = usable.ways[(first + i) % usable.count];
     }
+}
+
+static struct challenge_context context_of(const struct order_run *run)
+{
+    return (struct challenge_context){.table = run->challenges,
+                                      .store = run->store,
+                                      .stop = run->session->stop,
+                                      .solvers = &run->issuer->solvers,
+                                      .ca = run->ca,
+                                      .name = run->name,
+                                      .account = dstr_slice(&run->session->kid),
+                                      .say = run->say,
+                                      .say_ctx = run->say_ctx};
+}
+
+bool authorise_prepare(struct order_run *run, struct failure *f)
+{
+    struct err err;
+    struct challenge_context context = context_of(run);
+    challenge_dns_tidy(run->store, context.solvers, context.stop, run->name);
+    if (!challenge_persist_used(context.solvers, run->name) ||
+        challenge_persist_ready(&context, run->session->directory.caa_identity, &err)) {
+        return true;
+    }
+    return stop_requested(context.stop) ? failure_set(f, FAILURE_STOPPED, "stopping")
+                                        : failure_set(f, FAILURE_OWNER, "%s", err.text);
 }
 
 /* Unknown types and challenges without what their type needs are passed over. */
@@ -220,19 +248,6 @@ static bool await_decision(struct order_run *run, struct slice url, struct authz
             untold = *f;
         }
     }
-}
-
-static struct challenge_context context_of(const struct order_run *run)
-{
-    return (struct challenge_context){.table = run->challenges,
-                                      .store = run->store,
-                                      .stop = run->session->stop,
-                                      .solvers = &run->issuer->solvers,
-                                      .ca = run->ca,
-                                      .name = run->name,
-                                      .account = dstr_slice(&run->session->kid),
-                                      .say = run->say,
-                                      .say_ctx = run->say_ctx};
 }
 
 /* The answer is there: the CA is told, and decides. */

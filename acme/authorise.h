@@ -8,6 +8,9 @@
  * the outcome awaited. */
 NODISCARD bool authorise_order(struct order_run *run, const struct order_message *order,
                                struct failure *f);
+/* Before an order is made: takes away what an earlier one left in the DNS; looks whether what the
+ * name's owner has to do (dns-persist-01) is done, else FAILURE_OWNER. */
+NODISCARD bool authorise_prepare(struct order_run *run, struct failure *f);
 /* Is there any way at all to prove this name, as the configuration has it? */
 bool authorise_possible(const struct acme_solvers *solvers, struct slice name);
 /* After an order that failed: is there another way to prove the name that this attempt may try,

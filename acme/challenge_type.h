@@ -36,5 +36,6 @@ struct challenge_type {
 extern const struct challenge_type challenge_http01;
 extern const struct challenge_type challenge_tls_alpn01;
 extern const struct challenge_type challenge_dns01;
+extern const struct challenge_type challenge_dns_persist01;
 
 #endif

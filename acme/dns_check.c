@@ -170,7 +170,8 @@ static enum seen look_at(const struct dns_check *c, const struct servers *s, siz
     }
     while (dns_next(&m, &r)) {
         if (r.section == DNS_ANSWER && r.type == DNS_TXT) {
-            if (dns_text_is(&r, value)) {
+            char text[DNS_TEXT_MAX];
+            if (c->fits ? c->fits(c->fits_ctx, dns_text(&r, text)) : dns_text_is(&r, value)) {
                 return SEEN;
             }
             others++;

@@ -12,6 +12,9 @@ struct dns_check {
     const struct acme_dns *dns;
     struct stop *stop;
     unsigned port; /* of a zone's own servers: 53 */
+    /* Is a record's text what is looked for? NULL: it has to be the value. */
+    bool (*fits)(const void *ctx, struct slice text);
+    const void *fits_ctx;
     /* What is being done, for people; may be NULL. */
     void (*say)(void *ctx, const char *activity);
     void *say_ctx;

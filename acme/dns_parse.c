@@ -181,6 +181,20 @@ bool dns_data_name(const struct dns_message *m, const struct dns_record *r,
     return r->data.n > 0 && read_name(m->bytes, &at, out) && at <= end;
 }
 
+struct slice dns_text(const struct dns_record *r, char out[DNS_TEXT_MAX])
+{
+    struct slice data = r->data;
+    size_t n = 0;
+    while (data.n) {
+        struct slice part = slice_upto(slice_from(data, 1), (unsigned char)data.p[0]);
+        part = slice_upto(part, DNS_TEXT_MAX - n);
+        memcpy(out + n, part.p, part.n);
+        n += part.n;
+        data = slice_from(data, (size_t)(unsigned char)data.p[0] + 1);
+    }
+    return slice_of(out, n);
+}
+
 bool dns_text_is(const struct dns_record *r, struct slice value)
 {
     struct slice data = r->data;

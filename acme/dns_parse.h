@@ -6,6 +6,7 @@
 #include "proxy/base/dstr.h"
 
 #define DNS_TEXT_BYTES 256 /* a name as text, with the NUL */
+#define DNS_TEXT_MAX 2048
 #define DNS_MESSAGE_MAX ((size_t)65535)
 
 enum { DNS_A = 1, DNS_NS = 2, DNS_CNAME = 5, DNS_SOA = 6, DNS_TXT = 16, DNS_AAAA = 28,
@@ -47,6 +48,8 @@ NODISCARD bool dns_next(struct dns_message *m, struct dns_record *r);
 /* The name that a record's data is or begins with (CNAME, NS, SOA). */
 NODISCARD bool dns_data_name(const struct dns_message *m, const struct dns_record *r,
                              char out[DNS_TEXT_BYTES]);
+/* A TXT record's text, its strings joined, cut at DNS_TEXT_MAX bytes. */
+struct slice dns_text(const struct dns_record *r, char out[DNS_TEXT_MAX]);
 /* Is a TXT record's text, its strings joined, equal to value? */
 bool dns_text_is(const struct dns_record *r, struct slice value);
 /* Letters, digits, "-", "_" and dots between labels of 1 to 63: what challenges' names are made of. A

@@ -12,6 +12,7 @@ enum failure_kind {
     FAILURE_REFUSED,     /* a definite no to the account or the request: 4xx */
     FAILURE_ORDER,       /* the order or a validation failed; the order is dead */
     FAILURE_SLOW,        /* the order lives but did not get on in time */
+    FAILURE_OWNER,       /* somebody has to do something first; nothing was asked of the CA */
     FAILURE_STORE        /* our own store does not take what must be kept */
 };
 

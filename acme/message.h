@@ -19,6 +19,7 @@ bool message_url_ok(struct slice url);
 struct directory {
     struct slice new_nonce, new_account, new_order;
     struct slice terms_of_service; /* or empty */
+    struct slice caa_identity;     /* the first of meta.caaIdentities, or empty */
     bool binding_required;         /* meta.externalAccountRequired */
     struct slice revoke_cert, key_change, renewal_info; /* or empty */
     struct slice profiles[MESSAGE_PROFILES_MAX];        /* names of those offered */

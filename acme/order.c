@@ -8,6 +8,7 @@
 #include "acme/authorise.h"
 #include "acme/chain.h"
 #include "acme/cert_check.h"
+#include "acme/challenge_dns.h"
 #include "acme/csr.h"
 #include "acme/key.h"
 #include "acme/schedule.h"
@@ -339,7 +340,11 @@ bool order_resume(struct order_run *run, struct failure *f)
         return failure_set(f, FAILURE_ORDER, "the CA's order failed meanwhile: %s",
                            order.error.text[0] ? order.error.text : "it gives no reason");
     }
-    return carry_on(run, &order, f);
+    bool ok = carry_on(run, &order, f);
+    if (ok || f->kind != FAILURE_STOPPED) {
+        challenge_dns_tidy(run->store, &run->issuer->solvers, run->session->stop, run->name);
+    }
+    return ok;
 }
 
 /* The profile to ask for: the one that is configured, or for an IP address the short-lived one
@@ -451,6 +456,9 @@ bool order_new(struct order_run *run, struct failure *f)
                            slice_starts(run->name, S("*."))
                                ? "a wildcard needs a DNS challenge, which is not configured"
                                : "every challenge is disabled");
+    }
+    if (!authorise_prepare(run, f)) {
+        return false;
     }
     order_say(run, "ordering at %.*s", SLICE_ARG(run->ca));
     log_event(LOG_INFO, "acme", "ordering a certificate", LOG_S("name", run->name),

@@ -486,6 +486,10 @@ static void take_failure(struct acme *a, struct managed *m, struct attempt *t)
     } else {
         hold_source(m, of_ca ? 0 : t->hold_ms, t->failure.retry_after_ms > 0);
     }
+    /* What the owner is asked for is said once. */
+    bool said = t->failure.kind == FAILURE_OWNER &&
+                slice_eq(slice_str(m->last_error),
+                         slice_upto(slice_str(t->failure.err.text), sizeof(m->last_error) - 1));
     text_set(m->last_error, sizeof(m->last_error), t->failure.err.text);
     if (of_ca) {
         ca_fails(a, m->from->ca, &t->failure);
@@ -493,7 +497,7 @@ static void take_failure(struct acme *a, struct managed *m, struct attempt *t)
         ca_works(a, m->from->ca);
     }
     pthread_mutex_unlock(&a->mutex);
-    if (!of_ca) {
+    if (!of_ca && !said) {
         log_event(LOG_ERROR, "acme", "no certificate", LOG_S("name", name_of(m)),
                   LOG_S("ca", m->from->ca->store_name), LOG_Z("error", t->failure.err.text),
                   LOG_I("failures", t->failures), LOG_I("next_attempt_in_s", t->hold_ms / 1000));
