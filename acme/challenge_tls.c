@@ -94,7 +94,8 @@ static void take_away(const struct challenge_context *c, struct slice token,
 static bool usable(const struct acme_solvers *s, struct slice name)
 {
     /* As in Caddy: with a DNS challenge nothing else is used. */
-    return !s->no_tls_alpn && !slice_starts(name, S("*.")) && (!s->dns || challenge_dns_address(name));
+    return !s->no_tls_alpn && !slice_starts(name, S("*.")) &&
+           (!s->dns || challenge_dns_address(name));
 }
 
 const struct challenge_type challenge_tls_alpn01 = {

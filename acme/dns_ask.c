@@ -38,11 +38,12 @@ static void turn(ares_channel channel)
 {
     ares_socket_t fds[ARES_GETSOCK_MAXNUM];
     struct pollfd polled[ARES_GETSOCK_MAXNUM];
-    int bits = ares_getsock(channel, fds, ARES_GETSOCK_MAXNUM);
+    /* The library's own macros shift a signed 1 by 31. */
+    unsigned bits = (unsigned)ares_getsock(channel, fds, ARES_GETSOCK_MAXNUM);
     nfds_t n = 0;
-    for (int i = 0; i < ARES_GETSOCK_MAXNUM; i++) {
-        short events = (short)((ARES_GETSOCK_READABLE(bits, i) ? POLLIN : 0) |
-                               (ARES_GETSOCK_WRITABLE(bits, i) ? POLLOUT : 0));
+    for (unsigned i = 0; i < ARES_GETSOCK_MAXNUM; i++) {
+        short events = (short)((bits >> i & 1 ? POLLIN : 0) |
+                               (bits >> (i + ARES_GETSOCK_MAXNUM) & 1 ? POLLOUT : 0));
         if (events) {
             polled[n++] = (struct pollfd){fds[i], events, 0};
         }

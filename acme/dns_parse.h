@@ -1,5 +1,5 @@
-/* DNS messages (RFC 1035 section 4) as far as challenges need them: written, and read with distrust. No
- * I/O. Names are text, lower-case, without a dot at the end. */
+/* DNS messages (RFC 1035 section 4) as far as challenges need them: written, and read with
+ * distrust. No I/O. Names are text, lower-case, without a dot at the end. */
 #ifndef ACME_DNS_PARSE_H
 #define ACME_DNS_PARSE_H
 
@@ -52,8 +52,8 @@ NODISCARD bool dns_data_name(const struct dns_message *m, const struct dns_recor
 struct slice dns_text(const struct dns_record *r, char out[DNS_TEXT_MAX]);
 /* Is a TXT record's text, its strings joined, equal to value? */
 bool dns_text_is(const struct dns_record *r, struct slice value);
-/* Letters, digits, "-", "_" and dots between labels of 1 to 63: what challenges' names are made of. A
- * name from the DNS that is something else is not followed. */
+/* Letters, digits, "-", "_" and dots between labels of 1 to 63: what challenges' names are made
+ * of. A name from the DNS that is something else is not followed. */
 bool dns_name_plain(struct slice name);
 
 #endif

@@ -60,7 +60,7 @@ struct dns_request {
     const char *verb;
     struct slice url;                          /* from dns_url */
     struct slice fields[4];                    /* up to an empty one */
-    struct slice secrets[2];                   /* more of them, from dns_secret; cleared when sent */
+    struct slice secrets[2];                   /* more, from dns_secret; cleared when sent */
     struct slice body;                         /* p == NULL: none */
     const char *content_type;                  /* NULL: application/json */
 };

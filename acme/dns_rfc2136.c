@@ -1,5 +1,6 @@
-/* Name servers that take dynamic updates (BIND, Knot, PowerDNS, Windows): dns rfc2136 { key_name ...;
- * key_alg ...; key ...; server HOST[:PORT] }. RFC 2136, signed with TSIG (RFC 8945), over TCP. */
+/* Name servers that take dynamic updates (BIND, Knot, PowerDNS, Windows): dns rfc2136 { key_name
+ * ...; key_alg ...; key ...; server HOST[:PORT] }. RFC 2136, signed with TSIG (RFC 8945), over
+ * TCP. */
 #include "acme/dns_provider.h"
 
 #include <errno.h>

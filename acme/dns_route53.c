@@ -1,6 +1,7 @@
-/* Amazon Route 53: dns route53 { access_key_id ...; secret_access_key ...; session_token ...; region
- * ...; hosted_zone_id ... }; what is not given comes from AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY
- * and AWS_SESSION_TOKEN. API: docs.aws.amazon.com/Route53/latest/APIReference. */
+/* Amazon Route 53: dns route53 { access_key_id ...; secret_access_key ...; session_token ...;
+ * region ...; hosted_zone_id ... }; what is not given comes from AWS_ACCESS_KEY_ID,
+ * AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN. API:
+ * docs.aws.amazon.com/Route53/latest/APIReference. */
 #include "acme/dns_values.h"
 
 #include <stdlib.h>
@@ -144,8 +145,9 @@ static bool zone_id(struct dns_call *c, struct slice *id, struct err *err)
 static bool read_values(struct dns_call *c, struct slice zone, struct dns_values *v,
                         struct slice *ttl, struct err *err)
 {
-    struct slice url = dns_url(c, API, VERSION "/hostedzone/%.*s/rrset?maxitems=1&name=%.*s.&type=TXT",
-                               SLICE_ARG(zone), SLICE_ARG(c->name));
+    struct slice url =
+        dns_url(c, API, VERSION "/hostedzone/%.*s/rrset?maxitems=1&name=%.*s.&type=TXT",
+                SLICE_ARG(zone), SLICE_ARG(c->name));
     if (!ask(c, "GET", url, (struct slice){NULL, 0}, err) ||
         !dns_succeeded(c, "reading the record", err)) {
         return false;

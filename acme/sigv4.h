@@ -1,5 +1,5 @@
-/* AWS Signature Version 4: signing a request with a secret key ("Signing AWS API requests" in the IAM
- * User Guide). */
+/* AWS Signature Version 4: signing a request with a secret key ("Signing AWS API requests" in
+ * the IAM User Guide). */
 #ifndef ACME_SIGV4_H
 #define ACME_SIGV4_H
 

@@ -8,6 +8,24 @@
 #include "proxy/tls/demand.h"
 #include "store/names.h"
 
+/* A public certificate is wanted and every way to get it is shut. */
+static void unprovable(const struct managed_name *m, struct cf_diags *diags)
+{
+    bool wildcard = slice_find(m->name, '*') != SLICE_NPOS;
+    struct cf_diag *d = cf_error(diags, m->at, wildcard
+                                     ? "a public certificate for the wildcard \"%.*s\" needs a DNS"
+                                       " challenge"
+                                     : "a public certificate for \"%.*s\" needs a challenge, and"
+                                       " all of them are disabled",
+                                 SLICE_ARG(m->name));
+    if (d && wildcard) {
+        d->hint = S("choose one: tls { dns PROVIDER ... }, or the global option acme_dns PROVIDER"
+                    " ...; tls { dns exec PROGRAM } for a DNS with a script of your own; tls { dns"
+                    " persist } for one record put by hand once; the hosts one by one instead of"
+                    " the wildcard; tls internal; tls CERT KEY");
+    }
+}
+
 /* Adds the errors of a name that nobody can sign. */
 static bool possible(const struct managed_name *m, const struct acme_name *name,
                      struct cf_diags *diags)
@@ -18,12 +36,15 @@ static bool possible(const struct managed_name *m, const struct acme_name *name,
                  SLICE_ARG(m->name), SLICE_ARG(m->name));
         return false;
     }
-    if (!issuers_only_local(name) && slice_find(m->name, '*') != SLICE_NPOS) {
-        cf_error(diags, m->at,
-                 "a public certificate for the wildcard \"%.*s\" needs a DNS challenge,"
-                 " which caddis has not yet; name the hosts one by one, or use tls internal or"
-                 " tls CERT KEY",
-                 SLICE_ARG(m->name));
+    struct slice wanting = {NULL, 0};
+    for (size_t k = 0; k < name->issuer_count; k++) {
+        const struct acme_issuer *issuer = &name->issuers[k];
+        if (issuer->kind == ACME_ISSUER_ACME && !acme_can_prove(&issuer->solvers, m->name)) {
+            wanting = issuer->directory_url;
+        }
+    }
+    if (wanting.n) {
+        unprovable(m, diags);
         return false;
     }
     return true;
@@ -35,6 +56,7 @@ static bool plan_name(struct cert_plan *p, const struct config *c, const struct 
                       struct cf_diags *diags)
 {
     bool same = before && p->acme.name_count && before->issuance == m->issuance &&
+                before->challenges == m->challenges &&
                 before->internal == m->internal && slice_eq(before->email, m->email) &&
                 slice_eq(out[-1].name, before->name) &&
                 issuers_class(before->name) == issuers_class(m->name);
@@ -43,7 +65,7 @@ static bool plan_name(struct cert_plan *p, const struct config *c, const struct 
         out->name = m->name;
         return possible(m, out, diags);
     }
-    return issuers_for(&p->arena, m, c->options, diags, out) && possible(m, out, diags);
+    return issuers_for(&p->arena, m, c, diags, out) && possible(m, out, diags);
 }
 
 /* The configured names, then the others. */

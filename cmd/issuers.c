@@ -3,6 +3,7 @@
  * Let's Encrypt, with ZeroSSL behind it where an e-mail address is given. */
 #include "cmd/issuers.h"
 
+#include "cmd/solvers.h"
 #include "proxy/net/addr.h"
 
 static bool is_ip(struct slice name)
@@ -88,8 +89,6 @@ static struct acme_issuer acme_of(const struct issuer_choice *c, const struct ma
     to.profile = c->profile;
     to.timeout_ms = c->timeout_ms;
     to.lifetime_ms = c->lifetime_ms ? c->lifetime_ms : to.lifetime_ms;
-    to.solvers.no_http = c->no_http;
-    to.solvers.no_tls_alpn = c->no_tls_alpn;
     if (c->eab_key_id.n) {
         to.eab_key_id = c->eab_key_id;
         to.eab_mac_key = c->eab_mac_key;
@@ -104,8 +103,8 @@ static struct acme_issuer acme_of(const struct issuer_choice *c, const struct ma
     return to;
 }
 
-static bool convert(const struct issuer_choice *c, const struct managed_name *m,
-                    const struct options *o, struct cf_diags *diags, struct acme_issuer *to)
+static bool convert(struct arena *a, const struct issuer_choice *c, const struct managed_name *m,
+                    const struct config *config, struct cf_diags *diags, struct acme_issuer *to)
 {
     if (c->kind == ISSUER_INTERNAL) {
         *to = (struct acme_issuer){.kind = ACME_ISSUER_LOCAL,
@@ -113,8 +112,11 @@ static bool convert(const struct issuer_choice *c, const struct managed_name *m,
                                    .sign_with_root = c->sign_with_root};
         return true;
     }
-    *to = acme_of(c, m, o);
+    *to = acme_of(c, m, config->options);
     bind_zerossl(to);
+    if (!solvers_for(a, &c->challenges, m->challenges, config, diags, &to->solvers)) {
+        return false;
+    }
     if (c->kind == ISSUER_ZEROSSL && !to->eab_of_zerossl) {
         cf_error(diags, c->at, "ZeroSSL needs an API key (issuer zerossl KEY) or an e-mail address"
                  " (the global option email)");
@@ -126,17 +128,19 @@ static bool convert(const struct issuer_choice *c, const struct managed_name *m,
 /* Nobody said who: the public CA, and where it is Let's Encrypt by default, ZeroSSL behind it. A
  * CA that signs for no IP addresses leaves them to the local CA. */
 static size_t default_issuers(const struct managed_name *m, const struct options *o,
-                              struct acme_issuer *to)
+                              const struct acme_solvers *solvers, struct acme_issuer *to)
 {
     const struct issuance *site = m->issuance;
     bool custom = o->acme_ca.n || o->eab_key_id.n || (site && (site->ca.n || site->eab_key_id.n));
     size_t count = 0;
     to[count] = plain_acme(m, o);
+    to[count].solvers = *solvers;
     bind_zerossl(&to[count++]);
     if (is_ip(m->name)) {
         to[count++] = (struct acme_issuer){.kind = ACME_ISSUER_LOCAL};
     } else if (!custom && to[0].email.n) {
         to[count] = zerossl(m, o);
+        to[count].solvers = *solvers;
         bind_zerossl(&to[count++]);
     }
     return count;
@@ -162,9 +166,11 @@ static enum acme_key_type key_type_of(const struct issuance *site, const struct 
     return ACME_KEY_P256;
 }
 
-bool issuers_for(struct arena *a, const struct managed_name *m, const struct options *o,
+bool issuers_for(struct arena *a, const struct managed_name *m, const struct config *c,
                  struct cf_diags *diags, struct acme_name *out)
 {
+    static const struct challenge_settings none = {.dns = NULL};
+    const struct options *o = c->options;
     const struct issuance *site = m->issuance;
     struct acme_issuer *issuers = ARENA_ARRAY(a, struct acme_issuer, ACME_ISSUERS_MAX);
     must(issuers);
@@ -177,10 +183,12 @@ bool issuers_for(struct arena *a, const struct managed_name *m, const struct opt
         issuers[count++] = (struct acme_issuer){.kind = ACME_ISSUER_LOCAL};
     } else if (from->issuer_count && !(site && site->ca.n && from != site)) {
         for (size_t i = 0; i < from->issuer_count; i++) {
-            ok = convert(from->issuers[i], m, o, diags, &issuers[count++]) && ok;
+            ok = convert(a, from->issuers[i], m, c, diags, &issuers[count++]) && ok;
         }
     } else {
-        count = default_issuers(m, o, issuers);
+        struct acme_solvers solvers;
+        ok = solvers_for(a, &none, m->challenges, c, diags, &solvers);
+        count = default_issuers(m, o, &solvers, issuers);
     }
     unsigned ratio = site && site->ratio_ppm ? site->ratio_ppm : o->issuance.ratio_ppm;
     *out = (struct acme_name){.name = m->name,
@@ -197,14 +205,4 @@ enum issuers_class issuers_class(struct slice name)
     return acme_name_is_local(name) ? ISSUERS_LOCAL_NAME
            : is_ip(name)            ? ISSUERS_ADDRESS
                                     : ISSUERS_PUBLIC_NAME;
-}
-
-bool issuers_only_local(const struct acme_name *name)
-{
-    for (size_t i = 0; i < name->issuer_count; i++) {
-        if (name->issuers[i].kind != ACME_ISSUER_LOCAL) {
-            return false;
-        }
-    }
-    return true;
 }

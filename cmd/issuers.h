@@ -8,12 +8,10 @@
 
 /* Fills in the issuers and the kind of key for m in a's memory; strings are borrowed from the
  * configuration. False after an error in diags. */
-NODISCARD bool issuers_for(struct arena *a, const struct managed_name *m, const struct options *o,
+NODISCARD bool issuers_for(struct arena *a, const struct managed_name *m, const struct config *c,
                            struct cf_diags *diags, struct acme_name *out);
 /* Names of one class get the same issuers from the same words. */
 enum issuers_class { ISSUERS_LOCAL_NAME, ISSUERS_ADDRESS, ISSUERS_PUBLIC_NAME };
 enum issuers_class issuers_class(struct slice name);
-/* Would only the local CA be asked? */
-bool issuers_only_local(const struct acme_name *name);
 
 #endif

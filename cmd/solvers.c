@@ -1,5 +1,6 @@
-/* In: `dns PROVIDER ...` and its companions as words. Out: struct acme_solvers, with what {env.NAME}
- * and {file.PATH} stand for put in. Here proxy's words and acme's table of providers meet. */
+/* In: `dns PROVIDER ...` and its companions as words. Out: struct acme_solvers, with what
+ * {env.NAME} and {file.PATH} stand for put in. Here proxy's words and acme's table of providers
+ * meet. */
 #include "cmd/solvers.h"
 
 #include <errno.h>

@@ -1,6 +1,6 @@
-/* How control of a site's names may be proven: the lines of `tls` and of `issuer acme` that are about
- * challenges, and the global options of the same meaning. Data only: cmd makes acme's solvers of
- * it, because proxy knows no acme. */
+/* How control of a site's names may be proven: the lines of `tls` and of `issuer acme` that are
+ * about challenges, and the global options of the same meaning. Data only: cmd makes acme's
+ * solvers of it, because proxy knows no acme. */
 #ifndef HANDLER_CHALLENGES_H
 #define HANDLER_CHALLENGES_H
 

@@ -115,12 +115,12 @@ static const struct {
     {S_INIT("reuse_private_keys"), tls_read_issuance},
     {S_INIT("force_automate"), read_force_automate},
     {S_INIT("get_certificate"), NULL},
-    {S_INIT("dns"), NULL},
-    {S_INIT("dns_ttl"), NULL},
-    {S_INIT("dns_challenge_override_domain"), NULL},
-    {S_INIT("propagation_delay"), NULL},
-    {S_INIT("propagation_timeout"), NULL},
-    {S_INIT("resolvers"), NULL},
+    {S_INIT("dns"), tls_read_challenges},
+    {S_INIT("dns_ttl"), tls_read_challenges},
+    {S_INIT("dns_challenge_override_domain"), tls_read_challenges},
+    {S_INIT("propagation_delay"), tls_read_challenges},
+    {S_INIT("propagation_timeout"), tls_read_challenges},
+    {S_INIT("resolvers"), tls_read_challenges},
 };
 
 static bool read_line(struct build *b, const struct cf_directive *d)

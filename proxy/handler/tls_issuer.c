@@ -3,7 +3,7 @@
  *
  *   issuer acme [<directory url>] {
  *       dir, test_dir, email, profile, timeout, lifetime, trusted_roots, eab, preferred_chains,
- *       disable_http_challenge, disable_tlsalpn_challenge
+ *       and the lines of challenges.c
  *   }
  *   issuer zerossl [<api key>]
  *   issuer internal { lifetime, sign_with_root }
@@ -181,20 +181,10 @@ static void one_chains(struct reader *r, const struct cf_directive *d)
     read_chains(r, d, &r->one->chains);
 }
 
-static void one_no_http(struct reader *r, const struct cf_directive *d)
+static void one_challenge(struct reader *r, const struct cf_directive *d)
 {
-    flag(r, d, &r->one->no_http);
-}
-
-static void one_no_tls_alpn(struct reader *r, const struct cf_directive *d)
-{
-    flag(r, d, &r->one->no_tls_alpn);
-}
-
-static void one_port(struct reader *r, const struct cf_directive *d)
-{
-    cf_error(r->diags, &d->name, "caddis answers challenges on its own ports: set them with the"
-             " global options http_port and https_port instead of %.*s", SLICE_ARG(d->name.text));
+    bool found = challenge_line(r->arena, r->diags, d, &r->one->challenges);
+    must(found); /* its table and those below belong together */
 }
 
 static void one_distributed(struct reader *r, const struct cf_directive *d)
@@ -230,17 +220,31 @@ static const struct row acme_rows[] = {
     {S_INIT("trusted_roots"), one_roots},
     {S_INIT("eab"), one_eab},
     {S_INIT("preferred_chains"), one_chains},
-    {S_INIT("disable_http_challenge"), one_no_http},
-    {S_INIT("disable_tlsalpn_challenge"), one_no_tls_alpn},
-    {S_INIT("alt_http_port"), one_port},
-    {S_INIT("alt_tlsalpn_port"), one_port},
+    {S_INIT("disable_http_challenge"), one_challenge},
+    {S_INIT("disable_tlsalpn_challenge"), one_challenge},
+    {S_INIT("alt_http_port"), one_challenge},
+    {S_INIT("alt_tlsalpn_port"), one_challenge},
+    {S_INIT("dns"), one_challenge},
+    {S_INIT("dns_ttl"), one_challenge},
+    {S_INIT("dns_challenge_override_domain"), one_challenge},
+    {S_INIT("propagation_delay"), one_challenge},
+    {S_INIT("propagation_timeout"), one_challenge},
+    {S_INIT("resolvers"), one_challenge},
     {S_INIT("distributed"), one_distributed},
 };
 
 static const struct row zerossl_rows[] = {
     {S_INIT("email"), one_email},
-    {S_INIT("disable_http_challenge"), one_no_http},
-    {S_INIT("disable_tlsalpn_challenge"), one_no_tls_alpn},
+    {S_INIT("disable_http_challenge"), one_challenge},
+    {S_INIT("disable_tlsalpn_challenge"), one_challenge},
+    {S_INIT("alt_http_port"), one_challenge},
+    {S_INIT("alt_tlsalpn_port"), one_challenge},
+    {S_INIT("dns"), one_challenge},
+    {S_INIT("dns_ttl"), one_challenge},
+    {S_INIT("dns_challenge_override_domain"), one_challenge},
+    {S_INIT("propagation_delay"), one_challenge},
+    {S_INIT("propagation_timeout"), one_challenge},
+    {S_INIT("resolvers"), one_challenge},
 };
 
 static const struct row internal_rows[] = {

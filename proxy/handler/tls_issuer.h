@@ -40,7 +40,7 @@ struct issuer_choice {
     struct slice root_files[ISSUER_ROOT_FILES_MAX];
     size_t root_file_count;
     int64_t timeout_ms, lifetime_ms;
-    bool no_http, no_tls_alpn;
+    struct challenge_settings challenges;
     bool sign_with_root;
     struct chain_choice chains;
 };

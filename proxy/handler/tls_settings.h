@@ -7,6 +7,7 @@
 
 #include "proxy/base/dstr.h"
 #include "proxy/base/slice.h"
+#include "proxy/handler/challenges.h"
 #include "proxy/tls/cert_source.h"
 #include "proxy/tls/policy.h"
 
@@ -27,6 +28,7 @@ struct tls_settings {
     const struct cf_token *policy_token; /* the first line that is about the policy; or NULL */
     struct tls_policy_spec policy;       /* in the arena; the defaults where nothing is said */
     bool mode_given;                     /* client_auth has a mode */
+    struct challenge_settings challenges;
     struct issuance *issuance; /* tls_issuer.h; NULL: nothing was said */
 };
 
@@ -45,6 +47,8 @@ TLS_SUBDIRECTIVE(tls_read_alpn);
 TLS_SUBDIRECTIVE(tls_read_secrets_log);
 /* tls_load.c */
 TLS_SUBDIRECTIVE(tls_read_load);
+/* challenges.c: how names are proven. */
+TLS_SUBDIRECTIVE(tls_read_challenges);
 /* tls_client_auth.c */
 TLS_SUBDIRECTIVE(tls_read_client_auth);
 

@@ -171,6 +171,7 @@ static void manage(struct building *b, const struct site *site, struct slice hos
         .at = at,
         .internal = site->settings.tls.internal || c->options->local_certs,
         .email = site->settings.tls.email,
+        .challenges = &site->settings.tls.challenges,
         .issuance = site->settings.tls.issuance,
     };
 }
@@ -372,6 +373,32 @@ static bool needs_challenges(const struct config *c, config_name_is_local *is_lo
     return false;
 }
 
+/* alt_http_port, alt_tlsalpn_port: further ports, for nothing but challenges. */
+static void add_challenge_port(struct building *b, const struct challenge_settings *s)
+{
+    struct port_table *t = s->alt_http_port ? port_for(b, s->alt_http_port, false, NULL) : NULL;
+    if (t) {
+        t->challenges = true;
+    }
+    if (s->alt_tls_alpn_port) {
+        (void)port_for(b, s->alt_tls_alpn_port, true, NULL);
+    }
+}
+
+static void add_challenge_ports(struct building *b)
+{
+    const struct config *c = b->c;
+    for (size_t i = 0; i < c->managed_count; i++) {
+        const struct issuance *all[] = {c->managed[i].issuance, &c->options->issuance};
+        add_challenge_port(b, c->managed[i].challenges);
+        for (size_t k = 0; k < ARRAY_LEN(all); k++) {
+            for (size_t n = 0; all[k] && n < all[k]->issuer_count; n++) {
+                add_challenge_port(b, &all[k]->issuers[n]->challenges);
+            }
+        }
+    }
+}
+
 /* The HTTP port is there for redirects and for the CA's challenges, if there is either. */
 static void add_redirects(struct building *b, config_name_is_local *is_local)
 {
@@ -487,6 +514,7 @@ struct config *config_build(struct cf_document *document, config_name_is_local *
         }
     }
     add_redirects(&b, is_local);
+    add_challenge_ports(&b);
     policies_set_strict(c);
     map_fini(&b.names);
     map_fini(&b.loaded);

@@ -52,6 +52,7 @@ struct managed_name {
     const struct cf_token *at;
     bool internal; /* tls internal */
     struct slice email; /* the site's own, or empty */
+    const struct challenge_settings *challenges; /* the site's own */
     const struct issuance *issuance; /* the site's own, or NULL */
 };
 

@@ -138,6 +138,31 @@ static void opt_acme_test_ca(struct reading *r, const struct cf_directive *d)
     }
 }
 
+static void opt_acme_dns(struct reading *r, const struct cf_directive *d)
+{
+    r->o->acme_dns = d;
+}
+
+/* The provider that acme_dns and tls's dns mean when they name none. */
+static void opt_dns(struct reading *r, const struct cf_directive *d)
+{
+    if (d->arg_count == 0) {
+        cf_error(r->diags, &d->name, "dns needs the name of a DNS provider");
+        return;
+    }
+    r->o->dns = d;
+}
+
+static void opt_tls_resolvers(struct reading *r, const struct cf_directive *d)
+{
+    struct challenge_settings s = {.dns = NULL};
+    struct cf_directive as = *d;
+    as.name.text = S("resolvers");
+    bool read = challenge_line(r->arena, r->diags, &as, &s);
+    must(read);
+    r->o->tls_resolvers = s.resolvers;
+}
+
 static void opt_issuance(struct reading *r, const struct cf_directive *d)
 {
     issuance_option(r->arena, r->diags, d, &r->o->issuance);
@@ -461,11 +486,14 @@ static const struct {
 } table[] = {
     {S_INIT("acme_ca"), opt_acme_ca},
     {S_INIT("acme_ca_root"), opt_acme_ca_root},
+    {S_INIT("acme_dns"), opt_acme_dns},
     {S_INIT("acme_eab"), opt_acme_eab},
     {S_INIT("acme_test_ca"), opt_acme_test_ca},
     {S_INIT("admin"), opt_admin},
     {S_INIT("auto_https"), opt_auto_https},
     {S_INIT("debug"), opt_debug},
+    {S_INIT("dns"), opt_dns},
+    {S_INIT("tls_resolvers"), opt_tls_resolvers},
     {S_INIT("default_bind"), opt_default_bind},
     {S_INIT("default_sni"), opt_default_sni},
     {S_INIT("cert_issuer"), opt_issuance},
@@ -484,8 +512,6 @@ static const struct {
     {S_INIT("servers"), opt_servers},
     {S_INIT("skip_install_trust"), opt_skip_install_trust},
     {S_INIT("storage"), opt_storage},
-    {S_INIT("acme_dns"), NULL},
-    {S_INIT("dns"), NULL},
     {S_INIT("ech"), NULL},
     {S_INIT("events"), NULL},
     {S_INIT("fallback_sni"), NULL},
@@ -500,13 +526,13 @@ static const struct {
     {S_INIT("shutdown_delay"), NULL},
     {S_INIT("storage_check"), NULL},
     {S_INIT("storage_clean_interval"), NULL},
-    {S_INIT("tls_resolvers"), NULL},
 };
 
 static bool takes_block(option_fn *read)
 {
-    return read == opt_acme_eab || read == opt_issuance || read == opt_on_demand_tls ||
-           read == opt_servers || read == opt_storage;
+    return read == opt_acme_dns || read == opt_acme_eab || read == opt_dns ||
+           read == opt_issuance || read == opt_on_demand_tls || read == opt_servers ||
+           read == opt_storage;
 }
 
 static void read_one(struct reading *r, const struct cf_directive *d)

@@ -41,6 +41,9 @@ struct options {
     struct slice acme_ca; /* empty: Let's Encrypt */
     struct slice acme_ca_root;
     struct slice acme_test_ca; /* empty: the one known for the CA, if any */
+    const struct cf_directive *acme_dns; /* with its words unread; NULL: not given */
+    const struct cf_directive *dns;
+    struct slice tls_resolvers; /* "IP[:PORT],..." or empty */
     struct issuance issuance;  /* cert_issuer, key_type and so on */
     struct slice on_certificate; /* program to run; empty: none */
     struct slice eab_key_id;

@@ -14,6 +14,7 @@ import pytest
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
 from again import GRAVE  # noqa: E402
+from lib.bind import Bind  # noqa: E402
 from lib.caddis import BIN, PLAIN_BIN, Caddis  # noqa: E402
 from lib.certs import Authority  # noqa: E402
 from lib.origin import Origin, Scripted, hello  # noqa: E402
@@ -183,6 +184,18 @@ def redis(request, cleanup):
 
         cleanup.add(end)
         return r
+
+    return make
+
+
+@pytest.fixture
+def bind(folder, cleanup):
+    """bind(zone, ...): a running Bind."""
+
+    def make(zone, **options):
+        b = Bind(folder, zone, **options)
+        cleanup.add(b.finish)
+        return b
 
     return make
 

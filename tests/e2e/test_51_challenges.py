@@ -1,8 +1,5 @@
 """Proving a name: HTTP-01 and TLS-ALPN-01 in turn, and from a store that several instances share."""
 
-import datetime
-import hashlib
-import ipaddress
 import json
 import socket
 import ssl

@@ -38,9 +38,10 @@ def problem(status, kind, detail, fields=()):
 
 class Pebble:
     def __init__(self, folder, http_port, tls_port, version="new", env=None, validity=None,
-                 unresolvable=(), **config):
+                 unresolvable=(), name_server=None, **config):
         """http_port, tls_port: where names are validated. validity: of certificates, in seconds.
         Every name is at 127.0.0.1, but for those listed as unresolvable, whose validation fails.
+        name_server: the port of one to ask instead of Pebble's own.
         config: further keys of Pebble's configuration."""
         self.folder = folder
         self.version = version
@@ -49,6 +50,7 @@ class Pebble:
         crt, key = self.authority.issue("localhost", "127.0.0.1")
         self.api, self.management = free_port(), free_port()
         self.dns, self.dns_management = free_port(), free_port()
+        self.name_server = name_server or self.dns
         settings = {
             "listenAddress": f"127.0.0.1:{self.api}",
             "managementListenAddress": f"127.0.0.1:{self.management}",
@@ -97,7 +99,7 @@ class Pebble:
     def start(self):
         binary = FOLDER / self.version / "usr/bin/pebble"
         self.pebble = self._spawn([binary, "-config", self.folder / "pebble.json", "-strict=true",
-                                   "-dnsserver", f"127.0.0.1:{self.dns}"], self.api)
+                                   "-dnsserver", f"127.0.0.1:{self.name_server}"], self.api)
 
     def stop(self):
         """The CA goes away (and forgets everything); the mediator refuses connections too."""
