@@ -131,3 +131,23 @@ def test_only_the_challenges_own_hello_is_answered_with_it(caddis, folder):
     for name in ("unknown.example", "a" * 60 + ".example", "1.0.0.127.in-addr.arpa"):
         with pytest.raises((ssl.SSLError, ConnectionError)):
             hello(c, name)
+
+
+def test_an_address_by_tls_alpn(world):
+    """RFC 8738: the handshake's name is the address's reverse name."""
+    p, c = world("127.0.0.1 {\n\ttls {\n\t\tissuer acme {\n\t\t\tdisable_http_challenge\n\t\t}\n"
+                 "\t}\n\trespond hello\n}")
+    c.wait_log("certificate obtained", timeout=40)
+    assert p.orders == 1 and '"type":"tls-alpn-01"' in c.log()
+
+
+@pytest.mark.parametrize("disabled, line", [("http", "alt_tlsalpn_port"),
+                                            ("tlsalpn", "alt_http_port")])
+def test_other_ports(world, disabled, line):
+    """The CA is led to a port that has nothing but challenges."""
+    port = free_port()
+    where = {"http": port} if line == "alt_http_port" else {"https": port}
+    p, c = world(f"{NAME} {{\n\ttls {{\n\t\tissuer acme {{\n\t\t\tdisable_{disabled}_challenge\n"
+                 f"\t\t\t{line} {port}\n\t\t}}\n\t}}\n\trespond hello\n}}", **where)
+    wait(p, c)
+    assert p.orders == 1
