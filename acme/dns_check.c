@@ -81,7 +81,7 @@ static void add_addresses(const struct dns_check *c, struct servers *s, const ch
     struct err ignored; /* the other servers are asked */
     dstr_init(&answer, DNS_MESSAGE_MAX + 1);
     for (size_t i = 0; i < ARRAY_LEN(types); i++) {
-        if (!dns_ask((struct slice){NULL, 0}, slice_str(name), types[i], true, c->stop, &answer, &m,
+        if (!dns_ask(c->system, slice_str(name), types[i], true, c->stop, &answer, &m,
                      &ignored)) {
             continue;
         }
@@ -100,7 +100,7 @@ static bool zone_of(const struct dns_check *c, struct slice name, struct dstr *a
 {
     struct dns_message m;
     struct dns_record r;
-    if (!dns_ask((struct slice){NULL, 0}, name, DNS_SOA, true, c->stop, answer, &m, err)) {
+    if (!dns_ask(c->system, name, DNS_SOA, true, c->stop, answer, &m, err)) {
         return false;
     }
     while (dns_next(&m, &r)) {
@@ -124,8 +124,7 @@ static bool own_servers(const struct dns_check *c, struct slice name, struct ser
     struct dns_record r;
     dstr_init(&answer, DNS_MESSAGE_MAX + 1);
     bool ok = zone_of(c, name, &answer, zone, err) &&
-              dns_ask((struct slice){NULL, 0}, slice_str(zone), DNS_NS, true, c->stop, &answer, &m,
-                      err);
+              dns_ask(c->system, slice_str(zone), DNS_NS, true, c->stop, &answer, &m, err);
     while (ok && count < SERVERS_MAX / 2 && find(&m, DNS_ANSWER, zone, DNS_NS, &r)) {
         count += dns_data_name(&m, &r, names[count]);
     }

@@ -11,7 +11,8 @@
 struct dns_check {
     const struct acme_dns *dns;
     struct stop *stop;
-    unsigned port; /* of a zone's own servers: 53 */
+    struct slice system; /* who is asked where a zone's servers are; empty: the system's */
+    unsigned port;       /* of a zone's own servers: 53 */
     /* Is a record's text what is looked for? NULL: it has to be the value. */
     bool (*fits)(const void *ctx, struct slice text);
     const void *fits_ctx;
