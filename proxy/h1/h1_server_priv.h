@@ -49,7 +49,7 @@ struct h1_server {
     struct h1_server_owner owner;
 
     struct task body_task;  /* producer of req_body: room, a first look, a stop */
-    struct task out_task;   /* consumer of res_body */
+    struct task out_task;   /* consumer of exchange_out */
     struct task next_task;  /* the next pipelined request */
     struct task close_task; /* reports and frees */
     struct timer timer;     /* at the earlier of the two deadlines */

@@ -1,8 +1,8 @@
 /* HTTP/1 towards clients: writing. The codec's operations (start a response, an interim one, a
  * reset), and what follows when a response is written to its end.
  *
- * In: ex->res and res_body. Out: bytes on the stream; the exchange finished; the next one started
- * by a task. */
+ * In: ex->res and exchange_out. Out: bytes on the stream; the exchange finished; the next one
+ * started by a task. */
 #include "proxy/h1/h1_server_priv.h"
 
 #include "proxy/h1/h1_write.h"
@@ -61,7 +61,7 @@ static void response_cut(struct h1_server *c)
     struct exchange *ex = c->ex;
     enum h1_framing framing = c->out.framing;
     enum end_reason reason =
-        ex->res_body.state == BODY_ABORTED ? ex->res_body.reason : END_INTERNAL;
+        exchange_out(ex)->state == BODY_ABORTED ? exchange_out(ex)->reason : END_INTERNAL;
     ex->received_bytes = ex->req_body.pushed_bytes;
     exchange_finish(ex, reason);
     server_forget_exchange(c);
@@ -212,7 +212,7 @@ static bool write_head(struct h1_server *c, enum h1_framing framing)
         return false;
     }
     uint64_t length = ex->res.content_length > 0 ? (uint64_t)ex->res.content_length : 0;
-    h1_out_start(&c->out, head, framing, length, &ex->res_body);
+    h1_out_start(&c->out, head, framing, length, exchange_out(ex));
     return true;
 }
 
@@ -251,7 +251,7 @@ static void op_start_response(struct exchange *ex)
     }
     c->started = true;
     if (framing != H1_NO_BODY) {
-        body_set_consumer(&ex->res_body, &c->out_task);
+        body_set_consumer(exchange_out(ex), &c->out_task);
         task_cancel(&c->out_task); /* we look now */
     }
     if (!c->blocked) { /* an interim head may still be on its way */

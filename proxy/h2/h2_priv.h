@@ -47,7 +47,7 @@ struct h2_stream {
     int32_t id;
     struct exchange *ex;
     struct task body_task; /* producer of req_body: consumed bytes, a first look, a stop */
-    struct task out_task;  /* consumer of res_body */
+    struct task out_task;  /* consumer of exchange_out */
 
     struct h2_head head;
     struct fields trailers;  /* of the request */

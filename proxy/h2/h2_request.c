@@ -281,7 +281,7 @@ void h2_stream_tick(struct h2_stream *s, int64_t now_ms)
         body_too_slow(s);
         return;
     }
-    bool stalled = s->started && !s->deferred && !body_empty(&s->ex->res_body) && !has_window(s);
+    bool stalled = s->started && !s->deferred && !body_empty(exchange_out(s->ex)) && !has_window(s);
     if (!stalled) {
         s->out_progress_ms = now_ms;
     } else if (l->write_idle_ms > 0 && now_ms - s->out_progress_ms >= l->write_idle_ms) {

@@ -1,7 +1,7 @@
 /* One stream's response: the codec's operations, and where nghttp2 gets the content from.
  *
- * In: ex->res, res_body, interim responses. Out: frames submitted to nghttp2, content handed to the
- * connection's h2_out by reference. */
+ * In: ex->res, exchange_out, interim responses. Out: frames submitted to nghttp2, content handed to
+ * the connection's h2_out by reference. */
 #include "proxy/h2/h2_fields.h"
 #include "proxy/h2/h2_priv.h"
 
@@ -79,7 +79,7 @@ static nghttp2_nv *make_head(struct exchange *ex, const struct response *res, bo
 static bool submit_trailers(struct h2_stream *s)
 {
     struct exchange *ex = s->ex;
-    struct fields *trailers = &ex->res_body.trailers;
+    struct fields *trailers = &exchange_out(ex)->trailers;
     fields_strip_trailers(trailers);
     if (trailers->count == 0) {
         return false;
@@ -111,7 +111,7 @@ static ssize_t read_content(nghttp2_session *session, int32_t id, uint8_t *buf, 
     if (!s || !s->ex) {
         return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
     }
-    struct body *b = &s->ex->res_body;
+    struct body *b = exchange_out(s->ex);
     size_t n = b->queued_bytes < length ? b->queued_bytes : length;
     bool last = b->state == BODY_ENDED && n == b->queued_bytes;
     if (n == 0 && b->state == BODY_OPEN) {
@@ -143,12 +143,12 @@ int h2_send_data(nghttp2_session *session, nghttp2_frame *frame, const uint8_t *
     if (h2_out_full(&c->out)) {
         return NGHTTP2_ERR_WOULDBLOCK;
     }
-    if (!s || !s->ex || s->ex->res_body.queued_bytes < length) {
+    if (!s || !s->ex || exchange_out(s->ex)->queued_bytes < length) {
         return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE; /* stopped between the look and now */
     }
     s->ex->sent_bytes += length;
     s->out_progress_ms = loop_now_ms(c->loop);
-    if (!h2_put_data(&c->out, &s->ex->res_body, head, length)) {
+    if (!h2_put_data(&c->out, exchange_out(s->ex), head, length)) {
         return NGHTTP2_ERR_CALLBACK_FAILURE;
     }
     if (length >= H2_CRUMB_BYTES) {
@@ -220,7 +220,7 @@ static bool tunnel_mismatch(const struct exchange *ex)
 
 static bool ends_with_head(const struct exchange *ex)
 {
-    const struct body *b = &ex->res_body;
+    const struct body *b = exchange_out(ex);
     return !ex->res.tunnel && (!http_status_has_body(exchange_client_method(ex), ex->res.status) ||
                                (body_finished(b) && b->trailers.count == 0));
 }
@@ -256,9 +256,9 @@ static void op_start_response(struct exchange *ex)
     s->out_progress_ms = loop_now_ms(c->loop);
     if (!bare) {
         struct iovec unused;
-        body_set_consumer(&ex->res_body, &s->out_task);
+        body_set_consumer(exchange_out(ex), &s->out_task);
         task_cancel(&s->out_task);            /* nghttp2 looks by itself the first time */
-        (void)body_peek(&ex->res_body, &unused, 1); /* somebody waits for it */
+        (void)body_peek(exchange_out(ex), &unused, 1); /* somebody waits */
     }
     h2_wake(c);
 }

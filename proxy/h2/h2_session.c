@@ -294,8 +294,8 @@ static ssize_t frame_length(nghttp2_session *session, uint8_t type, int32_t id,
 
 static enum end_reason reason_of(const struct h2_stream *s, uint32_t code)
 {
-    if (s->cut && s->ex && s->ex->res_body.state == BODY_ABORTED) {
-        return s->ex->res_body.reason;
+    if (s->cut && s->ex && exchange_out(s->ex)->state == BODY_ABORTED) {
+        return exchange_out(s->ex)->reason;
     }
     switch (code) {
     case NGHTTP2_NO_ERROR:

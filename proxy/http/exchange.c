@@ -136,6 +136,7 @@ struct exchange *exchange_new(struct loop *l, struct run_queue *q,
     ex->res.content_length = LENGTH_UNKNOWN;
     body_init(&ex->req_body, q, 0);
     body_init(&ex->res_body, q, 0);
+    ex->out = &ex->res_body;
     task_init(&ex->begin_task, run_begin);
     task_init(&ex->respond_task, run_respond);
     task_init(&ex->end_task, run_end);
@@ -162,6 +163,7 @@ void exchange_release(struct exchange *ex)
     task_cancel(&ex->begin_task);
     task_cancel(&ex->respond_task);
     task_cancel(&ex->end_task);
+    body_filters_remove(ex);
     body_fini(&ex->req_body);
     body_fini(&ex->res_body);
     unpin_from(ex, 0);
@@ -197,6 +199,7 @@ void exchange_clear_response(struct exchange *ex)
     if (ex->finished) {
         return; /* stays stopped */
     }
+    body_filters_remove(ex);
     struct task *consumer = ex->res_body.consumer;
     size_t limit = ex->res_body.limit_bytes;
     body_fini(&ex->res_body);
@@ -265,9 +268,10 @@ static void end_bodies(struct exchange *ex, enum end_reason reason)
 {
     enum end_reason why = reason == END_NONE ? END_NOT_WANTED : reason;
     ex->req_body.producer = NULL;
-    ex->res_body.consumer = NULL;
+    ex->out->consumer = NULL;
     body_abort(&ex->req_body, why);
-    body_stop(&ex->res_body, why);
+    body_stop(ex->out, why);
+    body_stop(&ex->res_body, why); /* not only when the filters get to it: before the log's end */
 }
 
 void exchange_finish(struct exchange *ex, enum end_reason reason)

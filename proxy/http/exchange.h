@@ -10,7 +10,8 @@
  *            consumer of req_body
  *   origin:  fills res, becomes producer of res_body, exchange_respond -> service->respond, a task
  *   chain:   response hooks in reverse order, then codec->start_response
- *   codec:   becomes consumer of res_body, writes; when all is written (or failed):
+ *   codec:   becomes consumer of exchange_out (res_body, or what the last of the hooks' filters
+ *            made of it), writes; when all is written (or failed):
  *            exchange_finish(reason)                          -> service->end, from a task
  *   all let go -> freed.
  * Early answer: exchange_respond while req_body is still OPEN is legal; the codec decides what
@@ -20,7 +21,7 @@
 #ifndef HTTP_EXCHANGE_H
 #define HTTP_EXCHANGE_H
 
-#include "proxy/http/body.h"
+#include "proxy/http/body_filter.h"
 #include "proxy/http/message.h"
 
 struct exchange;
@@ -34,7 +35,7 @@ struct stream_tls;
 /* What the client's codec offers for one exchange. Never called after exchange_finish. */
 struct exchange_codec {
     /* ex->res is final. Framing is the codec's business: content_length or LENGTH_UNKNOWN; fields
-     * without framing and hop-by-hop ones. The codec becomes the consumer of res_body. With
+     * without framing and hop-by-hop ones. The codec becomes the consumer of exchange_out. With
      * res.tunnel both bodies become raw byte flows after the head. */
     void (*start_response)(struct exchange *ex);
     /* A 1xx other than 101, sent at once and in order; ignored where the version has none or the
@@ -94,6 +95,8 @@ struct exchange {
     struct response res;
     struct body req_body;
     struct body res_body;
+    struct body_filter *filters; /* the last one first; NULL: none (body_filter.h) */
+    struct body *out;            /* what the codec reads: res_body, or the last filter's */
     struct chunk *pinned[4]; /* counted: what req's and res's slices point into */
     unsigned request_pins;   /* how many of them were there at exchange_begin */
 
@@ -154,6 +157,11 @@ static inline enum http_method exchange_client_method(const struct exchange *ex)
 {
     return ex->begin_posted ? ex->original.method : ex->req.method;
 }
+/* The body of the response as the client's codec has it: behind all filters. */
+static inline struct body *exchange_out(const struct exchange *ex)
+{
+    return ex->out;
+}
 /* Keeps a reference to c for the life of ex; false: all places are taken. */
 NODISCARD bool exchange_pin(struct exchange *ex, struct chunk *c);
 /* Releases the chunks pinned for an abandoned response (a retry, an answer of our own instead of
@@ -173,9 +181,9 @@ void exchange_send_interim(struct exchange *ex, const struct response *interim);
 void exchange_reset(struct exchange *ex, enum end_reason reason);
 /* Codec: no more calls will be made on it; reason END_NONE: answered completely. Posts end and
  * gives up the codec's hold when end has run (so ex stays valid for the chain). Detaches the
- * codec's tasks from both bodies, aborts req_body if it is still OPEN and stops res_body if it is
- * not finished, so that an origin learns of it. Before begin has run, the service never hears of
- * ex at all. */
+ * codec's tasks from both bodies, aborts req_body if it is still OPEN and stops res_body (and what
+ * filters made of it) if it is not finished, so that an origin learns of it. Before begin has run,
+ * the service never hears of ex at all. */
 void exchange_finish(struct exchange *ex, enum end_reason reason);
 /* Codec: the client is gone: aborts and stops the bodies, posts cancel, then finishes. */
 void exchange_client_gone(struct exchange *ex, enum end_reason reason);

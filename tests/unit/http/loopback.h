@@ -71,7 +71,7 @@ static inline void client_finish(struct world *w, enum end_reason reason)
 static inline void client_out_run(struct task *t)
 {
     struct world *w = container_of(t, struct world, client_out);
-    struct body *b = &w->ex->res_body;
+    struct body *b = exchange_out(w->ex);
     struct iovec iov[BODY_SLICES_MAX];
     if (w->client_stalled) {
         return;
@@ -112,7 +112,7 @@ static inline void start_response(struct exchange *ex)
         client_finish(world_now, END_NONE);
         return;
     }
-    body_set_consumer(&ex->res_body, &world_now->client_out);
+    body_set_consumer(exchange_out(ex), &world_now->client_out);
 }
 
 static inline void send_interim(struct exchange *ex, const struct response *interim)
