@@ -294,8 +294,7 @@ static void convert_http(struct nginx *n, const struct nginx_directive *first)
         } else if (why) {
             text_dropped(n->i, &n->i->head, d->line, nginx_written(n, d), why);
         } else if (nginx_is(d, S("include"))) {
-            text_warning(n->i, &n->i->head, d->line, nginx_written(n, d),
-                         "the file was not read; `nginx -T` prints one text with all of them");
+            nginx_include(n, &n->i->head, d);
         } else {
             text_warning(n->i, &n->i->head, d->line, nginx_written(n, d), "not carried over");
         }

@@ -51,6 +51,8 @@ void nginx_content(struct nginx *n, struct import_text *t, const struct nginx_sc
                    const struct nginx_directive *location);
 /* The lines of a block that stand for themselves, and comments for what does not. */
 void nginx_lines(struct nginx *n, struct import_text *t, const struct nginx_scope *scope);
+/* A comment or a WARNING for an `include`. */
+void nginx_include(struct nginx *n, struct import_text *t, const struct nginx_directive *d);
 /* The limit of bodies, and fields for answers, that hold in scope. */
 void nginx_size_limit(struct nginx *n, struct import_text *t, const struct nginx_scope *scope);
 void nginx_fields(struct nginx *n, struct import_text *t, const struct nginx_scope *scope);

@@ -292,6 +292,23 @@ static void give_try_files(struct nginx *n, struct import_text *t, const struct 
 
 /* ---- a block ----------------------------------------------------------------------------- */
 
+void nginx_include(struct nginx *n, struct import_text *t, const struct nginx_directive *d)
+{
+    static const struct slice known[] = {
+        S_INIT("letsencrypt"), S_INIT("mime.types"), S_INIT("fastcgi_params"),
+        S_INIT("fastcgi.conf"), S_INIT("fastcgi-php"), S_INIT("proxy_params"),
+        S_INIT("modules-enabled"),
+    };
+    for (size_t k = 0; k < ARRAY_LEN(known); k++) {
+        if (slice_find_slice(nginx_word(d, 1), known[k]) != SLICE_NPOS) {
+            text_dropped(n->i, t, d->line, nginx_written(n, d), "what it says is automatic here");
+            return;
+        }
+    }
+    text_warning(n->i, t, d->line, nginx_written(n, d),
+                 "the file was not read; `nginx -T` prints one text with all of them");
+}
+
 static void one(struct nginx *n, struct import_text *t, const struct nginx_scope *scope,
                 const struct nginx_directive *d)
 {
@@ -305,17 +322,7 @@ static void one(struct nginx *n, struct import_text *t, const struct nginx_scope
     } else if (why) {
         text_dropped(n->i, t, d->line, nginx_written(n, d), why);
     } else if (nginx_is(d, S("include"))) {
-        bool known = slice_find_slice(nginx_word(d, 1), S("letsencrypt")) != SLICE_NPOS ||
-                     slice_find_slice(nginx_word(d, 1), S("mime.types")) != SLICE_NPOS ||
-                     slice_find_slice(nginx_word(d, 1), S("fastcgi_params")) != SLICE_NPOS ||
-                     slice_find_slice(nginx_word(d, 1), S("fastcgi-php")) != SLICE_NPOS ||
-                     slice_find_slice(nginx_word(d, 1), S("proxy_params")) != SLICE_NPOS;
-        if (known) {
-            text_dropped(n->i, t, d->line, nginx_written(n, d), "what it says is automatic here");
-        } else {
-            text_warning(n->i, t, d->line, nginx_written(n, d),
-                         "the file was not read; `nginx -T` prints one text with all of them");
-        }
+        nginx_include(n, t, d);
     } else if (nginx_is(d, S("fastcgi_param"))) {
         text_dropped(n->i, t, d->line, nginx_written(n, d), "php_fastcgi sets the usual ones");
     } else if (nginx_is(d, S("auth_basic")) || nginx_is(d, S("auth_basic_user_file"))) {
