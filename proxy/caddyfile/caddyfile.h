@@ -142,6 +142,15 @@ struct cf_document *cf_parse_text(struct slice name, struct slice text,
                                   const struct cf_options *options, struct cf_diags *d);
 void cf_free(struct cf_document *doc);
 
+/* text as Caddy's fmt lays it out: a directive a line, a tab for each block around it, at most one
+ * blank line, braces at the ends of lines; quotes, heredocs and comments as they are. What is ours,
+ * blocks on one line and in angle brackets, is written as blocks of several lines with braces, so
+ * that the result also runs in Caddy. It means the same, and laid out again it stays as it is.
+ * *ours (may be NULL): there were such blocks. False, and errors in d, when text has none to lay
+ * out (a quote or a block that never ends); out is of no use then. */
+NODISCARD bool cf_format(struct slice name, struct slice text, struct dstr *out, bool *ours,
+                         struct cf_diags *d);
+
 /* ---- values, shared by the directives -------------------------------------------------------- */
 
 /* Go's durations and d for days ("1h30m", "1.5s", "250ms", "7d"), in ms; false if malformed or

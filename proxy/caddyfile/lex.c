@@ -65,6 +65,17 @@ void cf_lexemes_add(struct parser *p, struct lexemes *list, struct lexeme item)
     list->items[list->count++] = item;
 }
 
+void cf_lexemes_free(struct parser *p)
+{
+    for (struct lexemes *list = p->lists; list;) {
+        struct lexemes *next = list->next;
+        free(list->items);
+        free(list);
+        list = next;
+    }
+    p->lists = NULL;
+}
+
 struct cursor cf_cursor(const struct lexemes *list)
 {
     return (struct cursor){list->items, list->count ? list->items + list->count : list->items};
@@ -117,6 +128,7 @@ static struct lexeme begin(const struct lexer *l, enum cf_quote quote)
     return (struct lexeme){
         .token = {.quote = quote,
                   .at = {l->source, l->line, (unsigned)column, l->imported_from}},
+        .raw = rest_of(l),
         .first_on_line = l->first_on_line,
     };
 }
@@ -124,6 +136,7 @@ static struct lexeme begin(const struct lexer *l, enum cf_quote quote)
 static void finish(struct lexer *l, struct lexeme *item, struct slice text)
 {
     item->token.text = arena_copy(&l->p->doc->arena, text);
+    item->raw.n = (size_t)(l->text.p + l->i - item->raw.p);
     if (!item->token.text.p || l->buffer.failed) {
         item->token.text = S("");
         cf_stop(l->p, &item->token, "out of memory");
@@ -345,6 +358,10 @@ static void lex_bare(struct lexer *l)
         if (space_length(rest_of(l)) || continuation_length(l)) {
             break;
         }
+        if (l->p->for_format && slice_starts(rest_of(l), S("{$"))) {
+            size_t close = slice_find(rest_of(l), '}');
+            l->i += close == SLICE_NPOS ? 0 : close;
+        }
         end = l->i + 1;
     }
     struct slice word = slice_upto(slice_from(l->text, from), end - from);
@@ -369,6 +386,18 @@ static void lex_bare(struct lexer *l)
     finish(l, &item, slice_starts(word, S("\\<<")) ? slice_from(word, 1) : word);
 }
 
+/* From its "#" to the end of the line. */
+static void lex_comment(struct lexer *l)
+{
+    struct lexeme item = begin(l, CF_BARE);
+    size_t n = slice_find(rest_of(l), '\n');
+    item.comment = true;
+    l->i = n == SLICE_NPOS ? l->text.n : l->i + n;
+    if (l->p->for_format) {
+        finish(l, &item, S(""));
+    }
+}
+
 /* Steps over white space, line ends, continuations and comments; false at the end of the text. */
 static bool skip_to_token(struct lexer *l)
 {
@@ -387,8 +416,7 @@ static bool skip_to_token(struct lexer *l)
         } else if ((n = space_length(rest_of(l))) > 0) {
             l->i += n;
         } else if (c == '#') {
-            size_t end = slice_find(rest_of(l), '\n');
-            l->i = end == SLICE_NPOS ? l->text.n : l->i + end;
+            lex_comment(l);
         } else {
             return true;
         }

@@ -9,11 +9,6 @@
 
 #include "proxy/base/mem.h"
 
-#define BYTES_MAX ((size_t)16 << 20)
-#define TOKENS_MAX 1000000
-/* Places, words and nodes for TOKENS_MAX words and BYTES_MAX of text stay far below this. */
-#define ARENA_MAX_BYTES ((size_t)1 << 30)
-
 static void parse_items(struct parser *p, struct cursor *cur, unsigned depth);
 
 static void set_hint(struct cf_diag *diag, struct slice hint)
@@ -311,11 +306,11 @@ static void parse_items(struct parser *p, struct cursor *cur, unsigned depth)
 static void begin(struct parser *p, const struct cf_options *options, struct cf_diags *d)
 {
     *p = (struct parser){.diags = d, .options = options, .doc = mem_zalloc(sizeof(*p->doc))};
-    arena_init(&p->doc->arena, ARENA_MAX_BYTES);
+    arena_init(&p->doc->arena, CF_ARENA_MAX_BYTES);
     map_init(&p->snippets);
     map_init(&p->routes);
-    p->bytes_left = options && options->max_bytes ? options->max_bytes : BYTES_MAX;
-    p->tokens_left = options && options->max_tokens ? options->max_tokens : TOKENS_MAX;
+    p->bytes_left = options && options->max_bytes ? options->max_bytes : CF_BYTES_MAX;
+    p->tokens_left = options && options->max_tokens ? options->max_tokens : CF_TOKENS_MAX;
     p->last_site = &p->doc->sites;
     p->last_route = &p->doc->named_routes;
 }
@@ -328,12 +323,7 @@ static struct cf_document *finish(struct parser *p, const struct cf_source *sour
         struct cursor cur = cf_cursor(all);
         parse_items(p, &cur, 0);
     }
-    for (struct lexemes *list = p->lists; list;) {
-        struct lexemes *next = list->next;
-        free(list->items);
-        free(list);
-        list = next;
-    }
+    cf_lexemes_free(p);
     map_fini(&p->snippets);
     map_fini(&p->routes);
     return p->doc;

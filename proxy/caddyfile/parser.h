@@ -14,13 +14,19 @@
 #include "proxy/base/map.h"
 #include "proxy/caddyfile/caddyfile.h"
 
+#define CF_BYTES_MAX ((size_t)16 << 20)
+#define CF_TOKENS_MAX 1000000
+/* Places, words and nodes for CF_TOKENS_MAX words and CF_BYTES_MAX of text stay far below this. */
+#define CF_ARENA_MAX_BYTES ((size_t)1 << 30)
 #define CF_DEPTH_MAX 100 /* blocks and imports inside one another; bounds the C stack too */
 
 /* A token, and whether it begins a line: not the same as a change of at.line, because of line
  * continuation and of tokens that an import put there. */
 struct lexeme {
     struct cf_token token;
+    struct slice raw; /* in the source's text, quotes and marks included */
     bool first_on_line;
+    bool comment; /* only where parser.for_format is set; token has no text then */
 };
 
 struct lexemes {
@@ -67,6 +73,7 @@ struct parser {
     struct cf_named_route **last_route;
     const struct cf_site *unbraced; /* the site without braces, if there is one */
     bool options_seen;
+    bool for_format; /* fmt.c's: comments are lexemes, too, and {$...} was not replaced: one word */
     const struct cf_token *glued; /* the last word of a one-line block that ends in its closer */
 };
 
@@ -107,6 +114,8 @@ struct lexemes *cf_lexemes_new(struct parser *p);
 /* Appends and counts it against max_tokens; past that nothing is added and p->stopped is set. */
 void cf_lexemes_add(struct parser *p, struct lexemes *list, struct lexeme item);
 struct cursor cf_cursor(const struct lexemes *list);
+/* Frees all lists. */
+void cf_lexemes_free(struct parser *p);
 /* Ends the parsing with one error. */
 void cf_stop(struct parser *p, const struct cf_token *at, const char *why);
 
