@@ -80,15 +80,6 @@ bool envfiles_load(const char *command, const struct arg_texts *files)
     return true;
 }
 
-static void print_diags(const struct cf_diags *diags)
-{
-    struct dstr text;
-    dstr_init(&text, TEXT_MAX);
-    cf_diags_print(diags, &text);
-    (void)fwrite(text.p ? text.p : "", 1, text.n, stderr);
-    dstr_fini(&text);
-}
-
 static void free_document(void *document)
 {
     cf_free(document);

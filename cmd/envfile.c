@@ -1,34 +1,13 @@
 /* Reads --envfile files; see envfile.h. */
 #include "cmd/envfile.h"
 
-#include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 
+#include "cmd/text_file.h"
 #include "proxy/base/arena.h"
 #include "proxy/base/dstr.h"
 
 #define FILE_MAX_BYTES ((size_t)1 << 20)
-
-static bool read_file(const char *path, struct dstr *out, struct err *err)
-{
-    FILE *f = fopen(path, "re");
-    if (!f) {
-        return err_errno(err, errno, "the environment file %s cannot be read", path);
-    }
-    size_t n = 1;
-    while (n > 0) {
-        char *at = dstr_reserve(out, 4096);
-        n = at ? fread(at, 1, 4096, f) : 0;
-        out->n += n;
-    }
-    int error = ferror(f) ? errno : 0;
-    (void)fclose(f);
-    if (error) {
-        return err_errno(err, error, "the environment file %s cannot be read", path);
-    }
-    return !out->failed || err_set(err, "the environment file %s is larger than 1 MiB", path);
-}
 
 /* The end of a quoted value that begins at text.p[0]; quotes may span lines. */
 static size_t closing_quote(struct slice text)
@@ -120,7 +99,7 @@ bool envfile_load(const char *path, struct err *err)
     struct arena a;
     dstr_init(&text, FILE_MAX_BYTES);
     arena_init(&a, ARENA_NO_MAX);
-    bool ok = read_file(path, &text, err) && load(&a, dstr_slice(&text), path, err);
+    bool ok = text_file_read(path, &text, err) && load(&a, dstr_slice(&text), path, err);
     arena_fini(&a);
     dstr_fini(&text);
     return ok;

@@ -1,7 +1,11 @@
 /* Caddyfile in, struct config out; see load.h. */
 #include "cmd/load.h"
 
+#include <unistd.h>
+
 #include "acme/acme.h"
+
+#define DIAG_TEXT_MAX ((size_t)1 << 20)
 
 struct config *load_config(const char *path, struct cf_diags *diags)
 {
@@ -12,4 +16,13 @@ struct config *load_config(const char *path, struct cf_diags *diags)
         return NULL;
     }
     return config_build(document, acme_name_is_local, diags);
+}
+
+void print_diags(const struct cf_diags *diags)
+{
+    struct dstr text;
+    dstr_init(&text, DIAG_TEXT_MAX);
+    cf_diags_print(diags, &text);
+    (void)!write(STDERR_FILENO, text.p ? text.p : "", text.n);
+    dstr_fini(&text);
 }

@@ -15,6 +15,7 @@ static const struct command commands[] = {
     {"reload", "make it take the Caddyfile as it is now, closing no connection", reload_command,
      reload_help},
     {"validate", "check a Caddyfile", validate_command, validate_help},
+    {"fmt", "lay a Caddyfile out, as Caddy does", fmt_command, fmt_help},
     {"hash-password", "make a password's hash for basic_auth", hash_password_command,
      hash_password_help},
     {"certs", "say of every name who signed it, until when, and what comes next", certs_command,
@@ -47,7 +48,7 @@ static const struct command *find(struct slice name)
 /* Caddy's, not here yet. */
 static const char *const later[] = {
     "adapt",       "add-package",   "build-info",     "completion", "file-server",
-    "fmt",         "list-modules",  "manpage",        "remove-package",
+    "list-modules",  "manpage",        "remove-package",
     "respond",     "reverse-proxy", "upgrade",
 };
 

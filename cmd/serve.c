@@ -135,15 +135,6 @@ static void unlisten(void *ctx, const struct addr *a)
 
 /* ---- configurations ---- */
 
-static void print_diags(const struct cf_diags *diags)
-{
-    struct dstr text;
-    dstr_init(&text, DIAG_TEXT_MAX);
-    cf_diags_print(diags, &text);
-    (void)!write(STDERR_FILENO, text.p ? text.p : "", text.n);
-    dstr_fini(&text);
-}
-
 static void set_log_level(const struct options *o)
 {
     log_set_threshold(o->debug ? LOG_DEBUG : LOG_INFO);

@@ -90,14 +90,19 @@ static void begin_line(struct layout *f, const struct lexeme *l)
     f->ended = false;
 }
 
-/* Carriage returns are no part of a word, and at the end of no line. */
+/* Carriage returns are no part of a word, and at the end of no line. "<<x" that was in the middle of
+ * a line may now be at its end, where it would open a heredoc. */
 static void write_raw(struct layout *f, const struct lexeme *l)
 {
     struct slice raw = l->raw;
     while (l->comment && strchr(" \t\r", raw.p[raw.n - 1])) {
         raw.n--; /* not beyond its "#" */
     }
-    if (l->comment || l->token.quote == CF_BARE) {
+    bool bare = !l->comment && l->token.quote == CF_BARE;
+    if (bare && slice_starts(raw, S("<<"))) {
+        dstr_byte(f->out, '\\');
+    }
+    if (l->comment || bare) {
         for (size_t i = 0; i < raw.n; i++) {
             if (raw.p[i] != '\r') {
                 dstr_byte(f->out, raw.p[i]);
@@ -153,10 +158,27 @@ static void begin_word(struct layout *f, const struct lexeme *l)
     }
 }
 
-static void put_word(struct layout *f, const struct lexeme *l)
+/* "x{" in front of the end of a block on one line will be the last word of its line, where it would
+ * be taken for a word and an opener. */
+static bool needs_quotes(const struct lexeme *l, const struct lexeme *end)
+{
+    struct slice text = l->token.text;
+    const struct lexeme *next = l + 1;
+    return l->token.quote == CF_BARE && text.n > 1 &&
+           (slice_ends(text, S("{")) || (text.n > 2 && slice_ends(text, S("{}")))) && next < end &&
+           !next->first_on_line && slice_find(text, '`') == SLICE_NPOS &&
+           (cf_is_bare(&next->token, "}") || cf_is_bare(&next->token, ">") ||
+            cf_is_bare(&next->token, ";"));
+}
+
+static void put_word(struct layout *f, const struct lexeme *l, const struct lexeme *end)
 {
     begin_word(f, l);
-    write_raw(f, l);
+    if (needs_quotes(l, end)) {
+        dstr_printf(f->out, "`%.*s`", SLICE_ARG(l->token.text));
+    } else {
+        write_raw(f, l);
+    }
     f->last = WORD;
     f->comma = f->depth == 0 && !f->unbraced && f->head == HEAD_SITE &&
                l->token.quote == CF_BARE && slice_ends(l->token.text, S(","));
@@ -239,7 +261,7 @@ static void put(struct layout *f, const struct lexeme *l, const struct lexeme *e
     } else if (f->depth && top(f)->one_line && cf_is_bare(&l->token, ";")) {
         f->ended = true;
     } else {
-        put_word(f, l);
+        put_word(f, l, end);
     }
 }
 

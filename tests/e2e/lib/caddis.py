@@ -59,7 +59,7 @@ def command(*args, folder=None, binary=None, env=None, timeout=60, **options):
                 [str(binary or BIN), *map(str, args)],
                 env=environment(folder, env),
                 cwd=options.pop("cwd", folder),
-                stdin=subprocess.DEVNULL,
+                stdin=options.pop("stdin", subprocess.DEVNULL),
                 stdout=out,
                 stderr=err,
                 timeout=timeout,
