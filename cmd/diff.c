@@ -67,7 +67,8 @@ static void diff_middle(const struct slice *a, size_t n, const struct slice *b, 
             put(out, "  ", &a[i], 1);
             i++;
             j++;
-        } else if (j == m || (i < n && table[(i + 1) * (m + 1) + j] >= table[i * (m + 1) + j + 1])) {
+        } else if (j == m ||
+                   (i < n && table[(i + 1) * (m + 1) + j] >= table[i * (m + 1) + j + 1])) {
             put(out, "- ", &a[i++], 1);
         } else {
             put(out, "+ ", &b[j++], 1);

@@ -43,7 +43,8 @@ static void lays_out(void **state)
          "example.com\nrespond x\n\nheader A b\n"},
         {"a {\n\n\n  b   c\n\n\n\n d\n\n}\n", "a {\n\tb c\n\n\td\n}\n"},
         {"a {\n}\nb {\n}\n# c\nd {\n}", "a {\n}\n\nb {\n}\n\n# c\nd {\n}\n"},
-        {"a {\n b {\n  c\n }\n d {\n }\n e {}\n}", "a {\n\tb {\n\t\tc\n\t}\n\td {\n\t}\n\te {}\n}\n"},
+        {"a {\n b {\n  c\n }\n d {\n }\n e {}\n}",
+         "a {\n\tb {\n\t\tc\n\t}\n\td {\n\t}\n\te {}\n}\n"},
         {"{\nemail a@b.c\n}\nx {\n}", "{\n\temail a@b.c\n}\n\nx {\n}\n"},
         /* ours */
         {"a { b c }", "a {\n\tb c\n}\n"},
@@ -63,7 +64,8 @@ static void lays_out(void **state)
         {"a#b # c", "a#b # c\n"},
         /* left alone */
         {"a {\n b \"c   d\n\ne\" `f  \n g`\n}", "a {\n\tb \"c   d\n\ne\" `f  \n g`\n}\n"},
-        {"a {\n b <<X\n  c\n\n\n   d\n  X   e\n f\n}", "a {\n\tb <<X\n  c\n\n\n   d\n  X e\n\tf\n}\n"},
+        {"a {\n b <<X\n  c\n\n\n   d\n  X   e\n f\n}",
+         "a {\n\tb <<X\n  c\n\n\n   d\n  X e\n\tf\n}\n"},
         {"a { b <<X\n  c\n  X ; d }", "a {\n\tb <<X\n  c\n  X\n\td\n}\n"},
         {"{$A} {\n b {$C:d   e} {args[:]} {block}\n}",
          "{$A} {\n\tb {$C:d   e} {args[:]} {block}\n}\n"},
