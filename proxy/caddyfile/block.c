@@ -119,6 +119,18 @@ static const struct cf_token *looks_like_site(const struct cf_directive *d)
     return NULL;
 }
 
+/* A word that stands where a site's address should, and is none: an option, usually. */
+static bool no_address(const struct cf_token *t)
+{
+    for (size_t i = 0; i < t->text.n; i++) {
+        char c = t->text.p[i];
+        if (!(c >= 'a' && c <= 'z') && c != '_') {
+            return false;
+        }
+    }
+    return !slice_eq(t->text, S("localhost"));
+}
+
 /* "{ ... >": a one-line block whose line ends in the other kind of closer. */
 static bool ends_in_angle(const struct cursor *cur, const struct block *b)
 {
@@ -236,7 +248,10 @@ static void parse_directive(struct parser *p, struct cursor *cur, const struct b
                               "\"%.*s\" (line %u), which has no braces",
                               SLICE_ARG(p->unbraced->addresses[0].text),
                               p->unbraced->addresses[0].at.line),
-                     S("with more than one site each needs \"{\" and \"}\""));
+                     no_address(&p->unbraced->addresses[0])
+                         ? S("global options stand in a block of their own at the top:"
+                             " { email me@example.com }")
+                         : S("with more than one site each needs \"{\" and \"}\""));
         }
     }
 }

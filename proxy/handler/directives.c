@@ -1,6 +1,7 @@
 /* The table of directives, in Caddy's order, and the reading of a block into a route. */
 #include "proxy/handler/directives.h"
 #include "proxy/handler/directive_order.h"
+#include "proxy/handler/mistakes.h"
 #include "proxy/handler/unreachable.h"
 
 #include "proxy/base/mem.h"
@@ -48,32 +49,6 @@ static const struct slice elsewhere[] = {
     S_INIT("skip_log"), S_INIT("templates"), S_INIT("tracing"),
 };
 
-/* What people bring from elsewhere, and how it is called here. */
-static const struct {
-    struct slice word;
-    struct slice hint;
-} foreign[] = {
-    {S_INIT("proxy"), S_INIT("it is called reverse_proxy: reverse_proxy localhost:8000")},
-    {S_INIT("proxy_pass"), S_INIT("it is called reverse_proxy: reverse_proxy localhost:8000")},
-    {S_INIT("ProxyPass"), S_INIT("it is called reverse_proxy: reverse_proxy localhost:8000")},
-    {S_INIT("backend"), S_INIT("write reverse_proxy localhost:8000")},
-    {S_INIT("upstream"), S_INIT("write reverse_proxy localhost:8000 localhost:8001")},
-    {S_INIT("listen"), S_INIT("a site's address says it: example.com { ... }, or :8080 { ... }")},
-    {S_INIT("server_name"), S_INIT("a site's address says it: example.com { ... }")},
-    {S_INIT("location"), S_INIT("it is called handle: handle /path/* { ... }")},
-    {S_INIT("server"), S_INIT("a site begins with its address: example.com { ... }")},
-    {S_INIT("return"), S_INIT("write redir or respond")},
-    {S_INIT("redirect"), S_INIT("it is called redir: redir /old /new")},
-    {S_INIT("add_header"), S_INIT("it is called header: header X-Name value")},
-    {S_INIT("ssl_certificate"), S_INIT("certificates are automatic; your own: tls CERT KEY")},
-    {S_INIT("ssl_certificate_key"), S_INIT("certificates are automatic; your own: tls CERT KEY")},
-    {S_INIT("ssl"), S_INIT("HTTPS is automatic; your own certificate: tls CERT KEY")},
-    {S_INIT("access_log"), S_INIT("it is called log")},
-    {S_INIT("websocket"), S_INIT("WebSockets need nothing special: reverse_proxy passes them on")},
-    {S_INIT("email"), S_INIT("it is a global option, in a block of its own at the top of the file;"
-                             " for one site: tls name@example.com")},
-};
-
 const struct directive *directive_table(size_t *count)
 {
     *count = ARRAY_LEN(table);
@@ -118,11 +93,9 @@ void directive_unknown(struct cf_diags *diags, const struct cf_token *name)
     if (!diag) {
         return;
     }
-    for (size_t i = 0; i < ARRAY_LEN(foreign); i++) {
-        if (slice_eq_case(name->text, foreign[i].word)) {
-            diag->hint = foreign[i].hint;
-            return;
-        }
+    diag->hint = mistake_directive(diags, name);
+    if (diag->hint.n) {
+        return;
     }
     if (name->quote == CF_BARE && name->text.n > 1 && name->text.p[0] == '{') {
         diag->hint = S("a space is missing behind \"{\"");
@@ -158,8 +131,12 @@ bool expect_args(struct build *b, const struct cf_directive *d, size_t count, si
                                       SLICE_ARG(d->name.text), SLICE_ARG(d->args[0].text));
         }
     } else if (max == 0) {
-        hint_angle(d, cf_error(b->diags, at, "\"%.*s\" takes no arguments",
-                               SLICE_ARG(d->name.text)));
+        struct cf_diag *diag = cf_error(b->diags, at, "\"%.*s\" takes no arguments",
+                                        SLICE_ARG(d->name.text));
+        if (diag) {
+            diag->hint = mistake_arguments(d->name.text);
+        }
+        hint_angle(d, diag);
     } else {
         hint_angle(d, cf_error(b->diags, at, "\"%.*s\" takes at most %zu argument%s",
                                SLICE_ARG(d->name.text), max, max == 1 ? "" : "s"));
@@ -263,6 +240,7 @@ static bool build_one(struct build *b, const struct cf_directive *d, struct entr
     if (!place_allowed(b, directive, d)) {
         return false;
     }
+    mistakes_of_directive(b->diags, d);
     const struct cf_token *args = d->args;
     size_t count = d->arg_count;
     struct matcher *matcher = NULL;

@@ -143,7 +143,10 @@ static bool name_allowed(struct build *b, const struct field_rules *rules, const
         return true;
     }
     if (!field_name_valid(r->name)) {
-        cf_error(b->diags, t, "\"%.*s\" is no field name", SLICE_ARG(r->name));
+        struct cf_diag *d = cf_error(b->diags, t, "\"%.*s\" is no field name", SLICE_ARG(r->name));
+        if (d && slice_ends(r->name, S(":"))) {
+            d->hint = S("leave out the colon");
+        }
         return false;
     }
     enum field_id id = r->star_before || r->star_behind ? FIELD_OTHER : field_id(r->name);

@@ -2,6 +2,7 @@
 #include "proxy/handler/reverse_proxy_config.h"
 
 #include "proxy/handler/directives.h"
+#include "proxy/handler/mistakes.h"
 #include "proxy/handler/reverse_proxy_dynamic.h"
 #include "proxy/handler/reverse_proxy_transport.h"
 
@@ -248,7 +249,11 @@ static void unknown_option(struct build *b, const struct cf_directive *d)
     size_t count = 2 + reverse_proxy_option_names(names + 2, OPTION_NAMES_MAX - 2);
     struct cf_diag *diag = cf_error(b->diags, &d->name, "\"reverse_proxy\" has no option \"%.*s\"",
                                     SLICE_ARG(d->name.text));
-    if (diag) {
+    if (!diag) {
+        return;
+    }
+    diag->hint = mistake_proxy_option(d->name.text);
+    if (!diag->hint.n) {
         cf_did_you_mean(b->diags, diag, d->name.text, names, count);
     }
 }

@@ -9,9 +9,11 @@
 static bool always_answers(const struct cf_directive *d)
 {
     static const struct slice names[] = {S_INIT("respond"), S_INIT("redir"), S_INIT("error"),
-                                         S_INIT("abort"), S_INIT("reverse_proxy")};
+                                         S_INIT("abort"), S_INIT("reverse_proxy"),
+                                         S_INIT("file_server")};
     for (const struct cf_directive *c = d->children; c; c = c->next) {
-        if (slice_eq(c->name.text, S("handle_response"))) {
+        if (slice_eq(c->name.text, S("handle_response")) ||
+            slice_eq(c->name.text, S("pass_thru"))) {
             return false; /* may pass a request on */
         }
     }

@@ -3,6 +3,7 @@
 #include "proxy/server/config.h"
 
 #include "proxy/base/mem.h"
+#include "proxy/handler/mistakes.h"
 #include "proxy/server/policies.h"
 
 #define BINDINGS_MAX 1024
@@ -469,6 +470,7 @@ static void build_site(struct building *b, const struct cf_site *source, struct 
         policy_list_apply(b->policies, b->c, site, b->diags);
     }
     add_loaded(b, &site->settings.tls);
+    mistakes_of_site(b->diags, source);
     for (size_t i = 0; i < source->address_count; i++) {
         if (directive_among_addresses(b, source, i)) {
             return;

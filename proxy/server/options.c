@@ -308,6 +308,11 @@ static void opt_server_protocols(struct reading *r, const struct cf_directive *d
 
 static void opt_trusted_proxies(struct reading *r, const struct cf_directive *d)
 {
+    if (d->arg_count < 2) {
+        cf_error(r->diags, &d->name, "trusted_proxies needs static and ranges: trusted_proxies"
+                 " static private_ranges");
+        return;
+    }
     if (!args_between(r, d, 2, IP_RANGES_MAX)) {
         return;
     }
@@ -535,6 +540,23 @@ static bool takes_block(option_fn *read)
            read == opt_storage;
 }
 
+/* Options of `servers` that people write one level too high. */
+static bool belongs_to_servers(struct slice name)
+{
+    static const struct slice names[] = {
+        S_INIT("client_ip_headers"), S_INIT("listener_wrappers"), S_INIT("max_connections"),
+        S_INIT("max_header_size"), S_INIT("max_request_body"), S_INIT("protocols"),
+        S_INIT("strict_sni_host"), S_INIT("timeouts"), S_INIT("trusted_proxies"),
+        S_INIT("trusted_proxies_strict"), S_INIT("trusted_proxies_unix"),
+    };
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        if (slice_eq(names[i], name)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static void read_one(struct reading *r, const struct cf_directive *d)
 {
     struct slice names[ARRAY_LEN(table)];
@@ -555,7 +577,10 @@ static void read_one(struct reading *r, const struct cf_directive *d)
     }
     struct cf_diag *diag = cf_error(r->diags, &d->name, "unknown global option \"%.*s\"",
                                     SLICE_ARG(d->name.text));
-    if (diag && directive_is_known(d->name.text)) {
+    if (diag && belongs_to_servers(d->name.text)) {
+        diag->hint = arena_printf(&r->diags->arena, "it belongs into a block in this one: servers {"
+                                  " %.*s ... }", SLICE_ARG(d->name.text));
+    } else if (diag && directive_is_known(d->name.text)) {
         diag->hint = S("it is a directive of a site: is the site's address missing in front of"
                        " \"{\"?");
     } else if (diag) {

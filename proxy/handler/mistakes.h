@@ -1,0 +1,26 @@
+/* What people who come from other servers, or from older versions of Caddy, write by habit: words
+ * that are called otherwise here, options that stand in the wrong place, and lines that are valid
+ * but hardly mean what they say. Everything here is a hint or a warning; nothing decides what is
+ * valid. */
+#ifndef HANDLER_MISTAKES_H
+#define HANDLER_MISTAKES_H
+
+#include "proxy/handler/handler.h"
+
+/* The hint for a directive that is unknown; empty: none. It may live in the diagnostics' arena. */
+struct slice mistake_directive(struct cf_diags *diags, const struct cf_token *name);
+
+/* The same for an option in the block of reverse_proxy. */
+struct slice mistake_proxy_option(struct slice name);
+
+/* The same for arguments where the directive has none. */
+struct slice mistake_arguments(struct slice directive);
+
+/* Warns of a matcher that takes much less than it seems to ("basic_auth / ..."), and of variables
+ * of nginx in the words of d and of the options in its block. */
+void mistakes_of_directive(struct cf_diags *diags, const struct cf_directive *d);
+
+/* Warns of an origin that is the site itself. */
+void mistakes_of_site(struct cf_diags *diags, const struct cf_site *site);
+
+#endif

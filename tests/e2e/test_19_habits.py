@@ -1,0 +1,78 @@
+"""What people who come from other servers write by habit: the message says what to write instead."""
+
+from lib.caddis import command
+
+SITE = "example.com {\n\t%s\n\treverse_proxy localhost:8000\n}\n"
+PROXY = "example.com {\n\treverse_proxy localhost:8000 {\n\t\t%s\n\t}\n}\n"
+GLOBAL = "{\n\t%s\n}\nexample.com {\n\treverse_proxy localhost:8000\n}\n"
+
+MISTAKES = [
+    # another server's words
+    (SITE % "proxy_pass http://localhost", "it is called reverse_proxy"),
+    (SITE % "gzip on", "it is called encode"),
+    (SITE % "cors", "header Access-Control-Allow-Origin"),
+    (SITE % "client_max_body_size 50m", "request_body { max_size 50MB }"),
+    (SITE % "limit_req zone=a", "rate_limit { zone"),
+    (PROXY % "websocket", "WebSockets need nothing special"),
+    (PROXY % "transparent", "leave this out"),
+    (PROXY % "timeout 24h", "nothing ends a connection that is quiet"),
+    (PROXY % "proxy_set_header X-Real-IP {remote_host}", "it is called header_up"),
+    # in the wrong place
+    (SITE % "header_up X-Real-IP {remote_host}", "reverse_proxy ORIGIN { header_up ... }"),
+    (SITE % "keepalive 7d", "transport http { keepalive ... }"),
+    (PROXY % "keepalive 7d", "transport http { ... }"),
+    (SITE % "max_size 50MB", "request_body { max_size 50MB }"),
+    (SITE % "request_body max_size 50MB", "request_body { max_size 10MB }"),
+    (SITE % "rate_limit {remote_host} 10r/m", "rate_limit { zone NAME {"),
+    (GLOBAL % "trusted_proxies static private_ranges", "servers { trusted_proxies ... }"),
+    (GLOBAL % "servers { trusted_proxies cloudflare }", "trusted_proxies static private_ranges"),
+    ("email me@example.com\n" + SITE % "", "{ email me@example.com }"),
+    ("example.com\nreverse_proxy localhost:8000\nother.example.com\nreverse_proxy localhost:9000\n",
+     'with more than one each needs "{" and "}"'),
+    (SITE % "header Cache-Control: no-store", "leave out the colon"),
+]
+
+# Valid, but hardly meant.
+WARNINGS = [
+    ("example.com {\n\treverse_proxy / localhost:8000\n}\n", "for every path leave it out"),
+    (SITE % "header / X-Frame-Options DENY", "for every path leave it out"),
+    (SITE % "handle_path /api { respond x }", "for everything below write /api/*"),
+    (PROXY % "header_up X-Forwarded-Proto $scheme", "here it is {scheme}"),
+    ("http://example.com {\n\tredir https://$host$request_uri\n}\n", "here it is {host}"),
+    ("localhost:8000 {\n\treverse_proxy localhost:8000\n}\n", "go round in a circle"),
+    ("http://localhost {\n\thandle {\n\t\treverse_proxy http://127.0.0.1:80\n\t}\n}\n",
+     "go round in a circle"),
+    (SITE % "route {\n\t\tfile_server\n\t\treverse_proxy /api/* localhost:8001\n\t}",
+     'this "reverse_proxy" is never reached'),
+]
+
+# Not what looks alike.
+FINE = [
+    PROXY % "header_up X-Price $5",
+    SITE % 'header X-Shell "$HOME $hostname"',
+    SITE % "redir / /app/",
+    SITE % "route {\n\t\tfile_server /x/*\n\t\treverse_proxy /api/* localhost:8001\n\t}",
+    "localhost:8001, [::1] {\n\treverse_proxy localhost:8000 [::1]:8002\n}\n",
+]
+
+
+def validate(tmp_path, text):
+    file = tmp_path / "Caddyfile"
+    file.write_text(text)
+    return command("validate", "-c", str(file))
+
+
+def test_a_mistake_teaches(tmp_path):
+    for text, words in MISTAKES:
+        done = validate(tmp_path, text)
+        assert done.returncode == 1 and words in done.stderr, f"{text}\n{done.stderr}"
+
+
+def test_a_warning_teaches(tmp_path):
+    for text, words in WARNINGS:
+        done = validate(tmp_path, text)
+        assert done.returncode == 0 and words in done.stderr, f"{text}\n{done.stderr}"
+        assert done.stderr.count(": warning:") == 1, done.stderr
+    for text in FINE:
+        done = validate(tmp_path, text)
+        assert (done.returncode, done.stderr.count(": warning:")) == (0, 0), f"{text}\n{done.stderr}"
