@@ -26,6 +26,7 @@ static const struct directive table[] = {
     {S_INIT("basic_auth"), DIRECTIVE_HANDLER, MATCHER_FIRST, 150, basic_auth_parse},
     {S_INIT("forward_auth"), DIRECTIVE_HANDLER, MATCHER_FIRST, 160, forward_auth_parse},
     {S_INIT("request_header"), DIRECTIVE_HANDLER, MATCHER_FIRST, 170, request_header_parse},
+    {S_INIT("encode"), DIRECTIVE_HANDLER, MATCHER_FIRST, 180, encode_parse},
     {S_INIT("invoke"), DIRECTIVE_HANDLER, MATCHER_FIRST, 210, invoke_parse},
     {S_INIT("handle"), DIRECTIVE_HANDLER, MATCHER_FIRST, 220, handle_parse},
     {S_INIT("handle_path"), DIRECTIVE_HANDLER, MATCHER_FIRST, 220, handle_path_parse},
@@ -43,7 +44,7 @@ static const struct directive table[] = {
 
 /* Caddy's directives that are not here yet: the message says so instead of guessing. */
 static const struct slice elsewhere[] = {
-    S_INIT("acme_server"), S_INIT("bind"), S_INIT("encode"), S_INIT("fs"),
+    S_INIT("acme_server"), S_INIT("bind"), S_INIT("fs"),
     S_INIT("intercept"), S_INIT("log_append"), S_INIT("log_name"),
     S_INIT("log_skip"), S_INIT("metrics"), S_INIT("php_fastcgi"), S_INIT("push"),
     S_INIT("skip_log"), S_INIT("templates"), S_INIT("tracing"),

@@ -12,6 +12,7 @@ DIRECTIVE_PARSE(abort_parse);
 DIRECTIVE_PARSE(basic_auth_parse);
 DIRECTIVE_PARSE(copy_response_parse);
 DIRECTIVE_PARSE(copy_response_headers_parse);
+DIRECTIVE_PARSE(encode_parse);
 DIRECTIVE_PARSE(error_parse);
 DIRECTIVE_PARSE(file_server_parse);
 DIRECTIVE_PARSE(forward_auth_parse);

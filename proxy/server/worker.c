@@ -8,6 +8,7 @@
 #include "proxy/base/log.h"
 #include "proxy/base/mem.h"
 #include "proxy/handler/access_log.h"
+#include "proxy/handler/encode_coder.h"
 
 /* Descriptors that are not client connections: listeners, files, the store, the CA. */
 #define DESCRIPTORS_RESERVED 256u
@@ -225,6 +226,7 @@ static void *worker_main(void *arg)
     run_queue_run(loop_queue(w->loop));
     access_log_drain();
     exchange_pool_drain();
+    coder_pool_drain();
     chunk_pool_drain();
     return NULL;
 }

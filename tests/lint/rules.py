@@ -39,6 +39,7 @@ DOORS = {
     r"yaml\.h": ["cmd/"],
     r"pcre2\.h": ["proxy/route/"],
     r"crypt\.h|argon2\.h": ["proxy/handler/password.c"],
+    r"zlib\.h|zstd\.h|brotli/": ["proxy/handler/encode_coder.c"],
 }
 
 BANNED = (
