@@ -2,6 +2,8 @@
 #include "cmd/link.h"
 
 #include <errno.h>
+#include <stdio.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 #include <time.h>
@@ -81,5 +83,10 @@ bool link_receive(int link, struct link_packet *p, int *fd)
         return false;
     }
     p->text[sizeof(p->text) - 1] = '\0';
+    if ((msg.msg_flags & MSG_CTRUNC) && !p->error) {
+        p->error = EMFILE; /* a descriptor came, but there was no number free for it */
+        (void)snprintf(p->text, sizeof(p->text), "no descriptor is free for a listening socket: "
+                       "%s (see `ulimit -n`)", strerrordesc_np(EMFILE));
+    }
     return true;
 }

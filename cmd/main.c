@@ -1,4 +1,5 @@
 /* caddis: the command line's first word chooses what to do. */
+#include <fcntl.h>
 #include <stdio.h>
 #include <unistd.h>
 
@@ -123,8 +124,23 @@ static int version_command(const struct command *self, int argc, char **argv)
     return 0;
 }
 
+/* Whoever started us may have closed some of the first three descriptors. What is opened next would
+ * get their numbers, and log lines meant for stderr would go into a socket or a stored file. */
+static bool fill_standard_descriptors(void)
+{
+    int fd;
+    do {
+        fd = open("/dev/null", O_RDWR);
+    } while (fd >= 0 && fd <= STDERR_FILENO);
+    return fd >= 0 && close(fd) == 0;
+}
+
 int main(int argc, char **argv)
 {
+    if (!fill_standard_descriptors()) {
+        perror("caddis: opening /dev/null");
+        return 1;
+    }
     if (argc < 2) {
         overview();
         return 0;

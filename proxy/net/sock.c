@@ -36,6 +36,7 @@ static int close_failed(int fd)
     return -1;
 }
 
+/* Leaves errno at errnum: callers tell by it what to do. */
 static void say_why(const struct addr *a, int errnum, struct err *err)
 {
     char text[ADDR_TEXT_BYTES];
@@ -53,6 +54,7 @@ static void say_why(const struct addr *a, int errnum, struct err *err)
     } else {
         err_errno(err, errnum, "cannot listen on %.*s", SLICE_ARG(where));
     }
+    errno = errnum;
 }
 
 /* Does anyone answer at this path? Only a refusal says for sure that nobody does. */
@@ -131,7 +133,7 @@ bool sock_probe(const struct addr *a, struct err *err)
     if (fd < 0 || !bind_ip(fd, a, false)) {
         say_why(a, errno, err);
         if (fd >= 0) {
-            close(fd);
+            (void)close_failed(fd);
         }
         return false;
     }

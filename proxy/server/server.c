@@ -55,9 +55,9 @@ static void close_sockets(const struct server *s, const struct config *c, struct
     }
 }
 
-static void hint_in_use(const struct binding *b, const char *why, struct cf_diag *diag)
+static void hint_in_use(const struct binding *b, int errnum, const char *why, struct cf_diag *diag)
 {
-    if (!diag) {
+    if (!diag || (errnum != EADDRINUSE && errnum != EACCES)) {
         return;
     }
     if (slice_find_slice(slice_str(why), S("in use by caddis")) != SLICE_NPOS) {
@@ -80,7 +80,8 @@ static bool open_binding(struct server *s, struct config *c, size_t i, struct so
             return true;
         }
         if (fd < 0) {
-            hint_in_use(b, err.text, cf_error(diags, b->at, "%s", err.text));
+            int errnum = errno;
+            hint_in_use(b, errnum, err.text, cf_error(diags, b->at, "%s", err.text));
             return false;
         }
         k->fds[i * s->worker_count + w] = fd;

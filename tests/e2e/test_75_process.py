@@ -586,3 +586,38 @@ def test_trust_takes_the_root_of_the_caddis_that_runs(as_nobody):
     assert list(trusted.glob("*.crt")) == []
     assert inside(c, "untrust").returncode == 0
     assert not list(pathlib.Path(TRUST_FOLDER).glob("caddis*"))
+
+
+# ---- odd surroundings ----
+
+
+@pytest.mark.parametrize("closed", [">&- 2>&-", "<&- >&- 2>&-", "2>&-"])
+def test_closed_standard_descriptors_stay_nobodys(caddis, closed):
+    """What is opened later must not get the numbers that log lines go to."""
+    c = caddis(say("one"), wrap=["sh", "-c", f'exec "$@" {closed}', "sh"])
+    assert c.get().body == b"one"
+    for pid in c.processes():
+        assert os.readlink(f"/proc/{pid}/fd/2") == "/dev/null"
+    c.reload(say("two"))
+    assert c.get().body == b"two"
+
+
+def test_too_few_descriptors_to_listen_are_told(plain):
+    """Descriptors are short in the server process, not where the sockets are made."""
+    c = plain(say("one"), start=False, args=["--workers", "1"])
+    said = set()
+    for nofile in range(10, 30):
+        c.options["nofile"] = nofile
+        c.start(wait=False)
+        try:
+            c.wait_ready()
+            c.stop()
+            break
+        except AssertionError:
+            c.wait()
+        log = c.log()
+        c.log_file.unlink()
+        assert "oo many open files" in log, (nofile, log)
+        assert "error: \n" not in log and "http_port names another" not in log, (nofile, log)
+        said.add("no descriptor is free for a listening socket" in log)
+    assert True in said
