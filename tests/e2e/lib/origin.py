@@ -133,10 +133,12 @@ def hello(request):
 
 class Origin(Scripted):
     """handler(request) returns a Response. `requests` has all requests, in order of arrival;
-    request.connection is the number of the connection it came on."""
+    request.connection is the number of the connection it came on. upgrade(raw, request), if given,
+    has the connection when a request asks for another protocol and it does not return False."""
 
-    def __init__(self, handler=hello, **options):
+    def __init__(self, handler=hello, upgrade=None, **options):
         self.handler = handler
+        self.upgrade = upgrade
         self.requests = []
         super().__init__(self._serve, **options)
 
@@ -158,6 +160,9 @@ class Origin(Scripted):
             request.connection = raw.number
             with self.lock:
                 self.requests.append(request)
+            if self.upgrade and request.get("Upgrade"):
+                if self.upgrade(raw, request) is not False:
+                    return
             response = self.handler(request)
             try:
                 response.send(raw, request.method)

@@ -309,14 +309,18 @@ class Raw:
         return self.request("GET", target, fields, host=host)
 
 
-def connect(port, host="localhost", address="127.0.0.1", timeout=TIMEOUT, rcvbuf=None):
-    """A plain connection to a port; host is only what request() puts into Host."""
+def connect(port, host="localhost", address="127.0.0.1", timeout=TIMEOUT, rcvbuf=None,
+            source=None):
+    """A plain connection to a port; host is only what request() puts into Host; source: the
+    address to come from."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     sock = socket.socket(family, socket.SOCK_STREAM)
     if rcvbuf:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, rcvbuf)
     sock.settimeout(timeout)
     try:
+        if source:
+            sock.bind((source, 0))
         sock.connect((address, port))
     except BaseException:
         sock.close()
@@ -343,11 +347,12 @@ def tls_context(cafile=None, cadata=None, alpn=("http/1.1",), minimum=None, maxi
     return context
 
 
-def connect_tls(port, host="localhost", sni=..., context=None, timeout=TIMEOUT, **options):
+def connect_tls(port, host="localhost", sni=..., context=None, timeout=TIMEOUT, source=None,
+                **options):
     """A TLS connection. sni: the name to send (host unless given; None: none).
     options: those of tls_context."""
     context = context or tls_context(**options)
-    raw = connect(port, host, timeout=timeout)
+    raw = connect(port, host, timeout=timeout, source=source)
     try:
         raw.sock = context.wrap_socket(raw.sock, server_hostname=host if sni is ... else sni)
     except BaseException:
