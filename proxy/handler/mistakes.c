@@ -70,6 +70,10 @@ static const struct said in_proxy[] = {
     {S_INIT("timeout"), S_INIT("nothing ends a connection that is quiet; transport http has"
                                " dial_timeout, response_header_timeout and read_timeout")},
     {S_INIT("policy"), S_INIT("it is called lb_policy")},
+    {S_INIT("lb_retry"), S_INIT("it is called lb_retries")},
+    {S_INIT("fail_timeout"), S_INIT("it is called fail_duration")},
+    {S_INIT("buffer_requests"), S_INIT("it is called request_buffers: request_buffers 1MiB")},
+    {S_INIT("buffer_responses"), S_INIT("it is called response_buffers: response_buffers 1MiB")},
     {S_INIT("health_check"), S_INIT("it is called health_uri: health_uri /health")},
     {S_INIT("without"), S_INIT("use handle_path /prefix/* { reverse_proxy ... } around it")},
     {S_INIT("insecure_skip_verify"), S_INIT("write transport http { tls_insecure_skip_verify }")},
@@ -205,6 +209,77 @@ static void narrow_matcher(struct cf_diags *diags, const struct cf_directive *d)
     }
 }
 
+/* "redir example.com{uri}": relative to the page it is on. */
+static void redirect_without_scheme(struct cf_diags *diags, const struct cf_token *to)
+{
+    size_t host = 0;
+    while (host < to->text.n && to->text.p[host] != '/' && to->text.p[host] != '{' &&
+           to->text.p[host] != '?' && to->text.p[host] != ':') {
+        host++;
+    }
+    struct slice name = slice_upto(to->text, host);
+    if (slice_find(name, '.') == SLICE_NPOS || slice_starts(name, S("."))) {
+        return;
+    }
+    if (slice_starts(slice_from(to->text, host), S("://"))) {
+        return;
+    }
+    struct cf_diag *d = cf_warning(diags, to, "without https:// this leads to a page beside the one"
+                                   " that was asked for");
+    if (d) {
+        d->hint = arena_printf(&diags->arena, "to another host: https://%.*s",
+                               SLICE_ARG(to->text));
+    }
+}
+
+/* `header Strict-Transport-Security max-age=1; preload`: two words search and replace. */
+static void field_line(struct cf_diags *diags, struct slice name, const struct cf_token *values,
+                       size_t count)
+{
+    struct cf_diag *d = NULL;
+    if (count == 2 && values[0].quote == CF_BARE && slice_ends(values[0].text, S(";"))) {
+        d = cf_warning(diags, &values[0], "in values that are there already this replaces \"%.*s\""
+                       " by \"%.*s\"", SLICE_ARG(values[0].text), SLICE_ARG(values[1].text));
+        if (d) {
+            d->hint = S("a value of several words goes in quotes");
+        }
+    }
+    if (name.n && (name.p[0] == '>' || name.p[0] == '?')) {
+        name = slice_from(name, 1);
+    }
+    if (count == 1 && slice_eq_case(name, S("Access-Control-Allow-Origin")) &&
+        slice_find(values[0].text, ',') != SLICE_NPOS) {
+        d = cf_warning(diags, &values[0], "browsers take one origin here, or \"*\", but no list");
+        if (d) {
+            d->hint = S("for each origin a line with a matcher: @app header Origin"
+                        " https://app.example.com");
+        }
+    }
+}
+
+static void odd_values(struct cf_diags *diags, const struct cf_directive *d)
+{
+    size_t skip = d->arg_count > 1 && matcher_is_token(&d->args[0]) ? 1 : 0;
+    const struct cf_token *args = d->args + skip;
+    size_t count = d->arg_count - skip;
+    if (count && slice_eq(d->name.text, S("redir"))) {
+        redirect_without_scheme(diags, &args[0]);
+    } else if (count && slice_eq(d->name.text, S("root")) && slice_starts(args[0].text, S("~"))) {
+        struct cf_diag *diag = cf_warning(diags, &args[0], "\"~\" is a folder of that name here");
+        if (diag) {
+            diag->hint = S("write the whole path, or {$HOME}/...");
+        }
+    }
+    if (slice_eq(d->name.text, S("header"))) {
+        if (count) {
+            field_line(diags, args[0].text, args + 1, count - 1);
+        }
+        for (const struct cf_directive *o = d->children; o; o = o->next) {
+            field_line(diags, o->name.text, o->args, o->arg_count);
+        }
+    }
+}
+
 static bool word_byte(char c)
 {
     return (c >= 'a' && c <= 'z') || c == '_';
@@ -247,6 +322,7 @@ void mistakes_of_directive(struct cf_diags *diags, const struct cf_directive *d)
         S_INIT("handle"), S_INIT("handle_path"), S_INIT("route"), S_INIT("handle_errors"),
     };
     narrow_matcher(diags, d);
+    odd_values(diags, d);
     variables_of(diags, d);
     if (!one_of(own_blocks, ARRAY_LEN(own_blocks), d->name.text)) {
         for (const struct cf_directive *o = d->children; o; o = o->next) {

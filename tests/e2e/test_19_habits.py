@@ -17,6 +17,7 @@ MISTAKES = [
     (PROXY % "transparent", "leave this out"),
     (PROXY % "timeout 24h", "nothing ends a connection that is quiet"),
     (PROXY % "proxy_set_header X-Real-IP {remote_host}", "it is called header_up"),
+    (PROXY % "fail_timeout 5s", "it is called fail_duration"),
     # in the wrong place
     (SITE % "header_up X-Real-IP {remote_host}", "reverse_proxy ORIGIN { header_up ... }"),
     (SITE % "keepalive 7d", "transport http { keepalive ... }"),
@@ -36,6 +37,11 @@ MISTAKES = [
 WARNINGS = [
     ("example.com {\n\treverse_proxy / localhost:8000\n}\n", "for every path leave it out"),
     (SITE % "header / X-Frame-Options DENY", "for every path leave it out"),
+    ("www.example.com {\n\tredir example.com{uri} permanent\n}\n", "https://example.com{uri}"),
+    (SITE % "root * ~/site", 'or {$HOME}/...'),
+    (SITE % "header Strict-Transport-Security max-age=1; preload", "goes in quotes"),
+    (SITE % 'header {\n\t\tAccess-Control-Allow-Origin "https://a.example, https://b.example"\n\t}',
+     "for each origin a line with a matcher"),
     (SITE % "handle_path /api { respond x }", "for everything below write /api/*"),
     (PROXY % "header_up X-Forwarded-Proto $scheme", "here it is {scheme}"),
     ("http://example.com {\n\tredir https://$host$request_uri\n}\n", "here it is {host}"),
@@ -51,6 +57,9 @@ FINE = [
     PROXY % "header_up X-Price $5",
     SITE % 'header X-Shell "$HOME $hostname"',
     SITE % "redir / /app/",
+    "http://example.com {\n\tredir https://{host}{uri}\n}\n",
+    "http://example.com {\n\tredir /old ../new.html\n}\n",
+    SITE % "header Strict-Transport-Security max-age=31536000;",
     SITE % "route {\n\t\tfile_server /x/*\n\t\treverse_proxy /api/* localhost:8001\n\t}",
     "localhost:8001, [::1] {\n\treverse_proxy localhost:8000 [::1]:8002\n}\n",
 ]
