@@ -18,9 +18,11 @@ bool chain_new(struct exchange *ex, struct upstream *upstream, struct jobs *jobs
     c->enter = NULL;
     c->errors = NULL;
     c->error.status = 0;
+    c->failed = c->intercepting = false;
     c->running = c->raised = false;
     c->upstream = upstream;
     c->slow_jobs = NULL;
+    c->log = (struct log_notes){0};
     c->pin = NULL;
     ex->chain = c;
     ex->jobs = jobs;
@@ -81,7 +83,7 @@ static enum match_result next_handler(struct chain *c, struct exchange *ex,
  * places are kept for chain_add_hook. */
 static bool remember_hook(struct chain *c, const struct handler *h)
 {
-    if (!h->ops->on_response && !h->ops->on_response_early) {
+    if (!h->ops->on_response && !h->ops->on_response_early && !h->ops->on_intercept) {
         return true;
     }
     if (c->hook_count >= CHAIN_HOOKS_MAX - CHAIN_HOOKS_ADDED_MAX) {
@@ -146,6 +148,8 @@ static void answer_nothing(const struct chain *c, struct exchange *ex)
 {
     if (c->error.status) {
         exchange_error_page(ex, c->error.status, c->error.message);
+    } else if (c->intercepting && ex->res.status) {
+        exchange_respond(ex);
     } else if (!exchange_simple(ex, 200, S(""), S(""))) {
         exchange_error_page(ex, 503, S("out of memory"));
     } else {
@@ -238,6 +242,9 @@ enum handler_result chain_error(struct exchange *ex, int status, struct slice de
         return HANDLER_DONE;
     }
     ex->error_detail = detail;
+    if (c) {
+        c->failed = true;
+    }
     if (!e || c->error.status || ex->response_started || ex->arena.failed ||
         !set_error_vars(ex, status, detail)) {
         exchange_error_page(ex, status, detail);
@@ -263,6 +270,28 @@ int chain_default_status(struct exchange *ex)
 {
     const struct chain *c = chain_of(ex);
     return c && c->error.status ? c->error.status : 200;
+}
+
+bool chain_intercepts(struct exchange *ex)
+{
+    struct chain *c = chain_of(ex);
+    for (unsigned i = c && !c->failed && !ex->res.tunnel ? c->hook_count : 0; i-- > 0;) {
+        const struct handler_ops *ops = c->hooks[i].ops;
+        if (!ops->on_intercept) {
+            continue;
+        }
+        const struct route *route = ops->on_intercept(c->hooks[i].instance, ex);
+        c->hook_count--; /* it looks at one response only */
+        memmove(&c->hooks[i], &c->hooks[i + 1], (c->hook_count - i) * sizeof(c->hooks[0]));
+        if (route) {
+            exchange_reopen(ex);
+            c->depth = 0;
+            c->intercepting = true;
+            chain_run(ex, route);
+            return true;
+        }
+    }
+    return false;
 }
 
 void chain_run_early_hooks(struct exchange *ex)

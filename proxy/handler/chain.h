@@ -2,6 +2,7 @@
 #ifndef HANDLER_CHAIN_H
 #define HANDLER_CHAIN_H
 
+#include "proxy/handler/access_log.h"
 #include "proxy/handler/handler.h"
 
 #define CHAIN_DEPTH_MAX 16
@@ -28,10 +29,13 @@ struct chain {
         int status; /* 0: none */
         struct slice message;
     } error;     /* what handle_errors is answering */
+    bool failed;       /* an error was raised: nothing intercepts its page */
+    bool intercepting; /* on_intercept's route runs: when it does not answer the response stays */
     bool running; /* chain_run is on the C stack */
     bool raised;  /* and an error was raised in it */
     struct upstream *upstream; /* this worker's */
     struct jobs *slow_jobs;    /* borrowed; for what takes seconds (password hashes); or NULL */
+    struct log_notes log;
     void *pin;                 /* server's own: keeps the configuration alive */
 };
 
@@ -50,6 +54,9 @@ enum handler_result chain_error(struct exchange *ex, int status, struct slice de
 int chain_default_status(struct exchange *ex);
 /* Has ops' response hooks run for whatever answer comes, as if a handler with them was passed. */
 void chain_add_hook(struct exchange *ex, const struct handler_ops *ops, const void *instance);
+/* Has handlers that were passed look at the response (on_intercept). True: others answer now, and
+ * this response is not to be sent. */
+bool chain_intercepts(struct exchange *ex);
 /* The response hooks: the early ones in order, then the others, last passed first. */
 void chain_run_hooks(struct exchange *ex);
 /* The early ones only, for an interim response; they run again later. */

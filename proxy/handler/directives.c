@@ -12,6 +12,10 @@ static const struct directive table[] = {
     {S_INIT("map"), DIRECTIVE_HANDLER, MATCHER_FIRST, 20, map_parse},
     {S_INIT("vars"), DIRECTIVE_HANDLER, MATCHER_FIRST, 30, vars_parse},
     {S_INIT("root"), DIRECTIVE_HANDLER, MATCHER_NEVER_LAST, 50, root_parse},
+    {S_INIT("log_append"), DIRECTIVE_HANDLER, MATCHER_FIRST, 55, log_append_parse},
+    {S_INIT("skip_log"), DIRECTIVE_HANDLER, MATCHER_FIRST, 60, log_skip_parse},
+    {S_INIT("log_skip"), DIRECTIVE_HANDLER, MATCHER_FIRST, 60, log_skip_parse},
+    {S_INIT("log_name"), DIRECTIVE_HANDLER, MATCHER_FIRST, 65, log_name_parse},
     {S_INIT("header"), DIRECTIVE_HANDLER, MATCHER_FIRST, 70, header_parse},
     {S_INIT("copy_response_headers"), DIRECTIVE_HANDLER, MATCHER_FIRST, 80,
      copy_response_headers_parse},
@@ -27,6 +31,7 @@ static const struct directive table[] = {
     {S_INIT("forward_auth"), DIRECTIVE_HANDLER, MATCHER_FIRST, 160, forward_auth_parse},
     {S_INIT("request_header"), DIRECTIVE_HANDLER, MATCHER_FIRST, 170, request_header_parse},
     {S_INIT("encode"), DIRECTIVE_HANDLER, MATCHER_FIRST, 180, encode_parse},
+    {S_INIT("intercept"), DIRECTIVE_HANDLER, MATCHER_FIRST, 200, intercept_parse},
     {S_INIT("invoke"), DIRECTIVE_HANDLER, MATCHER_FIRST, 210, invoke_parse},
     {S_INIT("handle"), DIRECTIVE_HANDLER, MATCHER_FIRST, 220, handle_parse},
     {S_INIT("handle_path"), DIRECTIVE_HANDLER, MATCHER_FIRST, 220, handle_path_parse},
@@ -35,19 +40,31 @@ static const struct directive table[] = {
     {S_INIT("error"), DIRECTIVE_HANDLER, MATCHER_FIRST, 260, error_parse},
     {S_INIT("copy_response"), DIRECTIVE_HANDLER, MATCHER_FIRST, 280, copy_response_parse},
     {S_INIT("respond"), DIRECTIVE_HANDLER, MATCHER_FIRST, 290, respond_parse},
+    {S_INIT("metrics"), DIRECTIVE_HANDLER, MATCHER_FIRST, 300, metrics_parse},
     {S_INIT("reverse_proxy"), DIRECTIVE_HANDLER, MATCHER_FIRST, 310, reverse_proxy_parse},
     {S_INIT("file_server"), DIRECTIVE_HANDLER, MATCHER_FIRST, 330, file_server_parse},
     {S_INIT("handle_errors"), DIRECTIVE_SITE, MATCHER_NONE, 0, handle_errors_parse},
+    {S_INIT("bind"), DIRECTIVE_SITE, MATCHER_NONE, 0, bind_parse},
     {S_INIT("log"), DIRECTIVE_SITE, MATCHER_NONE, 0, log_parse},
     {S_INIT("tls"), DIRECTIVE_SITE, MATCHER_NONE, 0, tls_parse},
 };
 
+/* Caddy's directives that will not be here, and why. */
+static const struct {
+    struct slice name;
+    const char *why;
+} left_out[] = {
+    {S_INIT("push"), "HTTP/2 push is dead: browsers took it out. \"respond 103\" with Link fields"
+                     " sends early hints instead"},
+    {S_INIT("tracing"), "it sends spans to OpenTelemetry"},
+    {S_INIT("templates"), "it runs Go's templates in pages; an app behind reverse_proxy can do"
+                          " that"},
+    {S_INIT("acme_server"), "it lets the local CA serve other machines over ACME"},
+};
+
 /* Caddy's directives that are not here yet: the message says so instead of guessing. */
 static const struct slice elsewhere[] = {
-    S_INIT("acme_server"), S_INIT("bind"), S_INIT("fs"),
-    S_INIT("intercept"), S_INIT("log_append"), S_INIT("log_name"),
-    S_INIT("log_skip"), S_INIT("metrics"), S_INIT("php_fastcgi"), S_INIT("push"),
-    S_INIT("skip_log"), S_INIT("templates"), S_INIT("tracing"),
+    S_INIT("fs"), S_INIT("php_fastcgi"),
 };
 
 const struct directive *directive_table(size_t *count)
@@ -73,12 +90,24 @@ bool directive_is_known(struct slice name)
             return true;
         }
     }
+    for (size_t i = 0; i < ARRAY_LEN(left_out); i++) {
+        if (slice_eq(left_out[i].name, name)) {
+            return true;
+        }
+    }
     return directive_find(name) != NULL;
 }
 
 void directive_unknown(struct cf_diags *diags, const struct cf_token *name)
 {
     struct slice names[ARRAY_LEN(table)];
+    for (size_t i = 0; i < ARRAY_LEN(left_out); i++) {
+        if (slice_eq(left_out[i].name, name->text)) {
+            cf_error(diags, name, "the directive \"%.*s\" is Caddy's and not in caddis: %s",
+                     SLICE_ARG(name->text), left_out[i].why);
+            return;
+        }
+    }
     for (size_t i = 0; i < ARRAY_LEN(elsewhere); i++) {
         if (slice_eq(elsewhere[i], name->text)) {
             cf_error(diags, name, "the directive \"%.*s\" is Caddy's and not yet in caddis",

@@ -10,6 +10,7 @@
 
 DIRECTIVE_PARSE(abort_parse);
 DIRECTIVE_PARSE(basic_auth_parse);
+DIRECTIVE_PARSE(bind_parse);
 DIRECTIVE_PARSE(copy_response_parse);
 DIRECTIVE_PARSE(copy_response_headers_parse);
 DIRECTIVE_PARSE(encode_parse);
@@ -21,10 +22,15 @@ DIRECTIVE_PARSE(handle_errors_parse);
 DIRECTIVE_PARSE(handle_path_parse);
 DIRECTIVE_PARSE(header_parse);
 DIRECTIVE_PARSE(invoke_parse);
+DIRECTIVE_PARSE(intercept_parse);
+DIRECTIVE_PARSE(log_append_parse);
+DIRECTIVE_PARSE(log_name_parse);
 DIRECTIVE_PARSE(log_parse);
+DIRECTIVE_PARSE(log_skip_parse);
 DIRECTIVE_PARSE(map_parse);
 DIRECTIVE_PARSE(method_parse);
 DIRECTIVE_PARSE(rate_limit_parse);
+DIRECTIVE_PARSE(metrics_parse);
 DIRECTIVE_PARSE(redir_parse);
 DIRECTIVE_PARSE(request_body_parse);
 DIRECTIVE_PARSE(request_header_parse);

@@ -18,13 +18,18 @@
 enum handler_result {
     HANDLER_NEXT,  /* go on with the next one */
     HANDLER_DONE,  /* answered (exchange_respond was called) or reset: the chain is over */
-    HANDLER_WAIT,  /* will call exchange_respond, chain_error or chain_resume later */
+    HANDLER_WAIT,  /* will call exchange_respond, chain_error or ex->resume later */
     HANDLER_ENTER, /* run the handlers of chain_enter() first, then go on */
 };
+
+struct route;
 
 struct handler_ops {
     const char *name;
     enum handler_result (*on_request)(const void *instance, struct exchange *ex);
+    /* Before the two below, last passed first: what is to answer in place of the response that is
+     * there; NULL: it stays. Not for error pages and tunnels. Or NULL. */
+    const struct route *(*on_intercept)(const void *instance, struct exchange *ex);
     /* ex->res is known and not yet sent: fields and status may be changed. First on_response_early
      * of all handlers that were passed, in that order; then on_response, in reverse. Or NULL. */
     void (*on_response_early)(const void *instance, struct exchange *ex);
@@ -56,8 +61,16 @@ struct error_route {
     struct route route;
 };
 
+struct log_choice;
 struct log_config;
+struct site_log;
 struct site_settings;
+
+/* A log of the configuration, for log_name. */
+struct log_named {
+    struct log_named *next;
+    struct log_config *log;
+};
 struct tls_client;
 
 struct upstream;
@@ -82,6 +95,8 @@ struct build {
     struct map *named_routes; /* name -> invoke.c's; filled in before anything is built */
     unsigned log_count; /* logs without a name so far: log0, log1, ... as in Caddy */
     unsigned depth;     /* of the block being read; 1: the site itself */
+    struct log_named *logs;        /* all, of whatever site */
+    struct log_choice *log_choices; /* log_name's, until all logs are known */
     bool in_handle_response; /* the block being read belongs to reverse_proxy's handle_response */
     struct background *backgrounds;
     struct build_release *releases; /* handlers with a release, in reverse order of making */
@@ -96,8 +111,10 @@ struct build_release {
 /* What the directives tls, log, bind say of a site. */
 struct site_settings {
     struct tls_settings tls;
-    struct log_config *log; /* NULL: no access log */
+    struct site_log *logs; /* none: no access log */
     struct error_route *errors;
+    struct slice *bind; /* IP addresses to be reached at; none: the usual ones */
+    size_t bind_count;
 };
 
 enum directive_kind {
@@ -144,6 +161,8 @@ NODISCARD bool route_build_as_written(struct build *b, const struct cf_directive
 struct map *named_routes_new(struct arena *a, const struct cf_named_route *first);
 void named_routes_build(struct build *b);
 void named_routes_end(const struct build *b);
+/* Finds the logs that log_name directives name; when everything is read. */
+void log_names_resolve(struct build *b);
 
 /* Runs all releases of a build or configuration. */
 void build_release_all(struct build_release *first);

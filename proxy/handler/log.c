@@ -1,25 +1,207 @@
 /* log [<name>] {
- *     output stderr|stdout|discard|file <path>
- *     format console|json
- *     level  DEBUG|INFO
+ *     hostnames <host>...          (of the site's; default: all)
+ *     no_hostname                  (only for requests that log_name gives it)
+ *     output stderr|stdout|discard
+ *     output file <path> { mode 0600; roll_disabled; roll_size 100MiB; roll_keep 10;
+ *                          roll_keep_for 90d; roll_interval <duration>; roll_uncompressed;
+ *                          roll_local_time }
+ *     output net <address> { dial_timeout 10s; soft_start }
+ *     format ...                   (log_format.c)
+ *     level  DEBUG|INFO|WARN|ERROR (a line is an error where the status is 5xx, else info)
+ *     sampling { interval 1s; first 100; thereafter 100 }
  * }
  *
- * The site's access log, one line a request; off unless this directive is there. Default: stderr,
- * console on a terminal and JSON elsewhere. A file is made 0600 (folders that are missing: 0700)
- * and opened again on reload and when it was renamed. Authorization, Cookie and Set-Cookie values
- * are not written. */
+ * An access log of the site, one line a request; off unless this directive is there, and it may be
+ * there several times. Default: stderr, console on a terminal and JSON elsewhere. A file is made
+ * 0600 (folders that are missing: 0700), rolled, and opened again on reload and when it was
+ * renamed. Another machine is never waited for. Authorization, Cookie and Set-Cookie values are not
+ * written. */
 #include <errno.h>
+#include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "proxy/base/mem.h"
 #include "proxy/handler/access_log.h"
 #include "proxy/handler/directives.h"
 
+#define ROLL_BYTES ((uint64_t)100 << 20)
+#define ROLL_KEEP 10
+#define ROLL_KEEP_MS ((int64_t)90 * 24 * 3600 * 1000)
+#define DIAL_TIMEOUT_MS (10 * 1000)
+#define SAMPLING_FIRST 100
+#define SAMPLING_THEREAFTER 100
+
 struct log_draft {
-    const char *target; /* NULL: discard */
+    struct build *b;
+    struct log_config *config;
+    struct site_log *use;
+    const char *target;        /* NULL: discard */
     const struct cf_token *at; /* where the target is written, or the directive */
-    bool format_given;
-    enum log_format format;
+    bool is_net;
+    struct log_file_options file;
+    int64_t dial_timeout_ms;
+    bool soft_start;
+};
+
+typedef bool log_option_fn(struct log_draft *draft, const struct cf_directive *o);
+
+struct log_option {
+    struct slice name;
+    log_option_fn *read;
+};
+
+static bool read_options(struct log_draft *draft, const char *what,
+                         const struct cf_directive *first, const struct log_option *table,
+                         size_t count)
+{
+    struct slice names[16];
+    bool ok = true;
+    for (const struct cf_directive *o = first; o; o = o->next) {
+        size_t i = 0;
+        while (i < count && !slice_eq(table[i].name, o->name.text)) {
+            names[i] = table[i].name;
+            i++;
+        }
+        if (i < count) {
+            ok = table[i].read(draft, o) && ok;
+            continue;
+        }
+        struct cf_diag *d = cf_error(draft->b->diags, &o->name, "%s has no option \"%.*s\" in"
+                                     " caddis", what, SLICE_ARG(o->name.text));
+        cf_did_you_mean(draft->b->diags, d, o->name.text, names, count);
+        ok = false;
+    }
+    return ok;
+}
+
+static bool read_duration(struct log_draft *draft, const struct cf_directive *o, int64_t *out)
+{
+    if (!expect_args(draft->b, o, o->arg_count, 1, 1)) {
+        return false;
+    }
+    if (!cf_parse_duration(o->args[0].text, out)) {
+        cf_error(draft->b->diags, &o->args[0], "\"%.*s\" is no duration such as 30s or 90d",
+                 SLICE_ARG(o->args[0].text));
+        return false;
+    }
+    return true;
+}
+
+static bool read_number(struct log_draft *draft, const struct cf_directive *o, unsigned *out)
+{
+    uint64_t v = 0;
+    if (!expect_args(draft->b, o, o->arg_count, 1, 1)) {
+        return false;
+    }
+    if (!slice_u64(o->args[0].text, 1000000000, &v)) {
+        cf_error(draft->b->diags, &o->args[0], "\"%.*s\" is no number",
+                 SLICE_ARG(o->args[0].text));
+        return false;
+    }
+    *out = (unsigned)v;
+    return true;
+}
+
+/* ---- output ---------------------------------------------------------------------------------- */
+
+static bool file_mode(struct log_draft *draft, const struct cf_directive *o)
+{
+    unsigned mode = 0;
+    if (!expect_args(draft->b, o, o->arg_count, 1, 1)) {
+        return false;
+    }
+    struct slice text = o->args[0].text;
+    bool ok = text.n >= 3 && text.n <= 4;
+    for (size_t i = 0; i < text.n && ok; i++) {
+        ok = text.p[i] >= '0' && text.p[i] <= '7';
+        mode = mode * 8 + (unsigned)(text.p[i] - '0');
+    }
+    if (!ok || mode > 0777 || !(mode & 0200)) {
+        cf_error(draft->b->diags, &o->args[0], "\"%.*s\" is no mode such as 0640 with which we can"
+                 " write", SLICE_ARG(text));
+        return false;
+    }
+    draft->file.mode = mode;
+    return true;
+}
+
+static bool file_roll_size(struct log_draft *draft, const struct cf_directive *o)
+{
+    if (!expect_args(draft->b, o, o->arg_count, 1, 1)) {
+        return false;
+    }
+    struct slice text = o->args[0].text;
+    uint64_t plain;
+    bool ok = cf_parse_size(text, &draft->file.roll_bytes) && draft->file.roll_bytes > 0;
+    if (ok && slice_u64(text, 1000000, &plain)) {
+        draft->file.roll_bytes = plain << 20; /* a bare number is of MiB, as in Caddy */
+    }
+    if (!ok) {
+        cf_error(draft->b->diags, &o->args[0], "\"%.*s\" is no size such as 100MiB",
+                 SLICE_ARG(text));
+    }
+    return ok;
+}
+
+static bool file_roll_disabled(struct log_draft *draft, const struct cf_directive *o)
+{
+    draft->file.roll_bytes = 0;
+    return expect_args(draft->b, o, o->arg_count, 0, 0);
+}
+
+static bool file_roll_keep(struct log_draft *draft, const struct cf_directive *o)
+{
+    return read_number(draft, o, &draft->file.keep);
+}
+
+static bool file_roll_keep_for(struct log_draft *draft, const struct cf_directive *o)
+{
+    return read_duration(draft, o, &draft->file.keep_ms);
+}
+
+static bool file_roll_interval(struct log_draft *draft, const struct cf_directive *o)
+{
+    return read_duration(draft, o, &draft->file.roll_ms);
+}
+
+static bool file_roll_uncompressed(struct log_draft *draft, const struct cf_directive *o)
+{
+    draft->file.compress = false;
+    return expect_args(draft->b, o, o->arg_count, 0, 0);
+}
+
+static bool file_roll_local_time(struct log_draft *draft, const struct cf_directive *o)
+{
+    draft->file.local_time = true;
+    return expect_args(draft->b, o, o->arg_count, 0, 0);
+}
+
+static const struct log_option file_options[] = {
+    {S_INIT("mode"), file_mode},
+    {S_INIT("roll_size"), file_roll_size},
+    {S_INIT("roll_disabled"), file_roll_disabled},
+    {S_INIT("roll_keep"), file_roll_keep},
+    {S_INIT("roll_keep_for"), file_roll_keep_for},
+    {S_INIT("roll_interval"), file_roll_interval},
+    {S_INIT("roll_uncompressed"), file_roll_uncompressed},
+    {S_INIT("roll_local_time"), file_roll_local_time},
+};
+
+static bool net_dial_timeout(struct log_draft *draft, const struct cf_directive *o)
+{
+    return read_duration(draft, o, &draft->dial_timeout_ms);
+}
+
+static bool net_soft_start(struct log_draft *draft, const struct cf_directive *o)
+{
+    draft->soft_start = true;
+    return expect_args(draft->b, o, o->arg_count, 0, 0);
+}
+
+static const struct log_option net_options[] = {
+    {S_INIT("dial_timeout"), net_dial_timeout},
+    {S_INIT("soft_start"), net_soft_start},
 };
 
 /* Makes the folders above a file; what cannot be made shows when the file is opened. */
@@ -35,122 +217,212 @@ static void make_folders(struct slice path)
     }
 }
 
-static bool parse_output(struct build *b, const struct cf_directive *d, struct log_draft *draft)
+static bool option_output(struct log_draft *draft, const struct cf_directive *o)
 {
     static const struct slice kinds[] = {S_INIT("stderr"), S_INIT("stdout"), S_INIT("discard"),
-                                         S_INIT("file")};
-    if (!expect_args(b, d, d->arg_count, 1, SIZE_MAX)) {
+                                         S_INIT("file"), S_INIT("net")};
+    struct build *b = draft->b;
+    size_t kind = 0;
+    if (!expect_args(b, o, o->arg_count, 1, SIZE_MAX)) {
         return false;
     }
-    struct slice kind = d->args[0].text;
-    bool is_file = slice_eq(kind, S("file"));
-    bool known = false;
-    for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
-        known = known || slice_eq(kind, kinds[i]);
+    while (kind < ARRAY_LEN(kinds) && !slice_eq(o->args[0].text, kinds[kind])) {
+        kind++;
     }
-    if (!known) {
-        struct cf_diag *diag = cf_error(b->diags, &d->args[0], "unknown log output \"%.*s\""
-                                        " (stderr, stdout, discard, file PATH)", SLICE_ARG(kind));
-        cf_did_you_mean(b->diags, diag, kind, kinds, ARRAY_LEN(kinds));
+    if (kind == ARRAY_LEN(kinds)) {
+        struct cf_diag *d = cf_error(b->diags, &o->args[0], "unknown log output \"%.*s\" (stderr,"
+                                     " stdout, discard, file PATH, net ADDRESS)",
+                                     SLICE_ARG(o->args[0].text));
+        cf_did_you_mean(b->diags, d, o->args[0].text, kinds, ARRAY_LEN(kinds));
         return false;
     }
-    if (!expect_args(b, d, d->arg_count, is_file ? 2 : 1, is_file ? 2 : 1)) {
+    size_t want = kind >= 3 ? 2 : 1;
+    if (!expect_args(b, o, o->arg_count, want, want)) {
         return false;
     }
-    draft->at = &d->args[d->arg_count - 1];
-    for (const struct cf_directive *o = d->children; o; o = o->next) {
-        cf_error(b->diags, &o->name, "\"%.*s\" is Caddy's and not yet in caddis; the file is opened"
-                 " again when it was renamed, so logrotate works", SLICE_ARG(o->name.text));
+    draft->at = &o->args[o->arg_count - 1];
+    draft->is_net = kind == 4;
+    draft->target = kind == 2 ? NULL : draft->at->text.p;
+    if (kind == 3) {
+        make_folders(draft->at->text);
+        return read_options(draft, "output file", o->children, file_options,
+                            ARRAY_LEN(file_options));
     }
-    if (is_file) {
-        make_folders(d->args[1].text);
-        draft->target = d->args[1].text.p;
-    } else {
-        draft->target = slice_eq(kind, S("discard")) ? NULL : kind.p;
+    return kind == 4 ? read_options(draft, "output net", o->children, net_options,
+                                    ARRAY_LEN(net_options))
+                     : expect_no_block(b, o);
+}
+
+/* ---- the other options ----------------------------------------------------------------------- */
+
+static bool option_format(struct log_draft *draft, const struct cf_directive *o)
+{
+    return log_format_read(draft->b, o, &draft->config->format);
+}
+
+static bool option_level(struct log_draft *draft, const struct cf_directive *o)
+{
+    static const struct slice names[] = {S_INIT("DEBUG"), S_INIT("INFO"), S_INIT("WARN"),
+                                         S_INIT("ERROR")};
+    if (!expect_args(draft->b, o, o->arg_count, 1, 1)) {
+        return false;
     }
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        if (slice_eq_case(o->args[0].text, names[i])) {
+            draft->config->level = (enum log_level)i;
+            return true;
+        }
+    }
+    cf_error(draft->b->diags, &o->args[0], "the level is DEBUG, INFO, WARN or ERROR");
+    return false;
+}
+
+static bool sampling_interval(struct log_draft *draft, const struct cf_directive *o)
+{
+    return read_duration(draft, o, &draft->config->sampling.interval_ms);
+}
+
+static bool sampling_first(struct log_draft *draft, const struct cf_directive *o)
+{
+    return read_number(draft, o, &draft->config->sampling.first);
+}
+
+static bool sampling_thereafter(struct log_draft *draft, const struct cf_directive *o)
+{
+    return read_number(draft, o, &draft->config->sampling.thereafter);
+}
+
+static bool option_sampling(struct log_draft *draft, const struct cf_directive *o)
+{
+    static const struct log_option options[] = {
+        {S_INIT("interval"), sampling_interval},
+        {S_INIT("first"), sampling_first},
+        {S_INIT("thereafter"), sampling_thereafter},
+    };
+    struct log_sampling *s = &draft->config->sampling;
+    s->interval_ms = 1000;
+    s->first = SAMPLING_FIRST;
+    s->thereafter = SAMPLING_THEREAFTER;
+    return expect_args(draft->b, o, o->arg_count, 0, 0) &&
+           read_options(draft, "sampling", o->children, options, ARRAY_LEN(options));
+}
+
+static bool option_hostnames(struct log_draft *draft, const struct cf_directive *o)
+{
+    struct site_log *use = draft->use;
+    if (!expect_args(draft->b, o, o->arg_count, 1, 1000)) {
+        return false;
+    }
+    use->hosts = ARENA_ARRAY(draft->b->arena, struct slice, o->arg_count);
+    must(use->hosts);
+    for (size_t i = 0; i < o->arg_count; i++) {
+        use->hosts[i] = arena_lower(draft->b->arena, o->args[i].text);
+    }
+    use->host_count = o->arg_count;
     return true;
 }
 
-static bool parse_format(struct build *b, const struct cf_directive *d, struct log_draft *draft)
+static bool option_no_hostname(struct log_draft *draft, const struct cf_directive *o)
 {
-    if (!expect_args(b, d, d->arg_count, 1, 1) || !expect_no_block(b, d)) {
-        return false;
-    }
-    if (!slice_eq(d->args[0].text, S("json")) && !slice_eq(d->args[0].text, S("console"))) {
-        cf_error(b->diags, &d->args[0], "unknown log format \"%.*s\" (console, json)",
-                 SLICE_ARG(d->args[0].text));
-        return false;
-    }
-    draft->format_given = true;
-    draft->format = slice_eq(d->args[0].text, S("json")) ? LOG_JSON : LOG_CONSOLE;
-    return true;
+    draft->use->no_hostname = true;
+    return expect_args(draft->b, o, o->arg_count, 0, 0);
 }
 
-/* Access lines are info, and error where the status is 5xx: these two levels show all of them. */
-static void parse_level(struct build *b, const struct cf_directive *d)
-{
-    if (expect_args(b, d, d->arg_count, 1, 1) && !slice_eq_case(d->args[0].text, S("INFO")) &&
-        !slice_eq_case(d->args[0].text, S("DEBUG"))) {
-        cf_error(b->diags, &d->args[0], "the level is INFO or DEBUG; others are not yet in caddis");
-    }
-}
+static const struct log_option options[] = {
+    {S_INIT("output"), option_output},       {S_INIT("format"), option_format},
+    {S_INIT("level"), option_level},         {S_INIT("sampling"), option_sampling},
+    {S_INIT("hostnames"), option_hostnames}, {S_INIT("no_hostname"), option_no_hostname},
+};
 
-static void parse_option(struct build *b, const struct cf_directive *d, struct log_draft *draft)
-{
-    if (slice_eq(d->name.text, S("output"))) {
-        (void)parse_output(b, d, draft);
-    } else if (slice_eq(d->name.text, S("format"))) {
-        (void)parse_format(b, d, draft);
-    } else if (slice_eq(d->name.text, S("level"))) {
-        parse_level(b, d);
-    } else {
-        cf_error(b->diags, &d->name, "\"log\" has no option \"%.*s\" in caddis (it has output,"
-                 " format, level)", SLICE_ARG(d->name.text));
-    }
-}
+/* ---- the whole ------------------------------------------------------------------------------- */
 
 static void log_release(void *instance)
 {
-    struct log_config *config = instance;
-    log_sink_unref(config->sink);
+    log_config_unref(instance);
 }
 
 static const struct handler_ops log_ops = {.name = "log", .release = log_release};
+
+static bool open_sink(struct log_draft *draft)
+{
+    struct err err;
+    struct log_config *c = draft->config;
+    if (!draft->target) {
+        return true;
+    }
+    c->sink = draft->is_net ? log_sink_open_net(slice_str(draft->target),
+                                                draft->soft_start ? 0 : draft->dial_timeout_ms,
+                                                &err)
+                            : log_sink_open_file(draft->target, &draft->file, &err);
+    if (!c->sink) {
+        struct cf_diag *d = cf_error(draft->b->diags, draft->at, "the log cannot be opened: %s",
+                                     err.text);
+        if (d && draft->is_net) {
+            d->hint = S("with soft_start in its block it may come later");
+        }
+    }
+    return c->sink != NULL;
+}
+
+/* The texts of the configuration's log are made in its own arena, because lines are written after
+ * the configuration may be gone. */
+static bool read_log(struct log_draft *draft, const struct cf_directive *d,
+                     const struct cf_token *args, size_t count)
+{
+    struct build *b = draft->b;
+    struct log_config *c = draft->config;
+    struct arena *outer = b->arena;
+    b->arena = &c->arena;
+    bool ok = read_options(draft, "\"log\"", d->children, options, ARRAY_LEN(options));
+    c->name = count ? arena_copy(b->arena, args[0].text)
+                    : arena_printf(b->arena, "log%u", b->log_count++);
+    b->arena = outer;
+    if (!c->format.given) {
+        c->format.encoding = isatty(STDERR_FILENO) ? ENCODE_CONSOLE : ENCODE_JSON;
+    }
+    return ok && open_sink(draft);
+}
 
 bool log_parse(struct build *b, const struct cf_directive *d, const struct cf_token *args,
                size_t count, struct handler *out)
 {
     (void)out;
-    unsigned errors = b->diags->errors;
-    struct log_draft draft = {.target = "stderr", .at = &d->name};
+    struct site_log *use = ARENA_NEW(b->arena, struct site_log);
+    struct build_release *r = ARENA_NEW(b->arena, struct build_release);
+    must(use && r);
     if (!expect_args(b, d, count, 0, 1)) {
         return false;
     }
-    if (b->site->log) {
-        cf_error(b->diags, &d->name, "the site has a log already");
-        return false;
-    }
-    for (const struct cf_directive *o = d->children; o; o = o->next) {
-        parse_option(b, o, &draft);
-    }
-    if (b->diags->errors != errors || !draft.target) {
-        return b->diags->errors == errors;
-    }
-    struct log_config *config = ARENA_NEW(b->arena, struct log_config);
-    struct build_release *r = ARENA_NEW(b->arena, struct build_release);
-    must(config && r);
-    struct err err;
-    config->sink = log_sink_open(draft.target, &err);
-    if (!config->sink) {
-        cf_error(b->diags, draft.at, "the log cannot be opened: %s", err.text);
-        return false;
-    }
-    config->name = count ? args[0].text : arena_printf(b->arena, "log%u", b->log_count++);
-    config->format = draft.format_given ? draft.format
-                     : isatty(STDERR_FILENO) ? LOG_CONSOLE
-                                             : LOG_JSON;
-    *r = (struct build_release){b->releases, &log_ops, config};
+    struct log_config *c = mem_zalloc(sizeof(*c));
+    atomic_init(&c->refs, 1);
+    arena_init(&c->arena, ARENA_NO_MAX);
+    c->level = LOG_DEBUG;
+    use->log = c;
+    struct log_draft draft = {
+        .b = b,
+        .config = c,
+        .use = use,
+        .target = "stderr",
+        .at = &d->name,
+        .file = {.roll_bytes = ROLL_BYTES,
+                 .keep = ROLL_KEEP,
+                 .keep_ms = ROLL_KEEP_MS,
+                 .compress = true},
+        .dial_timeout_ms = DIAL_TIMEOUT_MS,
+    };
+    *r = (struct build_release){b->releases, &log_ops, c};
     b->releases = r;
-    b->site->log = config;
+    if (!read_log(&draft, d, args, count)) {
+        return false;
+    }
+    struct site_log **tail = &b->site->logs;
+    while (*tail) {
+        tail = &(*tail)->next;
+    }
+    *tail = use;
+    struct log_named *named = ARENA_NEW(b->arena, struct log_named);
+    must(named);
+    *named = (struct log_named){b->logs, c};
+    b->logs = named;
     return true;
 }

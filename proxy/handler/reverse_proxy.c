@@ -228,7 +228,7 @@ static void send_answer(struct forward *f)
 
 /* ---- handle_response, replace_status --------------------------------------------------------- */
 
-static void set_status(struct exchange *ex, int status)
+void reverse_proxy_set_status(struct exchange *ex, int status)
 {
     bool body = http_status_has_body(METHOD_GET, status) ||
                 !http_status_has_body(METHOD_GET, ex->res.status);
@@ -284,7 +284,7 @@ static bool apply_rules(struct forward *f)
         (void)chain_error(ex, 500, S("replace_status was given no status"));
         return true;
     }
-    set_status(ex, (int)status);
+    reverse_proxy_set_status(ex, (int)status);
     return false;
 }
 
@@ -296,7 +296,7 @@ void reverse_proxy_copy(struct exchange *ex, int status)
         return;
     }
     if (status) {
-        set_status(ex, status);
+        reverse_proxy_set_status(ex, status);
     }
     send_answer(f);
 }

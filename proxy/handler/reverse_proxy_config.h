@@ -78,6 +78,9 @@ extern const struct handler_ops reverse_proxy_ops;
  */
 void reverse_proxy_copy(struct exchange *ex, int status);
 
+/* Another status for the response that is there; one that has no body has none then. */
+void reverse_proxy_set_status(struct exchange *ex, int status);
+
 /* ---- reading --------------------------------------------------------------------------------- */
 
 

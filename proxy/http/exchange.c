@@ -234,6 +234,13 @@ void exchange_respond(struct exchange *ex)
     task_post(ex->queue, &ex->respond_task);
 }
 
+void exchange_reopen(struct exchange *ex)
+{
+    check(ex);
+    must(!ex->response_started);
+    ex->responded = false;
+}
+
 bool exchange_start_response(struct exchange *ex)
 {
     check(ex);

@@ -174,6 +174,9 @@ void exchange_begin(struct exchange *ex);
 /* Anyone but the codec: res is filled in. Posts respond. No-op after the codec has finished, and
  * from the second call on. */
 void exchange_respond(struct exchange *ex);
+/* Chain: the response that was given is not sent (it stays in res until it is cleared); another one
+ * is to come. Before start_response. */
+void exchange_reopen(struct exchange *ex);
 /* Chain: the three downward calls, safe at any time. start_response is called at most once, and
  * not (false) after the codec has finished; an interim response only before it. */
 bool exchange_start_response(struct exchange *ex);

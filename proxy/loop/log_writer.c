@@ -16,6 +16,7 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -24,6 +25,7 @@
 #include "proxy/base/list.h"
 #include "proxy/base/log.h"
 #include "proxy/base/mem.h"
+#include "proxy/loop/log_net.h"
 
 #define SINK_BYTES_MAX ((size_t)4 * 1024 * 1024)
 #define BUFFER_FIRST_BYTES ((size_t)16 * 1024)
@@ -33,6 +35,8 @@
 #define GATHER_MS 10
 #define RETRY_MS 100  /* a pipe was full */
 #define IDLE_MS 1000  /* nothing to do */
+#define DIAL_MS 1000  /* between attempts to reach another machine */
+#define ROLL_STEP_MS 1 /* between two pieces that are compressed */
 #define CHECK_MS 1000 /* how often the file at the path is looked at */
 
 struct buffer {
@@ -46,14 +50,19 @@ struct log_sink {
     unsigned refs;    /* under registry_lock; 0: goes once it is written out */
     char *target;     /* owned */
     bool is_file;
+    struct log_file_options file;
+    struct log_net *net; /* owned; NULL: a file or a stream of ours */
 
     pthread_mutex_t io;
-    int fd;            /* under io, as the next six; owned if is_file; -1: could not be opened */
+    int fd; /* under io, as the rest of this part; owned if is_file or net; -1: is not open */
     bool regular;      /* a regular file: writing does not wait for a reader */
     dev_t dev;         /* what fd is */
     ino_t ino;
     unsigned generation;
     int64_t checked_ms;
+    int64_t opened_ms;
+    uint64_t file_bytes;
+    bool untidy;       /* something was rolled since its folder was last in order */
     struct buffer out; /* being written; out_at bytes of it are done */
     size_t out_at;
 
@@ -127,10 +136,14 @@ static uint64_t count_lines(struct slice s)
 
 /* ---- files; under the sink's io lock ---- */
 
-static int open_target(const char *path, struct stat *st)
+static int open_target(const char *path, unsigned mode, struct stat *st)
 {
     /* Non-blocking, so that a FIFO without a reader cannot hold up anyone. */
-    int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0600);
+    int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY | O_NONBLOCK,
+                  mode ? mode : 0600);
+    if (fd >= 0 && mode) {
+        (void)fchmod(fd, mode); /* whatever the umask: it was asked for */
+    }
     if (fd >= 0 && fstat(fd, st) != 0) {
         int saved = errno;
         close(fd);
@@ -149,6 +162,8 @@ static void adopt(struct log_sink *s, int fd, const struct stat *st)
     s->regular = S_ISREG(st->st_mode);
     s->dev = st->st_dev;
     s->ino = st->st_ino;
+    s->file_bytes = (uint64_t)st->st_size;
+    s->opened_ms = clock_mono_ms();
 }
 
 /* Opens the file again if it is asked for, or if the one at the path is another one now. A file
@@ -167,10 +182,61 @@ static void follow_path(struct log_sink *s)
         return;
     }
     s->generation = generation;
-    int fd = open_target(s->target, &st);
+    int fd = open_target(s->target, s->file.mode, &st);
     if (fd >= 0) {
         adopt(s, fd, &st);
     }
+}
+
+/* Puts the file aside when `more` bytes would make it too large, or when its time is over. One that
+ * cannot be renamed is written on. */
+static void roll_file(struct log_sink *s, size_t more)
+{
+    const struct log_file_options *o = &s->file;
+    bool full = o->roll_bytes && s->file_bytes && s->file_bytes + more > o->roll_bytes;
+    bool old = o->roll_ms && s->file_bytes && clock_mono_ms() - s->opened_ms >= o->roll_ms;
+    struct stat st;
+    if (!s->is_file || !s->regular || (!full && !old) || !log_roll_rename(s->target, o)) {
+        return;
+    }
+    s->untidy = true;
+    int fd = open_target(s->target, o->mode, &st);
+    if (fd >= 0) {
+        adopt(s, fd, &st);
+    }
+}
+
+/* ---- other machines; under the sink's io lock ---- */
+
+static void dial(struct log_sink *s)
+{
+    int64_t now_ms = clock_mono_ms();
+    if (s->net && s->fd < 0 && (!s->checked_ms || now_ms - s->checked_ms >= DIAL_MS)) {
+        s->checked_ms = now_ms;
+        s->fd = log_net_dial(s->net);
+    }
+}
+
+/* The connection is gone: another one begins with the line that was under way. */
+static void hang_up(struct log_sink *s)
+{
+    if (s->fd >= 0) {
+        close(s->fd);
+    }
+    s->fd = -1;
+    while (s->out_at > 0 && s->out.p[s->out_at - 1] != '\n') {
+        s->out_at--;
+    }
+}
+
+/* What one write may take. */
+static size_t piece_of(const struct log_sink *s, struct slice rest)
+{
+    if (s->net && log_net_datagrams(s->net)) { /* a line, a message */
+        size_t end = slice_find(rest, '\n');
+        return end == SLICE_NPOS ? rest.n : end + 1;
+    }
+    return rest.n < PIECE_BYTES ? rest.n : PIECE_BYTES;
 }
 
 /* Writes what can be written without waiting for a reader. How much; -1 on an error. */
@@ -184,9 +250,10 @@ static ssize_t write_some(const struct log_sink *s, struct slice bytes)
             if (poll(&p, 1, 0) <= 0) {
                 break;
             }
-            n = n < PIECE_BYTES ? n : PIECE_BYTES;
+            n = piece_of(s, slice_from(bytes, done));
         }
-        ssize_t written = write(s->fd, bytes.p + done, n);
+        ssize_t written = s->net ? send(s->fd, bytes.p + done, n, MSG_NOSIGNAL)
+                                 : write(s->fd, bytes.p + done, n);
         if (written > 0) {
             done += (size_t)written;
         } else if (written < 0 && errno == EAGAIN) {
@@ -249,15 +316,24 @@ static bool flush_sink(struct log_sink *s)
     bool done = true;
     pthread_mutex_lock(&s->io);
     follow_path(s);
-    while (done && (s->out_at < s->out.n || take_lines(s))) {
+    dial(s);
+    while (done && !(s->net && s->fd < 0) && (s->out_at < s->out.n || take_lines(s))) {
         struct slice rest = slice_from(slice_of(s->out.p, s->out.n), s->out_at);
+        if (s->out_at == 0) {
+            roll_file(s, rest.n);
+        }
         ssize_t n = s->fd >= 0 ? write_some(s, rest) : -1;
+        if (n < 0 && s->net) {
+            hang_up(s);
+            break;
+        }
         if (n < 0) {
             /* A full disk, a reader that is gone: these lines are lost, and said to be. */
             finish_out(s, count_lines(rest));
             break;
         }
         s->out_at += (size_t)n;
+        s->file_bytes += (uint64_t)n;
         if (s->out_at == s->out.n) {
             finish_out(s, 0);
         } else {
@@ -272,9 +348,10 @@ static bool flush_sink(struct log_sink *s)
 static void sink_free(struct log_sink *s)
 {
     list_remove(&s->node);
-    if (s->is_file && s->fd >= 0) {
+    if ((s->is_file || s->net) && s->fd >= 0) {
         close(s->fd);
     }
+    log_net_free(s->net);
     free(s->in.p);
     free(s->out.p);
     free(s->target);
@@ -294,6 +371,9 @@ static bool flush_all(void)
         pthread_mutex_unlock(&registry_lock);
         bool flushed = flush_sink(s);
         done = done && flushed;
+        if (s->untidy) { /* only here: the thread's own */
+            s->untidy = !log_roll_tidy(s->target, &s->file);
+        }
         pthread_mutex_lock(&registry_lock);
         next = it->next;
         if (s->refs == 0 && flushed) {
@@ -320,7 +400,8 @@ static void *run_writer(void *arg UNUSED)
 {
     bool done = true;
     while (!atomic_load(&stopping)) {
-        struct timespec until = mono_in(done ? IDLE_MS : RETRY_MS);
+        bool rolling = log_roll_step();
+        struct timespec until = mono_in(rolling ? ROLL_STEP_MS : done ? IDLE_MS : RETRY_MS);
         int rc = sem_clockwait(&wake_up, CLOCK_MONOTONIC, &until);
         if (rc == 0 && !atomic_load(&stopping)) {
             sleep_ms(GATHER_MS);
@@ -328,6 +409,7 @@ static void *run_writer(void *arg UNUSED)
         atomic_store(&woken, false);
         done = flush_all();
     }
+    log_roll_stop();
     while (!flush_all() && clock_mono_ms() < atomic_load(&stop_by_ms)) {
         sleep_ms(GATHER_MS);
     }
@@ -379,52 +461,95 @@ void log_writer_stop(int64_t timeout_ms)
 
 /* ---- sinks ---- */
 
-static struct log_sink *sink_new(const char *target, struct err *err)
+static struct log_sink *sink_new(const char *target)
 {
     struct log_sink *s = mem_zalloc(sizeof(*s));
-    struct stat st = {0};
-    s->is_file = strcmp(target, "stderr") != 0 && strcmp(target, "stdout") != 0;
     s->fd = -1;
-    int fd = !s->is_file ? (target[3] == 'e' ? STDERR_FILENO : STDOUT_FILENO)
-                         : open_target(target, &st);
-    if (fd < 0) {
-        err_errno(err, errno, "opening the log file %s", target);
-        free(s);
-        return NULL;
-    }
-    if (!s->is_file) {
-        (void)fstat(fd, &st);
-    }
     s->refs = 1;
     s->target = mem_dup(slice_str(target));
     s->generation = atomic_load(&reopen_generation);
-    s->checked_ms = clock_mono_ms();
-    adopt(s, fd, &st);
     pthread_mutex_init(&s->io, NULL);
     pthread_mutex_init(&s->lock, NULL);
+    list_init(&s->node);
+    return s;
+}
+
+static struct log_sink *file_new(const char *target, const struct log_file_options *o,
+                                 struct err *err)
+{
+    struct stat st = {0};
+    bool is_file = strcmp(target, "stderr") != 0 && strcmp(target, "stdout") != 0;
+    int fd = !is_file ? (target[3] == 'e' ? STDERR_FILENO : STDOUT_FILENO)
+                      : open_target(target, o->mode, &st);
+    if (fd < 0) {
+        err_errno(err, errno, "opening the log file %s", target);
+        return NULL;
+    }
+    if (!is_file) {
+        (void)fstat(fd, &st);
+    }
+    struct log_sink *s = sink_new(target);
+    s->is_file = is_file;
+    s->file = *o;
+    s->checked_ms = clock_mono_ms();
+    adopt(s, fd, &st);
+    return s;
+}
+
+/* One more reference to the sink of that target; NULL: there is none. Under registry_lock. */
+static struct log_sink *find_sink(const char *target)
+{
+    LIST_EACH(it, &registry) {
+        struct log_sink *s = LIST_ENTRY(it, struct log_sink, node);
+        if (slice_eq(slice_str(s->target), slice_str(target))) {
+            s->refs++;
+            return s;
+        }
+    }
+    return NULL;
+}
+
+struct log_sink *log_sink_open_file(const char *path, const struct log_file_options *o,
+                                    struct err *err)
+{
+    pthread_mutex_lock(&registry_lock);
+    struct log_sink *s = find_sink(path);
+    if (!s) {
+        s = file_new(path, o, err);
+        if (s) {
+            list_push_back(&registry, &s->node);
+        }
+    }
+    pthread_mutex_unlock(&registry_lock);
     return s;
 }
 
 struct log_sink *log_sink_open(const char *target, struct err *err)
 {
-    struct log_sink *found = NULL;
-    pthread_mutex_lock(&registry_lock);
-    LIST_EACH(it, &registry) {
-        struct log_sink *s = LIST_ENTRY(it, struct log_sink, node);
-        if (slice_eq(slice_str(s->target), slice_str(target))) {
-            s->refs++;
-            found = s;
-            break;
-        }
+    const struct log_file_options none = {0};
+    return log_sink_open_file(target, &none, err);
+}
+
+struct log_sink *log_sink_open_net(struct slice address, int64_t dial_timeout_ms, struct err *err)
+{
+    struct log_net *net = log_net_new(address, err);
+    if (!net || (dial_timeout_ms && !log_net_try(net, dial_timeout_ms, err))) {
+        log_net_free(net);
+        return NULL;
     }
-    if (!found) {
-        found = sink_new(target, err);
-        if (found) {
-            list_push_back(&registry, &found->node);
-        }
+    char *target = mem_dup(address);
+    pthread_mutex_lock(&registry_lock);
+    struct log_sink *s = find_sink(target);
+    if (!s) {
+        s = sink_new(target);
+        s->net = net;
+        net = NULL;
+        list_push_back(&registry, &s->node);
     }
     pthread_mutex_unlock(&registry_lock);
-    return found;
+    log_net_free(net);
+    free(target);
+    return s;
 }
 
 struct log_sink *log_sink_ref(struct log_sink *s)

@@ -138,6 +138,18 @@ bool addr_eq(const struct addr *a, const struct addr *b)
     }
 }
 
+void addr_mask(struct addr *a, unsigned bits)
+{
+    unsigned char *p = a->u.sa.sa_family == AF_INET6 ? a->u.in6.sin6_addr.s6_addr
+                                                     : (unsigned char *)&a->u.in.sin_addr;
+    size_t n = a->u.sa.sa_family == AF_INET6 ? 16 : a->u.sa.sa_family == AF_INET ? 4 : 0;
+    for (size_t i = 0; i < n; i++) {
+        unsigned kept = bits > i * 8 ? bits - (unsigned)i * 8 : 0;
+        unsigned mask = kept >= 8 ? 0xff : (0xff00u >> kept) & 0xff;
+        p[i] = (unsigned char)(p[i] & mask);
+    }
+}
+
 bool addr_is_unix(const struct addr *a)
 {
     return a->len && a->u.sa.sa_family == AF_UNIX;

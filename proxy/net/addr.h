@@ -33,6 +33,8 @@ struct slice addr_text(const struct addr *a, char buf[ADDR_TEXT_BYTES]);
 uint16_t addr_port(const struct addr *a);
 void addr_set_port(struct addr *a, uint16_t port);
 bool addr_eq(const struct addr *a, const struct addr *b);
+/* Zeroes all but the first bits of an IP address (an IPv4-mapped one counts as IPv6). */
+void addr_mask(struct addr *a, unsigned bits);
 bool addr_is_unix(const struct addr *a);
 
 #endif

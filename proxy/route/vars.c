@@ -75,6 +75,16 @@ struct slice vars_value(const struct exchange *ex, struct slice name)
     return v ? v->value : S("");
 }
 
+bool vars_own(struct exchange *ex)
+{
+    for (unsigned i = 0; ex->vars && i < ex->vars->count; i++) {
+        struct var *v = &ex->vars->items[i];
+        v->name = arena_copy(&ex->arena, v->name);
+        v->value = arena_copy(&ex->arena, v->value);
+    }
+    return !ex->arena.failed;
+}
+
 void vars_remove_prefix(struct exchange *ex, struct slice prefix)
 {
     unsigned kept = 0;

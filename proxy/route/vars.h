@@ -17,6 +17,8 @@ NODISCARD bool vars_set(struct exchange *ex, struct slice name, struct slice val
 bool vars_get(const struct exchange *ex, struct slice name, struct slice *out);
 /* The value, or nothing. */
 struct slice vars_value(const struct exchange *ex, struct slice name);
+/* Copies all texts into ex->arena, so that they outlive the configuration. False: memory. */
+NODISCARD bool vars_own(struct exchange *ex);
 /* Forgets those whose name begins with prefix, so that what an earlier match left is not taken for
  * what a later one found. */
 void vars_remove_prefix(struct exchange *ex, struct slice prefix);

@@ -20,21 +20,23 @@ struct building {
 
 /* ---- ports ----------------------------------------------------------------------------------- */
 
-static struct port_table *find_port(struct config *c, uint16_t port)
+/* bind: as a site wrote it, or empty: where no site says anything else. */
+static struct port_table *find_port(struct config *c, struct slice bind, uint16_t port)
 {
     for (struct port_table *t = c->ports; t; t = t->next) {
-        if (t->port == port) {
+        if (t->port == port && slice_eq(t->bind, bind)) {
             return t;
         }
     }
     return NULL;
 }
 
-static struct port_table *add_port(struct config *c, uint16_t port, bool tls)
+static struct port_table *add_port(struct config *c, struct slice bind, uint16_t port, bool tls)
 {
     struct port_table *t = ARENA_NEW(&c->arena, struct port_table);
     must(t);
     t->port = port;
+    t->bind = bind;
     t->tls = tls;
     t->next = c->ports;
     map_init(&t->exact);
@@ -44,39 +46,57 @@ static struct port_table *add_port(struct config *c, uint16_t port, bool tls)
     return t;
 }
 
+static void add_binding(struct building *b, const struct port_table *t, struct slice ip,
+                        bool optional, const struct cf_token *at)
+{
+    struct config *c = b->c;
+    if (c->binding_count == BINDINGS_MAX) {
+        cf_error(b->diags, at, "more than %d addresses to listen on", BINDINGS_MAX);
+        return;
+    }
+    struct binding *bind = &c->bindings[c->binding_count];
+    if (!addr_parse_ip(ip, t->port, &bind->addr)) {
+        return;
+    }
+    for (size_t i = 0; i < c->binding_count; i++) {
+        if (addr_eq(&c->bindings[i].addr, &bind->addr)) {
+            cf_error(b->diags, at, "port %u of %.*s is listened on for other sites, which have no"
+                     " bind; give them one, too", t->port, SLICE_ARG(ip));
+            return;
+        }
+    }
+    bind->table = t;
+    bind->optional = optional;
+    bind->at = at;
+    c->binding_count++;
+}
+
 static void add_bindings(struct building *b, const struct port_table *t, const struct cf_token *at)
 {
     static const struct slice everywhere[] = {S_INIT("0.0.0.0"), S_INIT("::")};
-    struct config *c = b->c;
-    const struct options *o = c->options;
+    const struct options *o = b->c->options;
     bool implicit = o->default_bind_count == 0;
     const struct slice *ips = implicit ? everywhere : o->default_bind;
     size_t count = implicit ? ARRAY_LEN(everywhere) : o->default_bind_count;
+    if (t->bind.n) {
+        add_binding(b, t, t->bind, false, at);
+        return;
+    }
     for (size_t i = 0; i < count; i++) {
-        if (c->binding_count == BINDINGS_MAX) {
-            cf_error(b->diags, at, "more than %d addresses to listen on", BINDINGS_MAX);
-            return;
-        }
-        struct binding *bind = &c->bindings[c->binding_count];
-        if (addr_parse_ip(ips[i], t->port, &bind->addr)) {
-            bind->table = t;
-            bind->optional = implicit && i == 1;
-            bind->at = at;
-            c->binding_count++;
-        }
+        add_binding(b, t, ips[i], implicit && i == 1, at);
     }
 }
 
-static struct port_table *port_for(struct building *b, uint16_t port, bool tls,
+static struct port_table *port_for(struct building *b, struct slice bind, uint16_t port, bool tls,
                                    const struct cf_token *at)
 {
-    struct port_table *t = find_port(b->c, port);
+    struct port_table *t = find_port(b->c, bind, port);
     if (t && t->tls != tls) {
         cf_error(b->diags, at, "port %u would have to serve both HTTP and HTTPS", port);
         return NULL;
     }
     if (!t) {
-        t = add_port(b->c, port, tls);
+        t = add_port(b->c, bind, port, tls);
         t->challenges = !tls && port == b->c->options->http_port;
         add_bindings(b, t, at);
     }
@@ -306,28 +326,42 @@ static void check_demand(struct building *b, const struct cf_token *t, struct sl
     }
 }
 
-static void add_address(struct building *b, struct site *site, const struct cf_token *t)
+/* False: after an error. */
+static bool add_to_table(struct building *b, struct site *site, const struct placed *p,
+                         struct slice bind, const struct cf_token *t)
 {
-    struct placed p;
-    if (!place(b, t, &site->settings, &p)) {
-        return;
-    }
-    struct port_table *table = port_for(b, p.port, p.tls, t);
+    struct port_table *table = port_for(b, bind, p->port, p->tls, t);
     if (!table) {
-        return;
+        return false;
     }
     struct site *other;
-    if (!p.host.n) {
+    if (!p->host.n) {
         other = table->any;
         table->any = site;
     } else {
-        other = map_put(is_wildcard(p.host) ? &table->wildcard : &table->exact, p.host, site);
+        other = map_put(is_wildcard(p->host) ? &table->wildcard : &table->exact, p->host, site);
     }
     if (other) {
         ambiguous(b, t, other);
+    }
+    return other == NULL;
+}
+
+static void add_address(struct building *b, struct site *site, const struct cf_token *t)
+{
+    struct placed p;
+    const struct site_settings *s = &site->settings;
+    if (!place(b, t, s, &p)) {
         return;
     }
-    const struct tls_settings *tls = &site->settings.tls;
+    bool ok = s->bind_count > 0 || add_to_table(b, site, &p, S(""), t);
+    for (size_t i = 0; i < s->bind_count && ok; i++) {
+        ok = add_to_table(b, site, &p, s->bind[i], t);
+    }
+    const struct tls_settings *tls = &s->tls;
+    if (!ok) {
+        return;
+    }
     if (p.tls && tls->on_demand) {
         check_demand(b, t, p.host);
     }
@@ -377,12 +411,13 @@ static bool needs_challenges(const struct config *c, config_name_is_local *is_lo
 /* alt_http_port, alt_tlsalpn_port: further ports, for nothing but challenges. */
 static void add_challenge_port(struct building *b, const struct challenge_settings *s)
 {
-    struct port_table *t = s->alt_http_port ? port_for(b, s->alt_http_port, false, NULL) : NULL;
+    struct port_table *t = s->alt_http_port ? port_for(b, S(""), s->alt_http_port, false, NULL)
+                                              : NULL;
     if (t) {
         t->challenges = true;
     }
     if (s->alt_tls_alpn_port) {
-        (void)port_for(b, s->alt_tls_alpn_port, true, NULL);
+        (void)port_for(b, S(""), s->alt_tls_alpn_port, true, NULL);
     }
 }
 
@@ -400,28 +435,25 @@ static void add_challenge_ports(struct building *b)
     }
 }
 
-/* The HTTP port is there for redirects and for the CA's challenges, if there is either. */
+/* The HTTP port is there for redirects and for the CA's challenges, if there is either: at each
+ * address that something is served over HTTPS at. */
 static void add_redirects(struct building *b, config_name_is_local *is_local)
 {
     struct config *c = b->c;
-    bool any_tls = false;
-    for (const struct port_table *t = c->ports; t; t = t->next) {
-        any_tls = any_tls || t->tls;
-    }
-    bool redirects = any_tls && c->options->auto_https == AUTO_HTTPS_ON;
+    bool redirects = c->options->auto_https == AUTO_HTTPS_ON;
     if (!redirects && !needs_challenges(c, is_local)) {
         return;
     }
-    struct port_table *plain = find_port(c, c->options->http_port);
-    if (plain && plain->tls) {
-        return;
-    }
-    if (!plain) {
-        plain = port_for(b, c->options->http_port, false, NULL);
-    }
-    plain->redirects = redirects;
-    for (const struct port_table *t = c->ports; t && plain->redirects; t = t->next) {
-        if (t->tls) {
+    struct port_table *first = c->ports; /* those that are added come in front of it */
+    for (const struct port_table *t = first; t; t = t->next) {
+        bool used = t->exact.count || t->wildcard.count || t->any; /* not for challenges only */
+        struct port_table *plain = t->tls ? find_port(c, t->bind, c->options->http_port) : NULL;
+        if (!t->tls || !used || (plain && plain->tls)) {
+            continue;
+        }
+        plain = plain ? plain : port_for(b, t->bind, c->options->http_port, false, NULL);
+        plain->redirects = redirects;
+        if (redirects) {
             redirect_hosts(c, plain, &t->exact, t->port);
             redirect_hosts(c, plain, &t->wildcard, t->port);
         }
@@ -507,6 +539,7 @@ struct config *config_build(struct cf_document *document, config_name_is_local *
         build_site(&b, s, &build);
     }
     named_routes_end(&build);
+    log_names_resolve(&build);
     c->releases = build.releases;
     c->backgrounds = build.backgrounds;
     if (!document->sites && diags->errors == 0) {

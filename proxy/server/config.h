@@ -23,6 +23,7 @@ struct site {
 struct port_table {
     struct port_table *next;
     uint16_t port;
+    struct slice bind; /* the IP address that its sites say; empty: default_bind's */
     bool tls;
     bool strict_sni;     /* Host must be the name of the TLS handshake (421) */
     bool challenges;     /* the HTTP port: answers ACME challenges first */

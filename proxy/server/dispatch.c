@@ -6,6 +6,7 @@
 #include "proxy/base/log.h"
 #include "proxy/handler/access_log.h"
 #include "proxy/handler/chain.h"
+#include "proxy/handler/metrics.h"
 #include "proxy/loop/jobs.h"
 #include "proxy/server/worker.h"
 
@@ -18,7 +19,8 @@ struct pin {
     struct worker_config *config;
     struct exchange *ex;
     const struct site *site;
-    struct log_config *detached_log; /* a copy with its own reference, after letting go */
+    bool counted;            /* metrics_begin was called */
+    struct access_logs logs; /* chosen when it lets go, or at the end */
 };
 
 static struct pin *pin_of(struct exchange *ex)
@@ -58,6 +60,10 @@ static bool pin_config(struct exchange *ex)
     w->current->pins++;
     list_push_back(&w->current->exchanges, &p->node);
     chain_of(ex)->pin = p;
+    p->counted = w->current->config->options->metrics;
+    if (p->counted) {
+        metrics_begin();
+    }
     chain_of(ex)->slow_jobs = w->server->setup.slow_jobs;
     return true;
 }
@@ -72,40 +78,23 @@ static void let_go(struct pin *p)
     }
 }
 
-/* Names and values of the response's fields may be text of the configuration; the log reads them
- * at the end. False: memory. */
-static bool own_response_fields(struct exchange *ex)
+static void choose_logs(struct pin *p)
 {
-    struct fields *fields = &ex->res.fields;
-    for (unsigned i = 0; i < fields->count; i++) {
-        struct field *f = &fields->items[i];
-        struct slice name = arena_copy(&ex->arena, f->name);
-        struct slice value = arena_copy(&ex->arena, f->value);
-        if (!name.p || !value.p) {
-            return false;
-        }
-        f->name = name;
-        f->value = value;
+    if (!p->logs.chosen) {
+        access_logs_choose(&p->logs, p->site ? p->site->settings.logs : NULL,
+                           &chain_of(p->ex)->log, p->ex);
     }
-    return true;
 }
 
 /* Lets go of the configuration before the exchange ends: nothing of it is needed any more but the
- * log and what it shows, which are copied. Without memory for the copies the pin stays. */
+ * logs and what they show. Without memory to keep that the pin stays. */
 static void detach(struct pin *p)
 {
-    const struct log_config *log = p->site ? p->site->settings.log : NULL;
-    if (log) {
-        struct log_config *copy = ARENA_NEW(&p->ex->arena, struct log_config);
-        struct slice name = arena_copy(&p->ex->arena, log->name);
-        if (!copy || !name.p || !own_response_fields(p->ex)) {
-            return;
-        }
-        *copy = (struct log_config){log_sink_ref(log->sink), log->format, name};
-        p->detached_log = copy;
+    choose_logs(p);
+    if (access_logs_hold(&p->logs, &chain_of(p->ex)->log, p->ex)) {
+        p->site = NULL;
+        let_go(p);
     }
-    p->site = NULL;
-    let_go(p);
 }
 
 /* Before routing that comes later than the beginning: the tables are those of the current
@@ -438,6 +427,9 @@ static void begin(struct exchange *ex)
 static void respond(struct exchange *ex)
 {
     struct pin *p = pin_of(ex);
+    if (chain_intercepts(ex)) {
+        return;
+    }
     if (ex->chain) {
         chain_run_hooks(ex);
     }
@@ -452,25 +444,17 @@ static void respond(struct exchange *ex)
     }
 }
 
-static void write_log(struct pin *p)
-{
-    const struct log_config *log = p->detached_log ? p->detached_log
-                                   : p->site       ? p->site->settings.log
-                                                   : NULL;
-    if (log) {
-        access_log_write(log, p->ex, clock_mono_us());
-    }
-    if (p->detached_log) {
-        log_sink_unref(p->detached_log->sink);
-    }
-}
-
 /* The codec is done; the chain lets go of the configuration and of the exchange. */
 static void end(struct exchange *ex)
 {
     struct pin *p = pin_of(ex);
     if (p) {
-        write_log(p);
+        int64_t now_us = clock_mono_us();
+        choose_logs(p);
+        access_logs_write(&p->logs, &chain_of(ex)->log, ex, now_us);
+        if (p->counted) {
+            metrics_end(ex, chain_of(ex)->failed, now_us);
+        }
         let_go(p);
     }
     exchange_release(ex);

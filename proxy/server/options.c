@@ -344,6 +344,15 @@ static void opt_client_ip_headers(struct reading *r, const struct cf_directive *
     }
 }
 
+static void opt_metrics(struct reading *r, const struct cf_directive *d)
+{
+    r->o->metrics = args_between(r, d, 0, 0);
+    for (const struct cf_directive *c = d->children; c; c = c->next) {
+        cf_error(r->diags, &c->name, "the option \"%.*s\" of metrics is Caddy's and not yet in"
+                 " caddis", SLICE_ARG(c->name.text));
+    }
+}
+
 /* Those of `servers` that say who the client is; false: d is another option. */
 static bool opt_client_ip(struct reading *r, const struct cf_directive *d)
 {
@@ -443,6 +452,8 @@ static void opt_servers(struct reading *r, const struct cf_directive *d)
         }
         if (slice_eq(name, S("timeouts"))) {
             opt_timeouts(r, c);
+        } else if (slice_eq(name, S("metrics"))) {
+            opt_metrics(r, c);
         } else if (slice_eq(name, S("strict_sni_host"))) {
             opt_strict_sni_host(r, c);
         } else if (slice_eq(name, S("protocols"))) {
@@ -478,8 +489,9 @@ static void opt_servers(struct reading *r, const struct cf_directive *d)
             cf_error(r->diags, &c->name,
                      "the servers option \"%.*s\" is not in caddis (yet); it has"
                      " timeouts, protocols, listener_wrappers, max_header_size, max_header_fields,"
-                     " max_request_body, max_connections, strict_sni_host, trusted_proxies,"
-                     " trusted_proxies_strict, trusted_proxies_unix, client_ip_headers",
+                     " max_request_body, max_connections, metrics, trusted_proxies,"
+                     " strict_sni_host, trusted_proxies_strict, trusted_proxies_unix,"
+                     " client_ip_headers",
                      SLICE_ARG(name));
         }
     }
@@ -509,6 +521,7 @@ static const struct {
     {S_INIT("https_port"), opt_https_port},
     {S_INIT("key_type"), opt_issuance},
     {S_INIT("local_certs"), opt_local_certs},
+    {S_INIT("metrics"), opt_metrics},
     {S_INIT("on_certificate"), opt_on_certificate},
     {S_INIT("persist_config"), opt_persist_config},
     {S_INIT("preferred_chains"), opt_issuance},
@@ -522,7 +535,6 @@ static const struct {
     {S_INIT("fallback_sni"), NULL},
     {S_INIT("filesystem"), NULL},
     {S_INIT("log"), NULL},
-    {S_INIT("metrics"), NULL},
     {S_INIT("ocsp_interval"), NULL},
     {S_INIT("ocsp_stapling"), NULL},
     {S_INIT("on_demand_tls"), opt_on_demand_tls},

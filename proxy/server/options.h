@@ -29,6 +29,7 @@ struct directive_order;
 struct options {
     bool debug;
     struct directive_order *order; /* of directives; NULL: Caddy's */
+    bool metrics; /* requests are counted */
     uint16_t http_port;
     uint16_t https_port;
     struct slice default_bind[BIND_MAX]; /* IP texts; none: every address, IPv4 and IPv6 */

@@ -9,4 +9,7 @@
 /* False: OpenSSL refused (out is then empty). */
 NODISCARD bool keyed_hash_hex(struct slice key, struct slice text, char out[KEYED_HASH_BYTES]);
 
+/* Plain SHA-256 in hexadecimal. */
+NODISCARD bool sha256_hex(struct slice text, char out[KEYED_HASH_BYTES]);
+
 #endif

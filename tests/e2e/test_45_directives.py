@@ -6,6 +6,7 @@ blocks run as sites of one caddis, each under a host of its own. ECHO is an orig
 the request line it got, DEAD an address where nobody listens."""
 
 import json
+import time
 
 import pytest
 from lib.origin import Response
@@ -181,6 +182,28 @@ SITES = {
         handle_errors 404 { error second 500 }
         handle_errors 409 { header X-Seen yes }
     """, [("/twice", "500"), ("/unhandled", "409\nX-Seen: yes")]),
+    "intercept": ("""
+        intercept {
+            @teapot status 418
+            @html header X-Method GET
+            @none status 404
+            replace_status @teapot 200
+            handle_response @html {
+                header X-From "{resp.status_code}"
+                respond "instead of {resp.header.X-Method} {resp.status_code}" 203
+            }
+            handle_response @none {
+                header X-Kept yes
+            }
+        }
+        error /error "raised" 404
+        respond /teapot tea 418
+        respond /plain plain
+        respond /none nothing 404
+        reverse_proxy ECHO
+    """, [("/teapot", "tea\n200"), ("/plain", "plain\n200"), ("/x", "203\ninstead of GET 200\n"
+          "X-From: 200"), ("HEAD /x", "200\nX-Method: HEAD"),
+          ("/none", "404\nnothing\nX-Kept: yes"), ("/error", "404\n!X-Kept")]),
     "respond": ("""
         respond /s {query.code}0 {query.code}
         respond /h <<END
@@ -301,6 +324,56 @@ def test_early_hints(caddis, origin):
         (103, "</s.css>; rel=preload; as=style")]
 
 
+def test_bind(caddis):
+    c = caddis("http://a.test {\n\tbind 127.0.0.1\n\trespond one\n}\n"
+               "http://a.test, http://b.test {\n\tbind 127.0.0.2 127.0.0.3\n\trespond two\n}\n"
+               "s.test {\n\tbind 127.0.0.2\n\ttls internal\n\trespond secure\n}")
+
+    def get(address, host):
+        with c.connect(address=address) as connection:
+            return connection.get(host=host)
+
+    assert get("127.0.0.1", "a.test").body == b"one"
+    assert get("127.0.0.1", "b.test").body == b""
+    for address in ("127.0.0.2", "127.0.0.3"):
+        assert get(address, "a.test").body == b"two" and get(address, "b.test").body == b"two"
+    with pytest.raises(ConnectionRefusedError):
+        c.connect(address="127.0.0.4")
+    deadline = time.monotonic() + 60  # its redirect is where it is, too, once it has its certificate
+    while (answer := get("127.0.0.2", "s.test")).status == 503:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    assert (answer.status, answer.get("Location")) == (308, "https://s.test/")
+    assert get("127.0.0.1", "s.test").status == 200
+
+
+def test_metrics(caddis):
+    c = caddis("http://localhost {\n\tmetrics /metrics\n\terror /broken 500\n"
+               "\trespond /a hello\n\trespond /b hello\n}", globals="metrics", args=["--workers", "2"])
+    for target in ("/a", "/b", "/broken"):
+        c.get(target)
+
+    def numbers():
+        answer = c.get("/metrics")
+        assert answer.get("Content-Type").startswith("text/plain; version=0.0.4")
+        lines = answer.body.decode().splitlines()
+        return dict(line.rsplit(" ", 1) for line in lines if not line.startswith("#"))
+
+    label = 'handler="subroute",server="srv0"'
+    deadline = time.monotonic() + 30  # a request is counted when its last byte has gone
+    name = "caddy_http_request_duration_seconds_count"
+    while int(numbers().get(f'{name}{{code="500",{label},method="GET"}}', "0")) < 1:
+        assert time.monotonic() < deadline
+    found = numbers()
+    assert int(found[f'{name}{{code="200",{label},method="GET"}}']) >= 2
+    assert int(found[f"caddy_http_requests_total{{{label}}}"]) >= 4
+    assert int(found[f"caddy_http_request_errors_total{{{label}}}"]) == 1
+    assert int(found[f"caddy_http_requests_in_flight{{{label}}}"]) >= 1
+    sizes = [int(v) for k, v in found.items()
+             if k.startswith("caddy_http_response_size_bytes_bucket") and 'code="200"' in k]
+    assert sizes == sorted(sizes)
+
+
 @pytest.mark.parametrize("block, words", [
     ("handle_path { respond x }", "needs the path"),
     ("@m path /x\nhandle_path @m { respond x }", "needs the path"),
@@ -323,6 +396,13 @@ def test_early_hints(caddis, origin):
     ("request_body { max_size lots }", "is no size"),
     ("request_body { max 1 }", "has max_size in caddis"),
     ("respond x 99", "is not a status"),
+    ("intercept { handle_response @x { respond y } }", "is not defined in"),
+    ("intercept", "needs a block"),
+    ("bind example.com", "takes IP addresses"),
+    ("bind", "needs at least 1 argument"),
+    ("templates", "is Caddy's and not in caddis: it runs Go's templates"),
+    ("push /x", "early hints"),
+    ("metrics { per_host }", 'no option "per_host"'),
 ])
 def test_mistakes(tmp_path, block, words):
     from lib.caddis import command
