@@ -148,7 +148,7 @@ static bool connect_session(struct attempt *t, struct failure *f)
         *t->session = session_new(t->issuer->directory_url, &options, t->stop, &err);
     }
     if (!*t->session) {
-        return failure_set(f, FAILURE_REFUSED, "acme_ca_root: %s", err.text);
+        return failure_set(f, FAILURE_REFUSED, "the CA's own roots: %s", err.text);
     }
     return session_directory(*t->session, f) &&
            account_ready(*t->session, t->store, t->issuer, t->ca, (struct slice){NULL, 0}, f);

@@ -158,6 +158,9 @@ NODISCARD bool cf_format(struct slice name, struct slice text, struct dstr *out,
 NODISCARD bool cf_parse_duration(struct slice text, int64_t *ms);
 /* go-humanize: "10MB" = 10^6, "10MiB" = 2^20, "64KiB", plain bytes; false if malformed. */
 NODISCARD bool cf_parse_size(struct slice text, uint64_t *bytes);
+/* A file that is read only later, when nobody looks at messages: can it be? False after an error at
+ * its token, in the system's words. */
+bool cf_check_file(struct cf_diags *d, const struct cf_token *path);
 
 /* One site address or origin address: [scheme://]host[:port][/path]. */
 struct cf_address {

@@ -1,10 +1,15 @@
-/* Durations and sizes as directives write them.
+/* Durations, sizes and files as directives write them.
  *
  * In:  the text of one token.
- * Out: a number, or false; the caller says what was expected and where.
+ * Out: a number, or false; the caller says what was expected and where. Of a file: can it be read?
  * Nothing is allocated. All arithmetic is checked: the text comes from a file a person wrote, but
  * caddis must not turn "9999999999h" into a small number. */
 #include "proxy/caddyfile/caddyfile.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #define MS_PER_DAY INT64_C(86400000)
 /* A hundred Julian years: longer is a typing mistake, and shorter sums never overflow. */
@@ -157,4 +162,18 @@ bool cf_parse_size(struct slice text, uint64_t *bytes)
     }
     *bytes = value;
     return true;
+}
+
+bool cf_check_file(struct cf_diags *d, const struct cf_token *path)
+{
+    struct stat st;
+    int fd = open(path->text.p, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    int errnum = fd < 0 ? errno : fstat(fd, &st) == 0 && S_ISDIR(st.st_mode) ? EISDIR : 0;
+    if (fd >= 0) {
+        close(fd);
+    }
+    if (errnum) {
+        cf_error(d, path, "%s cannot be read: %s", path->text.p, strerrordesc_np(errnum));
+    }
+    return errnum == 0;
 }

@@ -167,6 +167,7 @@ static void one_roots(struct reader *r, const struct cf_directive *d)
     }
     for (size_t i = 0; i < d->arg_count; i++) {
         r->one->root_files[i] = d->args[i].text;
+        (void)cf_check_file(r->diags, &d->args[i]);
     }
     r->one->root_file_count = d->arg_count;
 }
@@ -338,6 +339,9 @@ static void all_ca(struct reader *r, const struct cf_directive *d)
 static void all_ca_root(struct reader *r, const struct cf_directive *d)
 {
     text(r, d, &r->all->ca_root);
+    if (r->all->ca_root.n) {
+        (void)cf_check_file(r->diags, &d->args[0]);
+    }
 }
 
 static void all_eab(struct reader *r, const struct cf_directive *d)

@@ -127,6 +127,9 @@ static void opt_acme_ca(struct reading *r, const struct cf_directive *d)
 static void opt_acme_ca_root(struct reading *r, const struct cf_directive *d)
 {
     read_text(r, d, &r->o->acme_ca_root);
+    if (r->o->acme_ca_root.n) {
+        (void)cf_check_file(r->diags, &d->args[0]);
+    }
 }
 
 static void opt_acme_test_ca(struct reading *r, const struct cf_directive *d)

@@ -3,6 +3,7 @@
 
 #include <openssl/err.h>
 #include <pthread.h>
+#include <string.h>
 #if defined(__aarch64__)
 #include <sys/auxv.h>
 #endif
@@ -22,7 +23,9 @@ void ossl_init(void)
 const char *ossl_reason(const char *otherwise)
 {
     unsigned long code = ERR_peek_error();
-    const char *text = code ? ERR_reason_error_string(code) : NULL;
+    const char *text = !code ? NULL
+                       : ERR_SYSTEM_ERROR(code) ? strerrordesc_np(ERR_GET_REASON(code))
+                                                : ERR_reason_error_string(code);
     ERR_clear_error();
     return text ? text : otherwise;
 }

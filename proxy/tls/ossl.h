@@ -10,8 +10,8 @@
 /* Starts the library once. Without its atexit handler: threads may still run while exit() does. */
 void ossl_init(void);
 
-/* The reason of the first error in this thread's queue in OpenSSL's words (static text), or
- * otherwise; empties the queue. */
+/* The reason of the first error in this thread's queue in OpenSSL's or the system's words (static
+ * text), or otherwise; empties the queue. */
 const char *ossl_reason(const char *otherwise);
 /* Sets err to "what: reason"; returns false. Empties the queue. */
 bool ossl_err(struct err *err, const char *what);

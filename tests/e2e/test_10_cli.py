@@ -105,6 +105,7 @@ def test_error_in_an_imported_file_names_that_file(tmp_path):
     "localhost {\n\treverse_proxy ws://localhost:1\n}\n",
     "localhost {\n\ttls /no/such.crt /no/such.key\n}\n",
     "{\n\thttp_port zero\n}\nlocalhost {\n\trespond x\n}\n",
+    "{\n\tacme_ca_root /no/such.pem\n}\nlocalhost {\n\trespond x\n}\n",
     "import nothing-here.caddy\n",
     "localhost <\n\trespond x\n}\n",
 ])

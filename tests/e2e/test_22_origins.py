@@ -634,8 +634,10 @@ def test_tls_client_certificate_and_trust_pool(caddis, scripted, authority, fold
 
 
 @pytest.mark.parametrize("line, message", [
-    ("tls_client_auth /nonexistent /nonexistent", "reading the certificate"),
-    ("tls_trust_pool file /nonexistent", "reading the CA file"),
+    ("tls_client_auth /nonexistent /nonexistent",
+     "reading the certificate /nonexistent: No such file"),
+    ("tls_trust_pool file /nonexistent", "reading the CA file /nonexistent: No such file"),
+    ("tls_trust_pool file /dev/null", "no certificate"),
     ("tls_trust_pool http x", "is file"),
     ("compression on", "can only be off"),
     ("max_conns_per_host x", "no number"),

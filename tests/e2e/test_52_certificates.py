@@ -397,8 +397,9 @@ MISTAKES = {
     "issuer lego": "acme, zerossl and internal",
     "issuer zerossl": "API key",
     "renewal_window_ratio 2": "0.33",
-    "issuer acme {\n\t\t\talt_http_port 81\n\t\t}": "http_port",
     "eab one": "eab",
+    "ca_root /nonexistent": "/nonexistent cannot be read: No such file",
+    "issuer acme {\n\t\t\ttrusted_roots /nonexistent\n\t\t}": "/nonexistent cannot be read",
 }
 
 
