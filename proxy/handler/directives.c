@@ -42,6 +42,7 @@ static const struct directive table[] = {
     {S_INIT("respond"), DIRECTIVE_HANDLER, MATCHER_FIRST, 290, respond_parse},
     {S_INIT("metrics"), DIRECTIVE_HANDLER, MATCHER_FIRST, 300, metrics_parse},
     {S_INIT("reverse_proxy"), DIRECTIVE_HANDLER, MATCHER_FIRST, 310, reverse_proxy_parse},
+    {S_INIT("php_fastcgi"), DIRECTIVE_HANDLER, MATCHER_FIRST, 320, php_fastcgi_parse},
     {S_INIT("file_server"), DIRECTIVE_HANDLER, MATCHER_FIRST, 330, file_server_parse},
     {S_INIT("handle_errors"), DIRECTIVE_SITE, MATCHER_NONE, 0, handle_errors_parse},
     {S_INIT("bind"), DIRECTIVE_SITE, MATCHER_NONE, 0, bind_parse},
@@ -64,7 +65,7 @@ static const struct {
 
 /* Caddy's directives that are not here yet: the message says so instead of guessing. */
 static const struct slice elsewhere[] = {
-    S_INIT("fs"), S_INIT("php_fastcgi"),
+    S_INIT("fs"),
 };
 
 const struct directive *directive_table(size_t *count)

@@ -29,6 +29,7 @@ DIRECTIVE_PARSE(log_parse);
 DIRECTIVE_PARSE(log_skip_parse);
 DIRECTIVE_PARSE(map_parse);
 DIRECTIVE_PARSE(method_parse);
+DIRECTIVE_PARSE(php_fastcgi_parse);
 DIRECTIVE_PARSE(rate_limit_parse);
 DIRECTIVE_PARSE(metrics_parse);
 DIRECTIVE_PARSE(redir_parse);

@@ -447,6 +447,10 @@ static void try_origin(struct forward *f)
              limit ? S("a regular expression of header_up hit its limit") : S("out of memory"));
         return;
     }
+    if (f->refused) {
+        fail(f, f->refused, f->refused_why);
+        return;
+    }
     f->attempt_ms = loop_now_ms(ex->loop);
     f->request = upstream_start(chain_of(ex)->upstream, f->origin, ex, &f->out, f->upgrade,
                                 &events, f);
@@ -549,6 +553,14 @@ static bool has_request_body(const struct forward *f)
     return f->out.content_length != 0 && !f->upgrade.n;
 }
 
+/* How much of the request's body is collected first; 0: none. */
+static size_t collected_bytes(const struct forward *f)
+{
+    bool must_know = f->proxy->fastcgi && f->out.content_length < 0;
+    uint64_t bytes = f->proxy->request_buffer_bytes;
+    return (size_t)(must_know && !bytes ? FASTCGI_BUFFER_BYTES : bytes);
+}
+
 /* A body that is here as a whole has a length, whatever its framing was, and can be sent again. One
  * that broke off is passed on as it is: the codec has an answer for its client. */
 static void request_collected(struct body_buffer *b)
@@ -615,10 +627,10 @@ static enum handler_result proxy_request(const void *instance, struct exchange *
         return chain_error(ex, 502, S("the request body was sent to another origin already"));
     }
     ex->cancel = &f->cancel;
-    if (f->proxy->request_buffer_bytes && has_request_body(f)) {
+    if (collected_bytes(f) && has_request_body(f)) {
         exchange_hold(ex);
         f->collects_request = true;
-        body_buffer_start(&f->request_buffer, &ex->req_body, f->proxy->request_buffer_bytes,
+        body_buffer_start(&f->request_buffer, &ex->req_body, collected_bytes(f),
                           request_collected);
     } else {
         begin_round(f);

@@ -48,6 +48,8 @@ static void make_origin(const struct proxy_reading *r, const struct draft *d,
     struct build *b = r->b;
     struct reverse_proxy *p = r->p;
     bool tls = draft_wants_tls(d, t);
+    bool fastcgi = t->fastcgi != NULL;
+    bool fastcgi_stderr = fastcgi && fastcgi_logs_stderr(t->fastcgi);
     unsigned versions = d->h2c ? ORIGIN_H2C | ORIGIN_HTTP_2 : t->versions;
     bool v6 = slice_find(d->host, ':') != SLICE_NPOS;
     char local[ADDR_TEXT_BYTES];
@@ -56,9 +58,10 @@ static void make_origin(const struct proxy_reading *r, const struct draft *d,
                                                       SLICE_ARG(d->host), d->port);
     struct origin like = {
         /* Connections are shared only where everything about them is the same. */
-        .key = arena_printf(b->arena, "%s://%.*s %u %d %.*s %.*s %zu %.*s %u %.*s %.*s %.*s",
+        .key = arena_printf(b->arena, "%s://%.*s %d%d %u %d %.*s %.*s %zu %.*s %u %.*s %.*s %.*s",
                             tls ? "https" : d->unix_path.n ? "unix" : "http", SLICE_ARG(text),
-                            versions, t->tls_insecure, SLICE_ARG(t->tls_server_name),
+                            fastcgi, fastcgi_stderr, versions, t->tls_insecure,
+                            SLICE_ARG(t->tls_server_name),
                             SLICE_ARG(t->tls_ca_file), t->more_ca_count,
                             SLICE_ARG(t->tls_cert_file), (unsigned)t->connections_max,
                             SLICE_ARG(t->resolvers), SLICE_ARG(transport_local(t, local)),
@@ -70,6 +73,8 @@ static void make_origin(const struct proxy_reading *r, const struct draft *d,
         .tls_client = tls ? tls_client : NULL,
         .versions = versions,
         .proxy_version = t->proxy_version,
+        .fastcgi = fastcgi,
+        .fastcgi_stderr = fastcgi_stderr,
         .resolvers = t->resolvers,
         .fallback_delay_ms = t->fallback_delay_ms,
         .local = t->local,
@@ -279,6 +284,27 @@ static void parse_option(struct proxy_reading *r, struct drafts *drafts, struct 
     }
 }
 
+/* FastCGI has no TLS, no HTTP/2, and no path that a check of health could ask for. */
+static void check_fastcgi(const struct proxy_reading *r, const struct drafts *drafts,
+                          const struct transport *t, const struct cf_token *at)
+{
+    r->p->fastcgi = t->fastcgi;
+    if (!t->fastcgi) {
+        return;
+    }
+    for (size_t i = 0; i < drafts->count; i++) {
+        if (drafts->items[i].tls || drafts->items[i].h2c) {
+            cf_error(r->b->diags, drafts->items[i].at, "a FastCGI origin has no scheme; write"
+                     " host:port or unix//path");
+        }
+    }
+    if (r->active || r->active_at) {
+        cf_error(r->b->diags, r->active_at ? r->active_at : at,
+                 "active health checks ask over HTTP; a FastCGI origin"
+                 " can have passive ones (fail_duration)");
+    }
+}
+
 bool reverse_proxy_parse(struct build *b, const struct cf_directive *d, const struct cf_token *args,
                          size_t count, struct handler *out)
 {
@@ -303,6 +329,7 @@ bool reverse_proxy_parse(struct build *b, const struct cf_directive *d, const st
         cf_error(b->diags, &d->name,
                  "\"reverse_proxy\" needs an origin: reverse_proxy localhost:8000");
     }
+    check_fastcgi(&r, &drafts, &t, &d->name);
     make_origins(&r, &drafts, &t);
     reverse_proxy_reading_end(&r, d);
     if (b->diags->errors != errors) {

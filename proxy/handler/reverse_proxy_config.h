@@ -4,6 +4,7 @@
 #ifndef HANDLER_REVERSE_PROXY_CONFIG_H
 #define HANDLER_REVERSE_PROXY_CONFIG_H
 
+#include "proxy/handler/fastcgi.h"
 #include "proxy/handler/field_rules.h"
 #include "proxy/handler/handler.h"
 #include "proxy/handler/response_match.h"
@@ -68,6 +69,7 @@ struct reverse_proxy {
     struct tunnel_policy *tunnels; /* counted; NULL: tunnels live as long as they like */
     struct background tunnel_background;
     bool verbose;
+    const struct fastcgi *fastcgi; /* transport fastcgi; NULL: http */
     bool asks; /* forward_auth: a question about the request, so never an upgrade */
     struct response_rule *response_rules;
 };

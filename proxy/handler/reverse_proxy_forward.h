@@ -34,12 +34,15 @@ struct forward {
     struct task finished;    /* ex has, while its response is being collected */
     bool collects_request;   /* and then ex is held */
     bool collects_response;  /* the same */
+    int refused; /* by fastcgi_request: a status; or 0 */
+    struct slice refused_why;
     struct slice set_cookie; /* of the policy cookie; or empty */
 };
 
 /* The part of the request that is the same for all attempts. */
 NODISCARD enum rules_result forward_build(struct forward *f);
-/* The rest, for f->origin: Host, header_up. */
+/* The rest, for f->origin: Host, header_up; for FastCGI the CGI variables (f->refused: not to be
+ * sent). */
 NODISCARD enum rules_result forward_prepare(struct forward *f);
 
 #endif

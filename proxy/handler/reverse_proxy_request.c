@@ -138,7 +138,7 @@ enum rules_result forward_build(struct forward *f)
     const struct request *req = &ex->req;
     f->out = *req;
     f->out.fields = (struct fields){0};
-    f->upgrade = f->proxy->asks ? S("") : wanted_upgrade(req);
+    f->upgrade = f->proxy->asks || f->proxy->fastcgi ? S("") : wanted_upgrade(req);
     if (!change_request(f)) {
         return RULES_NO_MEMORY;
     }
@@ -172,5 +172,9 @@ enum rules_result forward_prepare(struct forward *f)
     if (f->origin->tls_client && !f->origin->unix_path.n) {
         fields_find_id(out, FIELD_HOST)->value = f->origin->text;
     }
-    return field_rules_apply(rules, out, f->ex);
+    enum rules_result r = field_rules_apply(rules, out, f->ex);
+    if (r == RULES_DONE && f->proxy->fastcgi) {
+        f->refused = fastcgi_request(f->proxy->fastcgi, f->ex, &f->out, &f->refused_why);
+    }
+    return r;
 }

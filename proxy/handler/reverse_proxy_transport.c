@@ -1,9 +1,10 @@
-/* Reading of `transport http { ... }`; see reverse_proxy_transport.h. A table of names and readers;
+/* Reading of `transport ... { ... }`; see reverse_proxy_transport.h. A table of names and readers;
  * what Caddy has there and caddis has not is a warning where nothing is lost without it, else an
  * error. */
 #include "proxy/handler/reverse_proxy_transport.h"
 
 #include "proxy/handler/directives.h"
+#include "proxy/handler/fastcgi.h"
 #include "proxy/handler/reverse_proxy_dynamic.h"
 #include "proxy/tls/policy.h"
 
@@ -439,17 +440,60 @@ static void parse_transport_option(struct transport_reading *r, const struct cf_
     }
 }
 
+static void read_fastcgi_option(struct transport_reading *r, const struct cf_directive *d)
+{
+    static const struct {
+        struct slice name;
+        transport_fn *read;
+    } timeouts[] = {{S_INIT("dial_timeout"), transport_dial_timeout},
+                    {S_INIT("read_timeout"), transport_read_timeout},
+                    {S_INIT("write_timeout"), transport_write_timeout}};
+    struct slice names[16];
+    size_t count = fastcgi_option_names(names, 16 - ARRAY_LEN(timeouts));
+    if (fastcgi_read_option(r->b, r->t->fastcgi, d)) {
+        return;
+    }
+    for (size_t i = 0; i < ARRAY_LEN(timeouts); i++) {
+        names[count++] = timeouts[i].name;
+        if (slice_eq(d->name.text, timeouts[i].name)) {
+            timeouts[i].read(r, d);
+            return;
+        }
+    }
+    struct cf_diag *diag = cf_error(r->b->diags, &d->name, "transport fastcgi has no option"
+                                    " \"%.*s\"", SLICE_ARG(d->name.text));
+    if (diag) {
+        cf_did_you_mean(r->b->diags, diag, d->name.text, names, count);
+    }
+}
+
+/* Scripts are waited for as long as is said of every read, the first included. */
+static void read_fastcgi(struct transport_reading *r, const struct cf_directive *d)
+{
+    r->t->fastcgi = fastcgi_new(r->b, &d->name);
+    r->t->versions = ORIGIN_HTTP_1;
+    r->t->keepalive_max = 0;
+    for (const struct cf_directive *o = d->children; o; o = o->next) {
+        read_fastcgi_option(r, o);
+    }
+    r->t->limits.response_header_timeout_ms = r->t->limits.read_idle_ms;
+}
+
 void transport_read(struct build *b, struct transport *t, const struct cf_directive *d)
 {
     if (!expect_args(b, d, d->arg_count, 1, 1)) {
         return;
     }
-    if (!slice_eq(d->args[0].text, S("http"))) {
-        cf_error(b->diags, &d->args[0], "the transport is http; \"%.*s\" is not in caddis (yet)",
-                 SLICE_ARG(d->args[0].text));
+    struct transport_reading r = {.b = b, .t = t};
+    if (slice_eq(d->args[0].text, S("fastcgi"))) {
+        read_fastcgi(&r, d);
         return;
     }
-    struct transport_reading r = {.b = b, .t = t};
+    if (!slice_eq(d->args[0].text, S("http"))) {
+        cf_error(b->diags, &d->args[0], "the transport is http or fastcgi; \"%.*s\" is not in"
+                 " caddis (yet)", SLICE_ARG(d->args[0].text));
+        return;
+    }
     for (const struct cf_directive *o = d->children; o; o = o->next) {
         parse_transport_option(&r, o);
     }

@@ -1,4 +1,5 @@
-/* `transport http { ... }`, as reverse_proxy reads it; its form is described in reverse_proxy.c. */
+/* `transport http { ... }` and `transport fastcgi { ... }`, as reverse_proxy reads them; their form
+ * is described in reverse_proxy.c and fastcgi.c. */
 #ifndef HANDLER_REVERSE_PROXY_TRANSPORT_H
 #define HANDLER_REVERSE_PROXY_TRANSPORT_H
 
@@ -8,7 +9,9 @@
 #include "proxy/tls/tls_client.h"
 #include "proxy/upstream/origin.h"
 
-/* What `transport http` says; the same for all origins of the directive. */
+struct fastcgi;
+
+/* What `transport` says; the same for all origins of the directive. */
 struct transport {
     struct h1_client_limits limits;
     int64_t dial_timeout_ms;
@@ -32,8 +35,8 @@ struct transport {
     size_t tls_except_count;
     bool tls_insecure;
     const struct cf_token *tls; /* the option that asks for TLS, or NULL */
+    struct fastcgi *fastcgi;    /* NULL: HTTP is spoken */
 };
-
 
 /* What holds where nothing is written. */
 void transport_init(struct transport *t);

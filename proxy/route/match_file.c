@@ -1,9 +1,9 @@
 /* Matcher: is there a file?
  *   file [FILES...] [{ root PATH; try_files FILES...; try_policy POLICY; split_path PARTS... }]
  * FILES (default: the request's path) are below root (default {vars.root}, else the working
- * folder), with placeholders and globs; one that ends in "/" is a folder, others are none; =404 as
- * one of them answers with that status. What is found is in {file_match.relative}, .absolute, .type
- * and .remainder.
+ * folder), with placeholders and globs; one written with a final "/" is a folder, others are none
+ * (whatever a placeholder ends with, as in Caddy); =404 as one of them answers with that status.
+ * What is found is in {file_match.relative}, .absolute, .type and .remainder.
  *
  * The disk is looked at by a job, because a worker must not wait for it. Which name is tried is
  * decided from cleaned texts: no ".." leads out of root, no NUL hides an end; symbolic links are
@@ -37,6 +37,7 @@ struct file_matcher {
     struct template *root; /* NULL: {vars.root} */
     struct match_values files;
     unsigned file_count;
+    uint64_t folders; /* bit i: files[i] is written with a final "/", so it is a folder */
     enum try_policy policy;
     struct slice *split;
     size_t split_count;
@@ -56,6 +57,7 @@ static bool add_file(struct match_line *line, struct file_matcher *f, const stru
         cf_error(line->diags, t, "\"%.*s\" is no status such as =404", SLICE_ARG(t->text));
         return false;
     }
+    f->folders |= (uint64_t)slice_ends(t->text, S("/")) << f->file_count;
     f->file_count++;
     return match_value_add(line, &f->files, t);
 }
@@ -216,7 +218,8 @@ static void split_name(const struct file_matcher *f, struct slice *name, struct 
 }
 
 static bool add_candidate(struct file_answer *fa, const struct file_matcher *f,
-                          struct exchange *ex, struct slice root, struct slice written)
+                          struct exchange *ex, struct slice root, struct slice written,
+                          bool is_folder)
 {
     struct candidate *c = &fa->candidates[fa->count++];
     uint64_t status;
@@ -227,7 +230,7 @@ static bool add_candidate(struct file_answer *fa, const struct file_matcher *f,
     }
     struct slice name = path_clean_raw(&ex->arena, written, false);
     bool nul = name.n && memchr(name.p, 0, name.n);
-    c->is_folder = slice_ends(written, S("/"));
+    c->is_folder = is_folder;
     split_name(f, &name, &c->remainder);
     c->is_glob = has_glob(name);
     if (!c->is_glob) {
@@ -260,11 +263,14 @@ static bool make_candidates(struct file_answer *fa, const struct file_matcher *f
     fa->policy = f->policy;
     if (!f->files.first) {
         struct slice path = path_decode(&ex->arena, ex->req.path);
-        return add_candidate(fa, f, ex, root_of(f, ex, false), escape_glob(ex, path));
+        return add_candidate(fa, f, ex, root_of(f, ex, false), escape_glob(ex, path),
+                             slice_ends(path, S("/")));
     }
-    for (const struct match_value *v = f->files.first; v; v = v->next) {
+    uint64_t folders = f->folders;
+    for (const struct match_value *v = f->files.first; v; v = v->next, folders >>= 1) {
         struct slice name = template_eval_escaped(v->text, ex, escape_glob);
-        if (!add_candidate(fa, f, ex, root_of(f, ex, has_glob(name)), name)) {
+        if (!add_candidate(fa, f, ex, root_of(f, ex, has_glob(name)), name,
+                           folders & 1)) {
             return false;
         }
     }

@@ -3,6 +3,7 @@
  * one connection instead of opening one each. See upstream_priv.h for who owns what. */
 #include <stdlib.h>
 
+#include "proxy/fcgi/fcgi_stream.h"
 #include "proxy/net/proxy_header.h"
 #include "proxy/upstream/upstream_priv.h"
 
@@ -120,7 +121,7 @@ static void out_of_memory(struct opening *o)
  * again: by now it is known what the origin speaks. */
 static void opened(struct opening *o, struct stream *s, bool h2)
 {
-    bool alone = o->origin->proxy_version > 0;
+    bool alone = o->origin->proxy_version > 0 || o->origin->fastcgi;
     struct connection *c = connection_new(o->pool->upstream, o->origin, s, h2, alone);
     if (!c) {
         out_of_memory(o);
@@ -204,6 +205,13 @@ static void dialed(void *ctx, enum dial_result result, struct stream *s, struct 
         struct upstream_failure f = {502, true, END_ORIGIN_GONE, S("reset before the request")};
         opening_failed(o, &f);
         return;
+    }
+    if (origin->fastcgi) {
+        s = fcgi_stream_new(s, origin->text, origin->fastcgi_stderr);
+        if (!s) {
+            out_of_memory(o);
+            return;
+        }
     }
     if (!origin->tls_client) {
         opened(o, s, (origin->versions & ORIGIN_H2C) && !o->http_1_only);

@@ -24,6 +24,8 @@ struct origin *origin_new(const struct origin *like)
     o->tls_client = like->tls_client ? tls_client_ref(like->tls_client) : NULL;
     o->versions = like->versions;
     o->proxy_version = like->proxy_version;
+    o->fastcgi = like->fastcgi;
+    o->fastcgi_stderr = like->fastcgi_stderr;
     o->resolvers = dup(like->resolvers);
     o->fallback_delay_ms = like->fallback_delay_ms;
     o->local = like->local;

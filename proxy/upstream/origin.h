@@ -35,6 +35,8 @@ struct origin {
     uint16_t port;
     struct slice unix_path;        /* empty for TCP */
     struct tls_client *tls_client; /* counted; NULL: plain */
+    bool fastcgi;        /* spoken instead of HTTP: each connection carries one request */
+    bool fastcgi_stderr; /* what scripts say there is logged */
     unsigned proxy_version; /* of the PROXY header that begins each connection; 0: none. Such
                                connections belong to one client: they are not kept. */
     struct slice resolvers;    /* name servers for host (dns.h); empty: the system's */

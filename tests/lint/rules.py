@@ -6,13 +6,13 @@ import re
 from tree import code_lines, folders_with_code, includes, source_files
 
 # Which folders a folder may include, besides itself. Steps: (1) base; (2) loop, caddyfile, http;
-# (3) net; (4) tls, h1, h2, which do not include one another; (5) route, upstream; (6) handler;
+# (3) net; (4) tls, h1, h2, fcgi, which do not include one another; (5) route, upstream; (6) handler;
 # (7) server; (8) cmd. store and acme stand beside them.
 STEPS = [
     ["proxy/base"],
     ["proxy/loop", "proxy/caddyfile", "proxy/http"],
     ["proxy/net"],
-    ["proxy/tls", "proxy/h1", "proxy/h2"],
+    ["proxy/tls", "proxy/h1", "proxy/h2", "proxy/fcgi"],
     ["proxy/route", "proxy/upstream"],
     ["proxy/handler"],
     ["proxy/server"],
