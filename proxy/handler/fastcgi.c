@@ -2,16 +2,21 @@
  *     root <path>                  where the scripts are for the responder ({vars.root})
  *     split <text>...              the path ends behind the first of these; the rest is PATH_INFO
  *     env <name> <value>           another variable; placeholders
+ *     resolve_root_symlink         scripts are named by where root leads to, looked up for each
+ *                                  request, so that a release can be switched by a link
  *     capture_stderr               what a script says there is logged
  *     dial_timeout, read_timeout, write_timeout <duration>
  * }
  * In: the request as reverse_proxy would send it. Out: its CGI variables. */
 #include "proxy/handler/fastcgi.h"
 
+#include <errno.h>
 #include <limits.h>
+#include <stdlib.h>
 #include <unistd.h>
 
-#include "proxy/handler/directives.h"
+#include "proxy/handler/chain.h"
+#include "proxy/loop/jobs.h"
 #include "proxy/net/stream.h"
 #include "proxy/route/path.h"
 #include "proxy/route/vars.h"
@@ -30,7 +35,11 @@ struct fastcgi {
     } env[ENV_MAX];
     size_t env_count;
     bool capture_stderr;
+    bool resolves_root;
 };
+
+/* What resolve_root_symlink has found, for the request. */
+#define RESOLVED_ROOT S("fastcgi.resolved_root")
 
 bool fastcgi_logs_stderr(const struct fastcgi *c)
 {
@@ -63,6 +72,10 @@ static size_t split_at(const struct fastcgi *c, struct slice path)
 
 static struct slice root_of(const struct fastcgi *c, struct exchange *ex)
 {
+    struct slice resolved = c->resolves_root ? vars_value(ex, RESOLVED_ROOT) : S("");
+    if (resolved.n) {
+        return resolved;
+    }
     struct slice root = c->root ? template_eval(c->root, ex) : vars_value(ex, S("http.vars.root"));
     while (root.n > 1 && root.p[root.n - 1] == '/') {
         root.n--;
@@ -94,6 +107,106 @@ static bool find_script(const struct fastcgi *c, struct exchange *ex, struct sli
                                SLICE_ARG(slice_eq(s->root, S("/")) ? S("") : s->root),
                                SLICE_ARG(s->name));
     return s->root.p && s->filename.p;
+}
+
+/* ---- resolve_root_symlink -------------------------------------------------------------------- */
+
+struct resolving {
+    struct exchange *ex; /* held */
+    struct job job;
+    const char *root;
+    char *found; /* from malloc; NULL: errno is in error */
+    int error;
+};
+
+static void resolve(struct job *job)
+{
+    struct resolving *r = container_of(job, struct resolving, job);
+    r->found = realpath(r->root, NULL);
+    r->error = r->found ? 0 : errno;
+}
+
+static void resolve_dropped(struct job *job)
+{
+    exchange_release(container_of(job, struct resolving, job)->ex);
+}
+
+static void go_on(struct exchange *ex, const struct resolving *r, struct slice found)
+{
+    if (!r->found) {
+        struct slice why = arena_printf(&ex->arena, "the root %s cannot be resolved: %s", r->root,
+                                        strerror(r->error));
+        (void)chain_error(ex, 500, why);
+    } else if (!found.p || !vars_set(ex, RESOLVED_ROOT, found)) {
+        (void)chain_error(ex, 503, S("out of memory"));
+    } else {
+        ex->resume(ex);
+    }
+}
+
+static void resolved(struct job *job)
+{
+    struct resolving *r = container_of(job, struct resolving, job);
+    struct exchange *ex = r->ex;
+    struct slice found = r->found ? arena_copy(&ex->arena, slice_str(r->found)) : S("");
+    free(r->found);
+    if (!ex->finished) {
+        go_on(ex, r, found);
+    }
+    exchange_release(ex);
+}
+
+static enum handler_result resolve_request(const void *instance, struct exchange *ex)
+{
+    const struct fastcgi *c = instance;
+    struct resolving *r = ARENA_NEW(&ex->arena, struct resolving);
+    vars_remove_prefix(ex, RESOLVED_ROOT);
+    const char *root = r ? arena_cstr(&ex->arena, root_of(c, ex)) : NULL;
+    if (!root) {
+        return chain_error(ex, 503, S("out of memory"));
+    }
+    r->ex = ex;
+    r->root = root;
+    r->job = (struct job){.work = resolve, .done = resolved, .dropped = resolve_dropped};
+    exchange_hold(ex);
+    if (!ex->jobs || !job_submit(ex->jobs, ex->loop, &r->job)) {
+        exchange_release(ex);
+        return chain_error(ex, 503, S("too many requests wait for the disk"));
+    }
+    return HANDLER_WAIT;
+}
+
+static const struct handler_ops resolve_ops = {.name = "resolve_root_symlink",
+                                               .on_request = resolve_request};
+
+static enum handler_result both_request(const void *instance, struct exchange *ex)
+{
+    chain_enter(ex, instance);
+    return HANDLER_ENTER;
+}
+
+static void both_release(void *instance)
+{
+    const struct route *both = instance;
+    both->handlers[1].ops->release(both->handlers[1].instance);
+}
+
+static const struct handler_ops both_ops = {
+    .name = "reverse_proxy", .on_request = both_request, .release = both_release};
+
+void fastcgi_resolve_before(struct build *b, const struct fastcgi *c, struct handler *proxy)
+{
+    if (!c->resolves_root) {
+        return;
+    }
+    struct route *both = ARENA_NEW(b->arena, struct route);
+    struct handler *handlers = ARENA_ARRAY(b->arena, struct handler, 2);
+    must(both && handlers);
+    handlers[0] = (struct handler){.ops = &resolve_ops, .instance = (void *)(uintptr_t)c};
+    handlers[1] = (struct handler){.ops = proxy->ops, .instance = proxy->instance};
+    *both = (struct route){handlers, 2};
+    proxy->ops = &both_ops;
+    proxy->instance = both;
 }
 
 /* ---- variables ------------------------------------------------------------------------------- */
@@ -352,8 +465,7 @@ bool fastcgi_read_option(struct build *b, struct fastcgi *c, const struct cf_dir
     } else if (slice_eq(d->name.text, S("capture_stderr"))) {
         c->capture_stderr = expect_args(b, d, d->arg_count, 0, 0);
     } else if (slice_eq(d->name.text, S("resolve_root_symlink"))) {
-        cf_error(b->diags, &d->name, "resolve_root_symlink is not in caddis (yet): a worker must"
-                 " not wait for the disk; give php-fpm the resolved folder as root");
+        c->resolves_root = expect_args(b, d, d->arg_count, 0, 0);
     } else {
         return false;
     }

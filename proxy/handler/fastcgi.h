@@ -17,6 +17,9 @@ size_t fastcgi_option_names(struct slice *out, size_t max);
 /* What holds where nothing is written; in b->arena. */
 struct fastcgi *fastcgi_new(struct build *b, const struct cf_token *at);
 bool fastcgi_logs_stderr(const struct fastcgi *c);
+/* resolve_root_symlink: puts a step in front of proxy (read completely) that looks where root leads
+ * to, which a worker must not wait for; else does nothing. */
+void fastcgi_resolve_before(struct build *b, const struct fastcgi *c, struct handler *proxy);
 /* Makes of out, the request as it would go to an HTTP origin, the one for a FastCGI origin: its
  * fields become the CGI variables (RFC 3875 section 4.1), the request's own as HTTP_*, but for
  * Proxy, which would be HTTP_PROXY. 0; or the status to answer, and *detail. */

@@ -170,6 +170,12 @@ bool forward_auth_parse(struct build *b, const struct cf_directive *d, const str
     if (!reverse_proxy_parse(b, &proxy, args, count, out)) {
         return false;
     }
+    if (out->ops != &reverse_proxy_ops) {
+        cf_error(b->diags, &d->name, "forward_auth asks a server over HTTP: resolve_root_symlink"
+                 " has no place in it");
+        out->ops->release(out->instance);
+        return false;
+    }
     struct reverse_proxy *p = out->instance;
     struct response_rule *rule = admission(b, &d->name, copied);
     rule->next = p->response_rules;

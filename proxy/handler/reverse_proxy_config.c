@@ -336,5 +336,8 @@ bool reverse_proxy_parse(struct build *b, const struct cf_directive *d, const st
         reverse_proxy_ops.release(p);
         return false;
     }
+    if (t.fastcgi) {
+        fastcgi_resolve_before(b, t.fastcgi, out);
+    }
     return true;
 }

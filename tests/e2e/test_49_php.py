@@ -101,6 +101,19 @@ def test_options(serve, root):
     assert shown(c.get("/index.php"))["SCRIPT_NAME"] == "/index.php"
 
 
+def test_a_release_switched_by_a_link(serve, root, folder):
+    now = folder / "now"
+    now.symlink_to(root)
+    c = serve(f"root {now}\n\t\tresolve_root_symlink")
+    v = shown(c.get("/index.php"))
+    assert v["SCRIPT_FILENAME"] == f"{root}/index.php" and v["DOCUMENT_ROOT"] == str(root)
+    now.unlink()
+    now.symlink_to(root / "sub")
+    assert shown(c.get("/index.php"))["SCRIPT_FILENAME"] == f"{root}/sub/index.php"
+    now.unlink()
+    assert c.get("/index.php").status == 500
+
+
 def test_bodies(serve):
     c = serve()
     with c.connect() as connection:
@@ -208,7 +221,8 @@ def test_responders(caddis, scripted, said, status, body):
     ("reverse_proxy localhost:9000 {\n\t\thealth_uri /\n\t\ttransport fastcgi\n\t}",
      "active health checks ask over HTTP"),
     ("php_fastcgi localhost:9000 {\n\t\ttransport http\n\t}", "its own transport"),
-    ("php_fastcgi localhost:9000 {\n\t\tresolve_root_symlink\n\t}", "not in caddis (yet)"),
+    ("forward_auth localhost:9000 {\n\t\turi /\n\t\ttransport fastcgi {\n"
+     "\t\t\tresolve_root_symlink\n\t\t}\n\t}", "resolve_root_symlink has no place"),
     ("php_fastcgi", "needs an origin"),
 ])
 def test_mistakes(caddis, block, said):
