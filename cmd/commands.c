@@ -191,7 +191,7 @@ int validate_command(const struct command *self, int argc, char **argv)
         cert_plan_fini(&plan);
     }
     bool ok = config && diags.errors == 0;
-    print_diags(&diags);
+    print_diags(&diags, NULL);
     if (ok) {
         printf("Valid configuration\n");
     } else {

@@ -86,7 +86,7 @@ static int format(const char *path)
         (void)fprintf(stderr, "caddis fmt: %s\n", err.text);
     } else if (!cf_format(is_stdin ? S("stdin") : slice_str(path), dstr_slice(&before), &after,
                           NULL, &diags)) {
-        print_diags(&diags);
+        print_diags(&diags, NULL);
     } else {
         status = finish(path, is_stdin, dstr_slice(&before), dstr_slice(&after));
     }

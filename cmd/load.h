@@ -4,9 +4,12 @@
 
 #include "proxy/server/config.h"
 
+struct log_sink;
+
 /* path "-": standard input. NULL after errors in diags. */
 struct config *load_config(const char *path, struct cf_diags *diags);
-/* All of them, to standard error. */
-void print_diags(const struct cf_diags *diags);
+/* All of them, to standard error: by way of the sink, so that a reader that is stuck holds nothing
+ * up, or at once (NULL). */
+void print_diags(const struct cf_diags *diags, struct log_sink *sink);
 
 #endif

@@ -128,11 +128,12 @@ static int version_command(const struct command *self, int argc, char **argv)
  * get their numbers, and log lines meant for stderr would go into a socket or a stored file. */
 static bool fill_standard_descriptors(void)
 {
-    int fd;
-    do {
-        fd = open("/dev/null", O_RDWR);
-    } while (fd >= 0 && fd <= STDERR_FILENO);
-    return fd >= 0 && close(fd) == 0;
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
+        if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", O_RDWR) != fd) {
+            return false;
+        }
+    }
+    return true;
 }
 
 int main(int argc, char **argv)

@@ -285,7 +285,7 @@ static void reload_from_file(struct serving *s)
     dstr_init(&text, DIAG_TEXT_MAX);
     char *path = mem_dup(slice_str(s->config_path));
     (void)reload(s, path, &text);
-    (void)!write(STDERR_FILENO, text.p ? text.p : "", text.n);
+    log_sink_write(s->stderr_sink, dstr_slice(&text)); /* write(2) would wait for a reader */
     free(path);
     dstr_fini(&text);
 }
@@ -541,7 +541,7 @@ static bool start(struct serving *s)
     }
     ok = ok && apply(s, config, &diags);
     config_unref(config);
-    print_diags(&diags);
+    print_diags(&diags, ok ? s->stderr_sink : NULL);
     cf_diags_fini(&diags);
     return ok;
 }

@@ -580,6 +580,9 @@ void log_sink_unref(struct log_sink *s)
 void log_sink_write(void *sink, struct slice lines)
 {
     struct log_sink *s = sink;
+    if (!lines.n) {
+        return;
+    }
     pthread_mutex_lock(&s->lock);
     bool fits = s->in.n + s->writing_bytes + lines.n <= SINK_BYTES_MAX &&
                 buffer_append(&s->in, lines);

@@ -1,6 +1,7 @@
 """The program as processes: parent and server, signals, privileges, the control socket, systemd's
 notifications."""
 
+import fcntl
 import os
 import pathlib
 import pwd
@@ -621,3 +622,31 @@ def test_too_few_descriptors_to_listen_are_told(plain):
         assert "error: \n" not in log and "http_port names another" not in log, (nofile, log)
         said.add("no descriptor is free for a listening socket" in log)
     assert True in said
+
+
+def test_a_stderr_that_nobody_reads_holds_nothing_up(caddis, folder, eventually):
+    """What a refused reload has to say waits for the reader; the control thread does not. Nor does
+    the parent when it has to start another server."""
+    os.mkfifo(folder / "err")
+    pipe = os.open(folder / "err", os.O_RDWR | os.O_NONBLOCK)
+    fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, 4096)
+    c = caddis(say("one"), wrap=["sh", "-c", f'exec "$@" 2>{folder}/err', "sh"])
+    try:
+        with pytest.raises(BlockingIOError):
+            while True:
+                os.write(pipe, b"x")
+        c.write("nonsense {\n\tnonsense\n}\n")
+        c.notified.clear()
+        c.signal(signal.SIGHUP)
+        c.wait_notified("READY=1")  # it has been refused
+        assert c.get().body == b"one"
+        c.reload(say("two") + "\nhttp://empty.test {\n}")  # which is worth a warning at the start
+        assert c.get().body == b"two"
+        c.expect_restart = True
+        old = c.children()
+        os.kill(old[0], signal.SIGKILL)
+        eventually(lambda: c.children() not in ([], old))
+        assert c.get().body == b"two"
+        c.stop()
+    finally:
+        os.close(pipe)
