@@ -1,5 +1,5 @@
 /* Field lines: see h1_lines.h. Strict: a token directly followed by a colon, a value without
- * control bytes, CRLF. One look at each byte; values eight bytes at a time. */
+ * control bytes, CRLF. One look at each byte; many bytes at a time. */
 #include "proxy/h1/h1_lines.h"
 
 #include "proxy/http/chars.h"
@@ -31,10 +31,7 @@ COLD static bool bad_value(const char *at, const char **why)
 bool h1_field_line(const char **p, const char *end, struct field *out, const char **why)
 {
     const char *name = *p;
-    const char *s = name;
-    while (http_is_token(*s)) {
-        s++;
-    }
+    const char *s = http_token_end(name, end); /* before end, because the last byte is LF */
     if (UNLIKELY(*s != ':' || s == name)) {
         return bad_name(name, s, why);
     }

@@ -1,6 +1,8 @@
 /* The request that goes to the origin: which fields are dropped, added and changed. */
 #include "proxy/handler/reverse_proxy_forward.h"
 
+#define FORWARD_ADDS 8u /* fields that are added below, and one or two by rules */
+
 static bool dropped_from_request(const struct field *f)
 {
     switch ((int)f->id) {
@@ -27,6 +29,9 @@ static bool named_by_connection(const struct request *req, const struct field *f
 static bool copy_fields(struct forward *fw, const struct request *req)
 {
     bool has_connection = fields_find_id(&req->fields, FIELD_CONNECTION) != NULL;
+    if (!fields_reserve(&fw->base, &fw->ex->arena, req->fields.count + FORWARD_ADDS)) {
+        return false;
+    }
     for (unsigned i = 0; i < req->fields.count; i++) {
         const struct field *f = &req->fields.items[i];
         if (dropped_from_request(f) || (has_connection && named_by_connection(req, f))) {
@@ -162,12 +167,8 @@ enum rules_result forward_prepare(struct forward *f)
         return RULES_DONE; /* a long row of retries must not fill the arena with the same values */
     }
     f->prepared_for = f->origin;
-    out->count = 0;
-    for (unsigned i = 0; i < f->base.count; i++) {
-        const struct field *from = &f->base.items[i];
-        if (!fields_add_id(out, a, from->id, from->name, from->value)) {
-            return RULES_NO_MEMORY;
-        }
+    if (!fields_copy(out, a, &f->base)) {
+        return RULES_NO_MEMORY;
     }
     if (f->origin->tls_client && !f->origin->unix_path.n) {
         fields_find_id(out, FIELD_HOST)->value = f->origin->text;

@@ -116,30 +116,30 @@ unsigned field_flags(enum field_id id)
 
 bool field_name_valid(struct slice name)
 {
-    for (size_t i = 0; i < name.n; i++) {
-        if (!http_is_token(name.p[i])) {
-            return false;
-        }
+    if (http_surely_token(name.p, name.n)) {
+        return true;
     }
-    return name.n > 0;
+    return name.n > 0 && http_token_end(name.p, name.p + name.n) == name.p + name.n;
 }
 
 bool field_value_valid(struct slice value)
 {
-    return value.n == 0 || http_value_end(value.p, value.p + value.n) == value.p + value.n;
+    return http_all_value(value.p, value.n);
 }
 
 /* ---- the list -------- */
 
-static bool grow(struct fields *f, struct arena *a)
+bool fields_reserve(struct fields *f, struct arena *a, unsigned more)
 {
-    unsigned cap = f->cap ? f->cap * 2 : 16;
-    if (f->cap >= FIELDS_MAX) {
+    if (more <= f->cap - f->count) {
+        return true;
+    }
+    if (more > FIELDS_MAX - f->count) {
         return false;
     }
-    if (cap > FIELDS_MAX) {
-        cap = FIELDS_MAX;
-    }
+    unsigned cap = f->cap ? f->cap * 2 : 16;
+    cap = cap < f->count + more ? f->count + more : cap;
+    cap = cap > FIELDS_MAX ? FIELDS_MAX : cap;
     struct field *items = arena_alloc(a, cap * sizeof(*items));
     if (!items) {
         return false;
@@ -152,13 +152,16 @@ static bool grow(struct fields *f, struct arena *a)
     return true;
 }
 
-bool fields_add_id(struct fields *f, struct arena *a, enum field_id id, struct slice name,
-                   struct slice value)
+bool fields_copy(struct fields *to, struct arena *a, const struct fields *from)
 {
-    if (f->count >= f->cap && !grow(f, a)) {
+    to->count = 0;
+    if (!fields_reserve(to, a, from->count)) {
         return false;
     }
-    f->items[f->count++] = (struct field){name, value, id};
+    if (from->count) {
+        memcpy(to->items, from->items, from->count * sizeof(*to->items));
+    }
+    to->count = from->count;
     return true;
 }
 

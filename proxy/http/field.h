@@ -78,8 +78,19 @@ unsigned field_flags(enum field_id id);
 
 /* Appends; false past FIELDS_MAX or out of memory. Name and value are borrowed. */
 NODISCARD bool fields_add(struct fields *f, struct arena *a, struct slice name, struct slice value);
-NODISCARD bool fields_add_id(struct fields *f, struct arena *a, enum field_id id,
-                             struct slice name, struct slice value);
+/* Makes room for so many more, so that adding them does not move the list; false as above. */
+NODISCARD bool fields_reserve(struct fields *f, struct arena *a, unsigned more);
+NODISCARD static inline bool fields_add_id(struct fields *f, struct arena *a, enum field_id id,
+                                           struct slice name, struct slice value)
+{
+    if (UNLIKELY(f->count >= f->cap) && !fields_reserve(f, a, 1)) {
+        return false;
+    }
+    f->items[f->count++] = (struct field){name, value, id};
+    return true;
+}
+/* Makes `to` a list of its own with what `from` has. */
+NODISCARD bool fields_copy(struct fields *to, struct arena *a, const struct fields *from);
 /* Replaces all fields of that name by one (in place of the first, else at the end). */
 NODISCARD bool fields_set(struct fields *f, struct arena *a, struct slice name, struct slice value);
 /* Removes all of that name; how many there were. */

@@ -63,22 +63,41 @@ static struct slice copy_into(char buf[ADDR_TEXT_BYTES], struct slice s)
     return slice_of(buf, s.n);
 }
 
+/* "127.0.0.1": each proxied request needs one, and inet_ntop goes through printf. */
+static struct slice v4_text(const unsigned char bytes[4], char buf[ADDR_TEXT_BYTES])
+{
+    char *at = buf;
+    for (int i = 0; i < 4; i++) {
+        unsigned value = bytes[i];
+        if (i) {
+            *at++ = '.';
+        }
+        if (value >= 100) {
+            *at++ = (char)('0' + value / 100);
+        }
+        if (value >= 10) {
+            *at++ = (char)('0' + value / 10 % 10);
+        }
+        *at++ = (char)('0' + value % 10);
+    }
+    *at = '\0';
+    return slice_of(buf, (size_t)(at - buf));
+}
+
 struct slice addr_host_text(const struct addr *a, char buf[ADDR_TEXT_BYTES])
 {
-    const void *bytes = NULL;
     int family = a->len ? a->u.sa.sa_family : AF_UNSPEC;
     if (family == AF_INET) {
-        bytes = &a->u.in.sin_addr;
-    } else if (family == AF_INET6) {
-        bytes = &a->u.in6.sin6_addr;
-        if (IN6_IS_ADDR_V4MAPPED(&a->u.in6.sin6_addr)) {
-            family = AF_INET;
-            bytes = &a->u.in6.sin6_addr.s6_addr[12];
-        }
-    } else if (family == AF_UNIX) {
+        return v4_text((const unsigned char *)&a->u.in.sin_addr, buf);
+    }
+    if (family == AF_UNIX) {
         return copy_into(buf, unix_path(a));
     }
-    if (!bytes || !inet_ntop(family, bytes, buf, ADDR_TEXT_BYTES)) {
+    if (family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(&a->u.in6.sin6_addr)) {
+        return v4_text(&a->u.in6.sin6_addr.s6_addr[12], buf);
+    }
+    if (family != AF_INET6 ||
+        !inet_ntop(AF_INET6, &a->u.in6.sin6_addr, buf, ADDR_TEXT_BYTES)) {
         return copy_into(buf, S("-"));
     }
     return slice_str(buf);

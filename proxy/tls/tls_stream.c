@@ -156,7 +156,7 @@ static ssize_t tls_read(struct stream *st, void *buf, size_t n)
     s->read_left = n + TLS_READ_EXTRA_BYTES;
     while (got < n && !s->end && !s->truncated && !s->failed) {
         size_t k = 0;
-        ERR_clear_error();
+        tls_clear_errors();
         int result = SSL_read_ex(s->ssl, (char *)buf + got, n - got, &k);
         if (result != 1) {
             note_read_result(s, result);
@@ -240,7 +240,7 @@ static struct slice next_record(struct cursor *c, char *scratch)
 static bool write_record(struct tls_stream *s, struct slice record)
 {
     size_t taken = 0;
-    ERR_clear_error();
+    tls_clear_errors();
     if (SSL_write_ex(s->ssl, record.p, record.n, &taken) == 1) {
         return true;
     }

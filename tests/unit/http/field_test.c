@@ -2,6 +2,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdlib.h>
 
 #include <cmocka.h>
 
@@ -73,11 +74,14 @@ static void test_valid(void **state)
 }
 
 /* Each byte at each place of a long value, so that both the wide and the narrow loop are asked. */
+/* Each byte at each place of names and values of each length. The memory is exactly as long, so
+ * that looking past the end would be seen. */
 static void test_value_bytes(void **state)
 {
     (void)state;
-    char buf[27];
-    for (size_t n = 1; n <= sizeof(buf); n++) {
+    for (size_t n = 1; n <= 40; n++) {
+        char *buf = malloc(n);
+        assert_non_null(buf);
         for (size_t at = 0; at < n; at++) {
             for (int c = 0; c < 256; c++) {
                 memset(buf, 'a', n);
@@ -88,9 +92,32 @@ static void test_value_bytes(void **state)
                 assert_ptr_equal(end, good ? buf + n : buf + at);
             }
         }
+        memset(buf, '\t', n);
+        assert_true(field_value_valid(slice_of(buf, n)));
+        free(buf);
     }
-    memset(buf, '\t', sizeof(buf));
-    assert_true(field_value_valid(slice_of(buf, sizeof(buf))));
+}
+
+static void test_name_bytes(void **state)
+{
+    (void)state;
+    for (size_t n = 1; n <= 40; n++) {
+        char *buf = malloc(n);
+        assert_non_null(buf);
+        for (size_t at = 0; at < n; at++) {
+            for (int c = 0; c < 256; c++) {
+                memset(buf, at % 2 ? 'A' : 'z', n);
+                buf[at] = (char)c;
+                bool good = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') ||
+                            (c >= 'A' && c <= 'Z') || (c && strchr("!#$%&'*+-.^_`|~", c));
+                assert_int_equal(field_name_valid(slice_of(buf, n)), good);
+                const char *end = http_token_end(buf, buf + n);
+                assert_ptr_equal(end, good ? buf + n : buf + at);
+            }
+        }
+        free(buf);
+    }
+    assert_false(field_name_valid(S("")));
 }
 
 static void test_list(void **state)
@@ -232,7 +259,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_every_id),         cmocka_unit_test(test_valid),
-        cmocka_unit_test(test_value_bytes),      cmocka_unit_test(test_list),
+        cmocka_unit_test(test_value_bytes),     cmocka_unit_test(test_name_bytes),
+             cmocka_unit_test(test_list),
         cmocka_unit_test(test_limits),           cmocka_unit_test(test_tokens),
         cmocka_unit_test(test_strip_hop_by_hop), cmocka_unit_test(test_strip_trailers),
         cmocka_unit_test(test_strip_request_trailers),

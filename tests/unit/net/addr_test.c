@@ -20,6 +20,8 @@ static void check_text(struct slice ip, uint16_t port, const char *host, const c
 
 static void literals(void **state UNUSED)
 {
+    check_text(S("0.10.99.100"), 1, "0.10.99.100", "0.10.99.100:1");
+    check_text(S("255.200.109.9"), 1, "255.200.109.9", "255.200.109.9:1");
     check_text(S("1.2.3.4"), 80, "1.2.3.4", "1.2.3.4:80");
     check_text(S("::1"), 443, "::1", "[::1]:443");
     check_text(S("2001:DB8::A"), 1, "2001:db8::a", "[2001:db8::a]:1");
