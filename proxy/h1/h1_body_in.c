@@ -1,6 +1,13 @@
 /* Body bytes by framing; see h1_body_in.h. Owns only the state of the chunked coding. */
 #include "proxy/h1/h1_body_in.h"
 
+#include "proxy/net/pipe.h"
+
+/* Less than this is copied with fewer calls. */
+#define PIPE_WORTH_BYTES (2 * CHUNK_BYTES)
+/* More than a pipe holds. */
+#define PIPE_MAX_BYTES ((size_t)1 << 30)
+
 void h1_body_in_init(struct h1_body_in *b, enum h1_framing framing, uint64_t length,
                      struct body *body, struct arena *arena)
 {
@@ -106,4 +113,28 @@ enum h1_body_in_result h1_body_in_feed(struct h1_body_in *b, struct h1_in *in, c
         break;
     }
     return feed_plain(b, in);
+}
+
+bool h1_body_in_wants_pipe(const struct h1_body_in *b, const struct stream *s)
+{
+    return b->framing == H1_LENGTH && b->left >= PIPE_WORTH_BYTES && b->body &&
+           body_pipe_room(b->body) && s->ops->raw_fd(s) >= 0;
+}
+
+ssize_t h1_body_in_pipe(struct h1_body_in *b, struct stream *s, bool *no_pipe)
+{
+    struct body_pipe *pipe = pipe_take();
+    *no_pipe = !pipe;
+    if (!pipe) {
+        return STREAM_AGAIN;
+    }
+    ssize_t n = pipe_fill(pipe, s, b->left < PIPE_MAX_BYTES ? (size_t)b->left : PIPE_MAX_BYTES);
+    if (n <= 0) {
+        pipe->release(pipe);
+        return n;
+    }
+    b->seen = true;
+    b->left -= (uint64_t)n;
+    body_push_pipe(b->body, pipe);
+    return n;
 }

@@ -10,6 +10,7 @@
 #include "proxy/h1/h1_chunked.h"
 #include "proxy/h1/h1_in.h"
 #include "proxy/http/body.h"
+#include "proxy/net/stream.h"
 
 struct h1_body_in {
     enum h1_framing framing;
@@ -46,6 +47,12 @@ static inline bool h1_body_in_drops(const struct h1_body_in *b)
 {
     return !b->body || b->body->state != BODY_OPEN;
 }
+/* Would the next bytes better go through a pipe: many of known length from a plain socket, and the
+ * body takes them? The receive buffer must be empty. */
+bool h1_body_in_wants_pipe(const struct h1_body_in *b, const struct stream *s);
+/* Moves what the socket has, as far as the message goes, into the body: > 0 bytes, 0 a clean end,
+ * or STREAM_AGAIN, _ERROR. *no_pipe: nothing was moved, because there is no pipe to be had. */
+ssize_t h1_body_in_pipe(struct h1_body_in *b, struct stream *s, bool *no_pipe);
 /* The body is no longer wanted (or its exchange is over): drop the rest. */
 static inline void h1_body_in_forget(struct h1_body_in *b)
 {

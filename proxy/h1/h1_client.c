@@ -339,6 +339,7 @@ static void attach_body(struct h1_client *c)
 {
     c->body_attached = true;
     body_set_consumer(&c->ex->req_body, &c->req_task);
+    c->ex->req_body.takes_pipe = h1_out_takes_pipe(&c->out);
     task_cancel(&c->req_task); /* we look now */
 }
 

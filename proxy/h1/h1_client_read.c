@@ -194,10 +194,40 @@ static void process(struct h1_client *c)
     }
 }
 
+static void note_bytes(struct h1_client *c)
+{
+    c->received = true;
+    if (c->wait == CLIENT_WAIT_BODY) {
+        client_restart_wait(c);
+    }
+}
+
+/* Large content between plain sockets. Once an event: the body has room again only when its
+ * consumer has emptied the pipe. False: it has to be read. */
+static bool pipe_through(struct h1_client *c)
+{
+    bool no_pipe;
+    if (c->state != CLIENT_BODY || !client_wants_read(c) ||
+        !h1_body_in_wants_pipe(&c->body_in, c->stream)) {
+        return false;
+    }
+    ssize_t n = h1_body_in_pipe(&c->body_in, c->stream, &no_pipe);
+    if (n > 0) {
+        note_bytes(c);
+        client_feed(c); /* the end, if this was the last of it */
+    } else if (n != STREAM_AGAIN) {
+        read_ended(c, n);
+    }
+    return !no_pipe;
+}
+
 void client_readable(struct h1_client *c)
 {
     if (c->state == CLIENT_IDLE) {
         read_idle(c);
+        return;
+    }
+    if (pipe_through(c)) {
         return;
     }
     for (unsigned i = 0; i < READS_MAX && client_wants_read(c); i++) {
@@ -215,10 +245,7 @@ void client_readable(struct h1_client *c)
             return;
         }
         c->in.chunk->fill += (uint32_t)n;
-        c->received = true;
-        if (c->wait == CLIENT_WAIT_BODY) {
-            client_restart_wait(c);
-        }
+        note_bytes(c);
         process(c);
         if ((size_t)n < room || (c->state != CLIENT_BODY && c->state != CLIENT_TUNNEL)) {
             break;

@@ -6,6 +6,7 @@
 #include "proxy/h1/h1_out.h"
 
 #include "proxy/h1/h1_write.h"
+#include "proxy/net/pipe.h"
 
 #define TAIL_MAX_BYTES ((size_t)256 * 1024)
 #define VECTORS_MAX (H1_OUT_HEADS_MAX + 1 + BODY_SLICES_MAX + 1)
@@ -256,9 +257,45 @@ static enum h1_out_result idle_result(const struct h1_out *o)
     return o->body->state == BODY_OPEN ? H1_OUT_WAIT : H1_OUT_ABORTED;
 }
 
+/* Content in a pipe that comes next; NULL: vectors do. */
+static struct body_pipe *next_pipe(const struct h1_out *o)
+{
+    bool between = o->begun && !o->done && !o->piece_open && o->head_count == 0;
+    return between && o->body && o->framing == H1_LENGTH ? body_next_pipe(o->body) : NULL;
+}
+
+/* DONE, BLOCKED, ERROR, or WAIT: the pipe is empty, look for more. */
+static enum h1_out_result run_pipe(struct h1_out *o, struct body_pipe *pipe)
+{
+    size_t have = pipe->bytes < o->left ? pipe->bytes : (size_t)o->left;
+    ssize_t n = have ? pipe_drain(pipe, o->stream, have) : 0;
+    if (n < 0) {
+        return n == STREAM_AGAIN ? H1_OUT_BLOCKED : H1_OUT_ERROR;
+    }
+    body_consume_pipe(o->body, (size_t)n);
+    o->left -= (uint64_t)n;
+    o->taken_bytes += (uint64_t)n;
+    o->body_bytes += (uint64_t)n;
+    o->done = o->left == 0;
+    return o->done ? H1_OUT_DONE : (size_t)n < have ? H1_OUT_BLOCKED : H1_OUT_WAIT;
+}
+
+bool h1_out_takes_pipe(const struct h1_out *o)
+{
+    return o->begun && o->framing == H1_LENGTH && o->stream->ops->raw_fd(o->stream) >= 0;
+}
+
 enum h1_out_result h1_out_run(struct h1_out *o)
 {
     for (;;) {
+        struct body_pipe *pipe = next_pipe(o);
+        if (pipe) {
+            enum h1_out_result r = run_pipe(o, pipe);
+            if (r != H1_OUT_WAIT) {
+                return r;
+            }
+            continue;
+        }
         struct iovec iov[VECTORS_MAX];
         size_t total;
         int count = gather(o, iov, &total);

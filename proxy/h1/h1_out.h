@@ -63,6 +63,8 @@ void h1_out_start(struct h1_out *o, struct chunk *head, enum h1_framing framing,
 void h1_out_start_tunnel(struct h1_out *o, struct body *body);
 /* Forgets the message: no more of its body will be written. Heads that are queued stay. */
 void h1_out_cancel(struct h1_out *o);
+/* Can the body under way come in pipes: counted, and straight into a socket? */
+bool h1_out_takes_pipe(const struct h1_out *o);
 enum h1_out_result h1_out_run(struct h1_out *o);
 
 #endif

@@ -309,6 +309,37 @@ static bool reads_on(const struct h1_server *c)
            server_wants_read(c);
 }
 
+static void note_bytes(struct h1_server *c)
+{
+    if (c->wait == WAIT_BODY) { /* progress: the time starts anew, or ends */
+        c->wait = WAIT_NONE;
+        c->read_deadline_ms = 0;
+    }
+}
+
+/* Large content between plain sockets. Once an event: the body has room again only when its
+ * consumer has emptied the pipe. False: it has to be read. */
+static bool pipe_through(struct h1_server *c)
+{
+    bool no_pipe;
+    if (!c->ex || c->tunnel || c->body_done || c->upgrade_pending ||
+        !h1_body_in_wants_pipe(&c->body_in, c->stream)) {
+        return false;
+    }
+    ssize_t n = h1_body_in_pipe(&c->body_in, c->stream, &no_pipe);
+    if (n > 0) {
+        note_bytes(c);
+        if (c->body_in.left == 0) {
+            body_complete(c);
+        } else {
+            server_feed(c);
+        }
+    } else if (n != STREAM_AGAIN) {
+        read_ended(c, n);
+    }
+    return !no_pipe;
+}
+
 void server_readable(struct h1_server *c)
 {
     if (c->lingering) {
@@ -317,6 +348,9 @@ void server_readable(struct h1_server *c)
     }
     if (!server_wants_read(c)) {
         probe(c);
+        return;
+    }
+    if (pipe_through(c)) {
         return;
     }
     for (unsigned i = 0; i < READS_MAX; i++) {
@@ -335,10 +369,7 @@ void server_readable(struct h1_server *c)
             return;
         }
         c->in.chunk->fill += (uint32_t)n;
-        if (c->wait == WAIT_BODY) { /* progress: the time starts anew, or ends */
-            c->wait = WAIT_NONE;
-            c->read_deadline_ms = 0;
-        }
+        note_bytes(c);
         server_process(c);
         if ((size_t)n < room || !reads_on(c)) {
             break;

@@ -252,6 +252,7 @@ static void op_start_response(struct exchange *ex)
     c->started = true;
     if (framing != H1_NO_BODY) {
         body_set_consumer(exchange_out(ex), &c->out_task);
+        exchange_out(ex)->takes_pipe = h1_out_takes_pipe(&c->out);
         task_cancel(&c->out_task); /* we look now */
     }
     if (!c->blocked) { /* an interim head may still be on its way */

@@ -19,6 +19,10 @@ static void drop_queue(struct body *b)
     for (unsigned i = 0; i < b->count; i++) {
         chunk_unref(slice_at(b, i)->chunk);
     }
+    if (b->pipe) {
+        b->pipe->release(b->pipe);
+        b->pipe = NULL;
+    }
     b->first = 0;
     b->count = 0;
     b->queued_bytes = 0;
@@ -49,6 +53,7 @@ void body_set_producer(struct body *b, struct task *producer)
 void body_set_consumer(struct body *b, struct task *consumer)
 {
     b->consumer = consumer;
+    b->takes_pipe = false;
     wake(b, consumer);
 }
 
@@ -56,7 +61,7 @@ void body_set_consumer(struct body *b, struct task *consumer)
 
 size_t body_room(const struct body *b)
 {
-    if (b->state != BODY_OPEN || b->count == BODY_SLICES_MAX ||
+    if (b->state != BODY_OPEN || b->count == BODY_SLICES_MAX || b->pipe ||
         b->queued_bytes >= b->limit_bytes) {
         return 0;
     }
@@ -146,6 +151,17 @@ bool body_push_copy(struct body *b, struct slice bytes)
     return true;
 }
 
+void body_push_pipe(struct body *b, struct body_pipe *pipe)
+{
+    if (b->state == BODY_STOPPED) {
+        pipe->release(pipe);
+        return;
+    }
+    must(body_pipe_room(b) && pipe->bytes > 0);
+    b->pipe = pipe;
+    pushed(b, pipe->bytes);
+}
+
 void body_end(struct body *b, const struct fields *trailers)
 {
     if (b->state != BODY_OPEN) {
@@ -221,6 +237,20 @@ void body_consume(struct body *b, size_t n)
     wake(b, b->producer);
 }
 
+void body_consume_pipe(struct body *b, size_t n)
+{
+    must(body_next_pipe(b) && n <= b->pipe->bytes);
+    b->pipe->bytes -= n;
+    b->queued_bytes -= n;
+    b->consumed_bytes += n;
+    if (b->pipe->bytes > 0) {
+        return; /* there is no room before it is empty */
+    }
+    b->pipe->release(b->pipe);
+    b->pipe = NULL;
+    wake(b, b->producer);
+}
+
 bool body_take(struct body *b, struct body_slice *out)
 {
     note_wanted(b);
@@ -248,7 +278,7 @@ bool body_take_upto(struct body *b, size_t max, struct body_slice *out)
 
 void body_stop(struct body *b, enum end_reason reason)
 {
-    bool unread = b->state == BODY_OPEN || (b->state == BODY_ENDED && b->count > 0);
+    bool unread = b->state == BODY_OPEN || (b->state == BODY_ENDED && !body_empty(b));
     drop_queue(b);
     if (!unread) {
         return;
@@ -260,7 +290,7 @@ void body_stop(struct body *b, enum end_reason reason)
 
 void body_put_back(struct body *b, const struct body_slice *slices, unsigned count)
 {
-    must(b->count == 0 && count <= BODY_SLICES_MAX);
+    must(body_empty(b) && count <= BODY_SLICES_MAX);
     for (unsigned i = 0; i < count; i++) {
         if (b->state == BODY_STOPPED) {
             chunk_unref(slices[i].chunk);

@@ -1,6 +1,7 @@
-/* One direction of content: a bounded queue of slices of counted chunks, with exactly one producer
- * and one consumer, each a task. Pushing, ending and aborting wake the consumer; consuming and
- * stopping wake the producer; waking is posting a task, never a call.
+/* One direction of content: a bounded queue of slices of counted chunks (and perhaps one pipe of
+ * bytes in the kernel behind them), with exactly one producer and one consumer, each a task.
+ * Pushing, ending and aborting wake the consumer; consuming and stopping wake the producer; waking
+ * is posting a task, never a call.
  *
  *   OPEN -> ENDED (clean, perhaps with trailers) | ABORTED (producer failed)
  *   OPEN or ENDED -> STOPPED (consumer wants no more; what is queued is dropped)
@@ -43,6 +44,12 @@ struct body_slice {
     size_t n;
 };
 
+/* Bytes inside the kernel, behind all slices: content that nobody here looks at (net/pipe.h). */
+struct body_pipe {
+    size_t bytes;
+    void (*release)(struct body_pipe *self); /* whatever is in it */
+};
+
 struct body {
     struct run_queue *queue;
     struct task *producer; /* borrowed; NULL: nobody to wake */
@@ -60,6 +67,8 @@ struct body {
     struct fields trailers;  /* set by body_end; slices must outlive the body (arena) */
     const struct body_slice *kept; /* counted: the whole body, to be rewound to; or NULL */
     unsigned kept_count;
+    struct body_pipe *pipe; /* owned; NULL, or with bytes in it, which queued_bytes counts too */
+    bool takes_pipe; /* set by the consumer behind body_set_consumer: content may come in a pipe */
     bool wanted; /* the consumer has peeked at least once: for 100-continue */
 };
 
@@ -83,6 +92,17 @@ void body_push(struct body *b, struct chunk *chunk, const char *p, size_t n);
 /* Copies bytes into chunks of its own, whatever the room: for small generated bodies. False: memory
  * (or more than 16 MiB), nothing done. */
 NODISCARD bool body_push_copy(struct body *b, struct slice bytes);
+/* May content come in a pipe now? Its consumer takes it, no maximum has to be watched, the last
+ * pipe has been emptied, and the body cannot be rewound any more: another attempt might go to an
+ * origin that takes no pipe. */
+static inline bool body_pipe_room(const struct body *b)
+{
+    return b->takes_pipe && !b->pipe && b->state == BODY_OPEN && !b->total_max_bytes &&
+           b->consumed_bytes > 0 && b->queued_bytes < b->limit_bytes;
+}
+/* Queues what is in the pipe (bytes > 0, the caller's; taken over). Until all of it is consumed
+ * there is no room for anything else. */
+void body_push_pipe(struct body *b, struct body_pipe *pipe);
 void body_end(struct body *b, const struct fields *trailers /* or NULL */);
 void body_abort(struct body *b, enum end_reason reason);
 
@@ -94,6 +114,13 @@ int body_peek(struct body *b, struct iovec *iov, int max);
 void body_consume(struct body *b, size_t n);
 /* Takes the first slice out (its reference moves to *out); false if there is none. */
 bool body_take(struct body *b, struct body_slice *out);
+/* The pipe whose bytes come next, or NULL: there is none, or slices come first. Only for a consumer
+ * that set takes_pipe. Whoever moved n of its bytes says so; an empty pipe is given back. */
+static inline struct body_pipe *body_next_pipe(const struct body *b)
+{
+    return b->count == 0 ? b->pipe : NULL;
+}
+void body_consume_pipe(struct body *b, size_t n);
 /* The same, but at most max > 0 bytes of it; what remains stays first. */
 bool body_take_upto(struct body *b, size_t max, struct body_slice *out);
 void body_stop(struct body *b, enum end_reason reason);
@@ -113,12 +140,12 @@ NODISCARD bool body_rewind(struct body *b);
 
 static inline bool body_empty(const struct body *b)
 {
-    return b->count == 0;
+    return b->queued_bytes == 0;
 }
 /* Ended cleanly and everything consumed. */
 static inline bool body_finished(const struct body *b)
 {
-    return b->state == BODY_ENDED && b->count == 0;
+    return b->state == BODY_ENDED && b->queued_bytes == 0;
 }
 
 const char *end_reason_text(enum end_reason r);

@@ -105,7 +105,8 @@ static size_t tcp_unsent(const struct stream *s UNUSED)
 
 static int tcp_raw_fd(const struct stream *s)
 {
-    return tcp_of(s)->fd;
+    const struct tcp_stream *t = tcp_of(s);
+    return t->broken ? -1 : t->fd;
 }
 
 static const struct stream_ops tcp_ops = {

@@ -9,6 +9,7 @@
 #include "proxy/base/mem.h"
 #include "proxy/handler/access_log.h"
 #include "proxy/handler/encode_coder.h"
+#include "proxy/net/pipe.h"
 
 /* Descriptors that are not client connections: listeners, files, the store, the CA. */
 #define DESCRIPTORS_RESERVED 256u
@@ -228,6 +229,7 @@ static void *worker_main(void *arg)
     exchange_pool_drain();
     coder_pool_drain();
     chunk_pool_drain();
+    pipe_pool_drain();
     return NULL;
 }
 

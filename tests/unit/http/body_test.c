@@ -378,6 +378,98 @@ static void test_any_order(void **state)
     }
 }
 
+/* ---- pipes ----------------------------------------------------------------------------------- */
+
+struct fake_pipe {
+    struct body_pipe pipe;
+    unsigned released;
+};
+
+static void fake_release(struct body_pipe *p)
+{
+    container_of(p, struct fake_pipe, pipe)->released++;
+}
+
+static struct fake_pipe fake(size_t bytes)
+{
+    return (struct fake_pipe){.pipe = {.bytes = bytes, .release = fake_release}};
+}
+
+/* A body whose consumer takes pipes and has consumed a byte, with one slice queued. */
+static void until_pipe(struct body *b)
+{
+    assert_false(body_pipe_room(b));
+    b->takes_pipe = true;
+    assert_false(body_pipe_room(b)); /* it could still be rewound */
+    assert_true(body_push_copy(b, S("abc")));
+    body_consume(b, 1);
+    assert_true(body_pipe_room(b));
+}
+
+static void test_pipe_behind_slices(void **state)
+{
+    struct fixture *f = *state;
+    struct body *b = &f->body;
+    struct fake_pipe p = fake(100);
+    struct iovec iov[2];
+    until_pipe(b);
+    run_queue_run(&f->queue);
+    body_push_pipe(b, &p.pipe);
+    expect_runs(f, 0, 1);
+    assert_false(body_pipe_room(b));
+    assert_int_equal(body_room(b), 0); /* nothing may overtake it */
+    assert_null(body_next_pipe(b));
+    assert_int_equal(body_peek(b, iov, 2), 1);
+    assert_int_equal(b->queued_bytes, 102);
+    body_consume(b, 2);
+    assert_ptr_equal(body_next_pipe(b), &p.pipe);
+    assert_false(body_empty(b));
+    run_queue_run(&f->queue);
+    body_consume_pipe(b, 40);
+    expect_runs(f, 0, 0); /* still no room */
+    assert_int_equal(p.released, 0);
+    body_end(b, NULL);
+    assert_false(body_finished(b));
+    body_consume_pipe(b, 60);
+    assert_int_equal(p.released, 1);
+    assert_true(body_finished(b) && body_empty(b));
+    assert_int_equal(b->pushed_bytes, 103);
+    assert_int_equal(b->consumed_bytes, 103);
+    expect_runs(f, 1, 1);
+}
+
+static void test_pipe_dropped(void **state)
+{
+    struct fixture *f = *state;
+    struct body *b = &f->body;
+    struct fake_pipe p = fake(100);
+    struct fake_pipe late = fake(5);
+    until_pipe(b);
+    body_push_pipe(b, &p.pipe);
+    body_end(b, NULL);
+    body_stop(b, END_CLIENT_GONE); /* unread: STOPPED, although it had ended */
+    assert_int_equal(b->state, BODY_STOPPED);
+    assert_int_equal(p.released, 1);
+    body_push_pipe(b, &late.pipe);
+    assert_int_equal(late.released, 1);
+    assert_true(body_empty(b));
+}
+
+static void test_pipe_not_allowed(void **state)
+{
+    struct fixture *f = *state;
+    struct body *b = &f->body;
+    until_pipe(b);
+    b->total_max_bytes = 1000; /* has to be watched */
+    assert_false(body_pipe_room(b));
+    b->total_max_bytes = 0;
+    body_set_consumer(b, &f->producer.task); /* another one, who has not said that it takes them */
+    assert_false(body_pipe_room(b));
+    b->takes_pipe = true;
+    body_abort(b, END_ORIGIN_GONE);
+    assert_false(body_pipe_room(b));
+}
+
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
@@ -386,7 +478,8 @@ int main(void)
         TEST(test_merge),             TEST(test_take),             TEST(test_room),
         TEST(test_room_slices),       TEST(test_limit_of_ones_own), TEST(test_end),
         TEST(test_abort),             TEST(test_stop),             TEST(test_stop_after_end),
-        TEST(test_push_copy),         TEST(test_any_order),
+        TEST(test_push_copy),         TEST(test_any_order),        TEST(test_pipe_behind_slices),
+        TEST(test_pipe_dropped),      TEST(test_pipe_not_allowed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
