@@ -180,6 +180,53 @@ def test_origins(caddis, origin):
     assert answer.all("Vary") == ["Cookie", "Accept-Encoding"] and answer.get("ETag") == 'W/"1"'
 
 
+def test_what_else_answers(caddis, origin):
+    """What handle_response, intercept and copy_response make of an answer is what is encoded."""
+    o = origin(lambda r: Response(404 if r.target == "/no" else 200, body=TEXT,
+                                  fields=[("Content-Type", "text/plain")]))
+    page = "z" * 700
+    c = caddis(f"""http://localhost {{
+\tencode gzip
+\thandle /handled/* {{
+\t\treverse_proxy {o.address} {{
+\t\t\trewrite /no
+\t\t\t@no status 404
+\t\t\thandle_response @no {{
+\t\t\t\theader Content-Type text/html
+\t\t\t\trespond "{page}" 403
+\t\t\t}}
+\t\t}}
+\t}}
+\thandle /copied/* {{
+\t\treverse_proxy {o.address} {{
+\t\t\trewrite /no
+\t\t\thandle_response {{
+\t\t\t\tcopy_response 410
+\t\t\t}}
+\t\t}}
+\t}}
+\thandle /intercepted/* {{
+\t\tintercept {{
+\t\t\thandle_response {{
+\t\t\t\theader Content-Type text/html
+\t\t\t\trespond "{page}" 402
+\t\t\t}}
+\t\t}}
+\t\treverse_proxy {o.address}
+\t}}
+\thandle {{
+\t\treverse_proxy {o.address} {{
+\t\t\tresponse_buffers 4MiB
+\t\t}}
+\t}}
+}}""")
+    for target, status, body in (("/handled/x", 403, page.encode()), ("/copied/x", 410, TEXT),
+                                 ("/intercepted/x", 402, page.encode()), ("/", 200, TEXT)):
+        answer = encoded(c, target)
+        assert answer.status == status and answer.get("Content-Encoding") == "gzip", target
+        assert gunzip(answer.body) == body, target
+
+
 def test_http_2_on_both_sides(caddis, cleanup):
     o = H2Origin(lambda r: Reply(body=TEXT[:60000], fields=[("content-type", "text/css")]))
     cleanup.add(o.finish)
