@@ -59,15 +59,15 @@ def test_the_examples_are_as_they_should_look():
 
 @pytest.fixture
 def deploy(caddis):
-    """deploy(title, {address on the page: address in the test}, hosts...): it runs, and has a
-    certificate for each host."""
+    """deploy(title, {address on the page: address in the test}, hosts..., options=more of the
+    global ones): it runs, and has a certificate for each host."""
 
-    def make(title, places, *hosts):
+    def make(title, places, *hosts, options=""):
         text = example(title)
         for old, new in places.items():
             assert old in text, f"{old} is not in the example {title!r}"
             text = re.sub(re.escape(old) + r"(?!\d)", lambda _: str(new), text)
-        options = "local_certs\n"
+        options += "\nlocal_certs\n"
         if text.startswith("{\n"):
             inner, text = text[2:].split("\n}\n", 1)
             options += inner
@@ -87,8 +87,9 @@ def ask(c, url, method="GET", fields=(), body=None, **options):
         return connection.request(method, "/" + path, [*fields, ("Connection", "close")], body)
 
 
-def talk(c, url, *messages, **options):
-    """A WebSocket client from Debian's packages; what it got for its messages."""
+def talk(c, url, *messages, quiet=0, **options):
+    """A WebSocket client from Debian's packages; what it got for its messages. quiet: seconds in
+    which nobody says anything, before each."""
     host, _, path = url.partition("/")
 
     async def run():
@@ -98,6 +99,7 @@ def talk(c, url, *messages, **options):
                                       open_timeout=30, **options) as ws:
             got = []
             for message in messages:
+                await asyncio.sleep(quiet)
                 await ws.send(message)
                 got.append(await asyncio.wait_for(ws.recv(), 30))
             return got
@@ -198,6 +200,14 @@ def test_fastapi_with_websockets_and_uploads(deploy, fastapi):
     with c.connect_tls("app.example.com") as connection:
         connection.request("POST", "/upload", [("Content-Length", "50000001")], read=False)
         assert connection.read_response().status == 413
+
+
+def test_a_websocket_that_is_quiet_for_longer_than_every_time_out(deploy, app):
+    c = deploy("An app with WebSockets and uploads", {"localhost:8000": app().address},
+               "app.example.com", options="servers {\n\ttimeouts {\n\t\tidle 500ms\n"
+               "\t\tread_body_idle 500ms\n\t\twrite_idle 500ms\n\t}\n}")
+    assert talk(c, "app.example.com/ws/x", "still", "there", quiet=2, ping_interval=None) == [
+        "still", "there"]
 
 
 def test_paths_to_several_apps(deploy, app):
