@@ -263,6 +263,15 @@ static void opt_persist_config(struct reading *r, const struct cf_directive *d)
                "caddis always reads the Caddyfile; persist_config does nothing");
 }
 
+/* Let's Encrypt has ended OCSP, and nothing depends on it. */
+static void opt_ocsp(struct reading *r, const struct cf_directive *d)
+{
+    if (!d->arg_count || !slice_eq(d->args[0].text, S("off"))) {
+        cf_warning(r->diags, &d->name, "caddis staples no OCSP answers; %.*s does nothing",
+                   SLICE_ARG(d->name.text));
+    }
+}
+
 static void opt_timeouts(struct reading *r, const struct cf_directive *d)
 {
     for (const struct cf_directive *c = d->children; c; c = c->next) {
@@ -538,8 +547,8 @@ static const struct {
     {S_INIT("fallback_sni"), NULL},
     {S_INIT("filesystem"), NULL},
     {S_INIT("log"), NULL},
-    {S_INIT("ocsp_interval"), NULL},
-    {S_INIT("ocsp_stapling"), NULL},
+    {S_INIT("ocsp_interval"), opt_ocsp},
+    {S_INIT("ocsp_stapling"), opt_ocsp},
     {S_INIT("on_demand_tls"), opt_on_demand_tls},
     {S_INIT("order"), opt_order},
     {S_INIT("pki"), NULL},

@@ -24,6 +24,9 @@ const char *ossl_reason(const char *otherwise)
 {
     unsigned long code = ERR_peek_error();
     const char *text = !code ? NULL
+                       : ERR_GET_LIB(code) == ERR_LIB_SSL &&
+                               ERR_GET_REASON(code) == SSL_R_WRONG_VERSION_NUMBER
+                           ? "the other side speaks no TLS (wrong version number)"
                        : ERR_SYSTEM_ERROR(code) ? strerrordesc_np(ERR_GET_REASON(code))
                                                 : ERR_reason_error_string(code);
     ERR_clear_error();

@@ -38,6 +38,7 @@ WARNINGS = [
     ("example.com {\n\treverse_proxy / localhost:8000\n}\n", "for every path leave it out"),
     (SITE % "header / X-Frame-Options DENY", "for every path leave it out"),
     ("www.example.com {\n\tredir example.com{uri} permanent\n}\n", "https://example.com{uri}"),
+    (GLOBAL % "ocsp_interval 1h", "staples no OCSP answers"),
     (SITE % "root * ~/site", 'or {$HOME}/...'),
     (SITE % "header Strict-Transport-Security max-age=1; preload", "goes in quotes"),
     (SITE % 'header {\n\t\tAccess-Control-Allow-Origin "https://a.example, https://b.example"\n\t}',
@@ -57,6 +58,7 @@ FINE = [
     PROXY % "header_up X-Price $5",
     SITE % 'header X-Shell "$HOME $hostname"',
     SITE % "redir / /app/",
+    GLOBAL % "ocsp_stapling off",
     "http://example.com {\n\tredir https://{host}{uri}\n}\n",
     "http://example.com {\n\tredir /old ../new.html\n}\n",
     SITE % "header Strict-Transport-Security max-age=31536000;",
@@ -75,6 +77,16 @@ def test_a_mistake_teaches(tmp_path):
     for text, words in MISTAKES:
         done = validate(tmp_path, text)
         assert done.returncode == 1 and words in done.stderr, f"{text}\n{done.stderr}"
+
+
+def test_https_to_an_origin_that_speaks_http(caddis, scripted):
+    def refuse(raw):
+        raw.fill()
+        raw.send(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n")
+
+    c = caddis(f"http://localhost {{\n\treverse_proxy https://{scripted(refuse).address}\n}}")
+    answer = c.get()
+    assert answer.status == 502 and b"speaks no TLS" in answer.body, answer.body
 
 
 def test_a_warning_teaches(tmp_path):

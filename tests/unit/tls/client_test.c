@@ -191,7 +191,7 @@ static void test_no_tls_there(void **state)
     assert_non_null(tls_connect_start(t, s, S("a.test"), S(""), 5000, connected, &a));
     r->script_over = false;
     loop_run(r->loop);
-    assert_string_equal(a.why, "wrong version number");
+    assert_string_equal(a.why, "the other side speaks no TLS (wrong version number)");
     close(pair[1]);
     /* And one that is given up before it began. */
     struct tls_connect *c = tls_connect_start(t, plain_stream(r), S("a.test"), S(""), 5000,
