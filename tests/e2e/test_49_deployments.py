@@ -19,6 +19,7 @@ import pytest
 import websockets
 from lib.caddis import ROOT, command, environment
 from lib.origin import Origin, Response, server_context
+from lib.php import Php
 from lib.ports import free_port
 from lib.raw import tls_context
 
@@ -498,6 +499,34 @@ def test_well_known_apps(deploy, app, folder):
     logged = [json.loads(line) for line in (folder / "vault.log").read_text().splitlines()]
     assert [line["request"]["uri"] for line in logged if line["status"] == 200][0] == "/api/sync"
     assert talk(c, "vault.example.com/notifications/hub?access_token=x", "ping") == ["ping"]
+
+
+def test_php(deploy, folder, cleanup):
+    site = folder / "nextcloud"
+    (site / "data").mkdir(parents=True)
+    for name, text in {"index.php": "<?php echo 'page ', $_SERVER['REQUEST_URI'], ' ',"
+                       " $_SERVER['front_controller_active'], ' ', $_SERVER['HTTPS'];",
+                       "remote.php": "<?php echo $_SERVER['REQUEST_METHOD'], ' ',"
+                       " $_SERVER['PATH_INFO'], ' ', md5(file_get_contents('php://input'));",
+                       "style.css": "p {}", ".htaccess": "secret", "data/file": "secret",
+                       "occ": "secret"}.items():
+        (site / name).write_text(text)
+    php = Php(folder)
+    cleanup.add(php.finish)
+    c = deploy("PHP: Nextcloud on php-fpm", {"/var/www/nextcloud": site,
+                                             "unix//run/php/php-fpm.sock": php.address},
+               "cloud.example.com")
+    assert ask(c, "cloud.example.com/apps/files?dir=/").body == b"page /apps/files?dir=/ true on"
+    assert ask(c, "cloud.example.com/").body == b"page / true on"
+    upload = b"x" * 2_000_000
+    put = ask(c, "cloud.example.com/remote.php/dav/files/a%20b", "PUT", body=upload)
+    assert put.body.decode() == f"PUT /dav/files/a b {hashlib.md5(upload).hexdigest()}"
+    assert ask(c, "cloud.example.com/style.css").body == b"p {}"
+    assert ask(c, "cloud.example.com/.well-known/caldav").status == 301
+    for hidden in ("data/file", "occ", ".htaccess", "data/"):
+        answer = ask(c, f"cloud.example.com/{hidden}")
+        assert b"secret" not in answer.body and answer.status in (200, 404), hidden
+    assert ask(c, "cloud.example.com/occ").status == 404
 
 
 def test_apps_under_paths(deploy, app):
