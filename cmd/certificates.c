@@ -92,6 +92,11 @@ void cert_plan_init(struct cert_plan *p, const struct config *c, const struct ma
             p->served[p->served_count++] = m->name;
         }
     }
+    for (size_t i = 0; i < c->demanded_count; i++) {
+        struct acme_name sample;
+        (void)(issuers_for(&p->arena, &c->demanded[i], c, diags, &sample) &&
+               possible(&c->demanded[i], &sample, diags));
+    }
     for (size_t i = 0; i < c->own_count; i++) {
         if (c->own[i].name.n) {
             p->served[p->served_count++] = c->own[i].name;

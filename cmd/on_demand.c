@@ -180,13 +180,8 @@ const struct managed_name *on_demand_names(struct on_demand *o, const struct con
         bool listed;
         const struct site *site = config_demand_site(c, e->key, &listed);
         if (site) {
-            o->managed[(*count)++] = (struct managed_name){
-                .name = e->key,
-                .at = site->settings.tls.token,
-                .internal = site->settings.tls.internal || c->options->local_certs,
-                .email = site->settings.tls.email,
-                .issuance = site->settings.tls.issuance,
-            };
+            o->managed[(*count)++] =
+                config_managed_name(c, site, e->key, site->settings.tls.token);
         }
     }
     return o->managed;

@@ -160,6 +160,19 @@ static struct cert_source *own_for(const struct building *b, const struct tls_se
     return map_get(&b->loaded, slice_of(wild, host.n - dot + 1));
 }
 
+struct managed_name config_managed_name(const struct config *c, const struct site *site,
+                                        struct slice name, const struct cf_token *at)
+{
+    return (struct managed_name){
+        .name = name,
+        .at = at,
+        .internal = site->settings.tls.internal || c->options->local_certs,
+        .email = site->settings.tls.email,
+        .challenges = &site->settings.tls.challenges,
+        .issuance = site->settings.tls.issuance,
+    };
+}
+
 static void manage(struct building *b, const struct site *site, struct slice host,
                    const struct cf_token *at)
 {
@@ -187,14 +200,7 @@ static void manage(struct building *b, const struct site *site, struct slice hos
         b->managed_cap = b->managed_cap * 2 + 8;
         c->managed = mem_realloc_array(c->managed, b->managed_cap, sizeof(*c->managed));
     }
-    c->managed[c->managed_count++] = (struct managed_name){
-        .name = host,
-        .at = at,
-        .internal = site->settings.tls.internal || c->options->local_certs,
-        .email = site->settings.tls.email,
-        .challenges = &site->settings.tls.challenges,
-        .issuance = site->settings.tls.issuance,
-    };
+    c->managed[c->managed_count++] = config_managed_name(c, site, host, at);
 }
 
 /* ---- site addresses -------------------------------------------------------------------------- */
@@ -310,11 +316,27 @@ static void ambiguous(struct building *b, const struct cf_token *t, const struct
              SLICE_ARG(t->text), SLICE_ARG(other->name->text));
 }
 
+/* One of the names that the site may get certificates for: what would be wrong with its first
+ * handshake is wrong now. */
+static void sample_demand(struct building *b, const struct site *site, const struct cf_token *t,
+                          struct slice host)
+{
+    struct config *c = b->c;
+    struct slice parent = is_wildcard(host) ? slice_from(host, 1) : host;
+    struct slice name = !parent.n         ? S("any.example")
+                        : is_wildcard(host) ? arena_printf(&c->arena, "any%.*s", SLICE_ARG(parent))
+                                            : host;
+    c->demanded = mem_realloc_array(c->demanded, c->demanded_count + 1, sizeof(*c->demanded));
+    c->demanded[c->demanded_count++] = config_managed_name(c, site, name, t);
+}
+
 /* Without somebody to ask, anyone could have certificates ordered for any name. */
-static void check_demand(struct building *b, const struct cf_token *t, struct slice host)
+static void check_demand(struct building *b, const struct site *site, const struct cf_token *t,
+                         struct slice host)
 {
     const struct options *o = b->c->options;
     b->c->on_demand = true;
+    sample_demand(b, site, t, host);
     if ((host.n && !is_wildcard(host)) || o->demand_ask.n || o->demand_allow_count) {
         return;
     }
@@ -363,7 +385,7 @@ static void add_address(struct building *b, struct site *site, const struct cf_t
         return;
     }
     if (p.tls && tls->on_demand) {
-        check_demand(b, t, p.host);
+        check_demand(b, site, t, p.host);
     }
     if (p.tls && p.host.n) {
         if (!map_put(&b->names, p.host, site)) { /* the same host may have several ports */
@@ -424,9 +446,11 @@ static void add_challenge_port(struct building *b, const struct challenge_settin
 static void add_challenge_ports(struct building *b)
 {
     const struct config *c = b->c;
-    for (size_t i = 0; i < c->managed_count; i++) {
-        const struct issuance *all[] = {c->managed[i].issuance, &c->options->issuance};
-        add_challenge_port(b, c->managed[i].challenges);
+    for (size_t i = 0; i < c->managed_count + c->demanded_count; i++) {
+        const struct managed_name *m =
+            i < c->managed_count ? &c->managed[i] : &c->demanded[i - c->managed_count];
+        const struct issuance *all[] = {m->issuance, &c->options->issuance};
+        add_challenge_port(b, m->challenges);
         for (size_t k = 0; k < ARRAY_LEN(all); k++) {
             for (size_t n = 0; all[k] && n < all[k]->issuer_count; n++) {
                 add_challenge_port(b, &all[k]->issuers[n]->challenges);
@@ -579,6 +603,7 @@ void config_unref(struct config *c)
     }
     free(c->own);
     free(c->managed);
+    free(c->demanded);
     free(c->bindings);
     cf_free(c->document);
     arena_fini(&c->arena);

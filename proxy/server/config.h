@@ -70,6 +70,8 @@ struct config {
     struct certs_own *own; /* the user's own certificates, and names they are for */
     size_t own_count;
     bool on_demand; /* some site gets certificates on demand */
+    struct managed_name *demanded; /* of each address of such sites, a name it may be asked for */
+    size_t demanded_count;
     struct background *backgrounds;
     struct build_release *releases;
 };
@@ -92,6 +94,9 @@ const struct site *port_table_find(const struct port_table *t, struct slice host
 /* The site that would serve name (lower-case) over TLS with a certificate obtained on demand, or
  * NULL. *listed: the name itself stands in the Caddyfile. */
 const struct site *config_demand_site(const struct config *c, struct slice name, bool *listed);
+/* What the site says of a name's certificate. at: where that stands. Borrows from the site. */
+struct managed_name config_managed_name(const struct config *c, const struct site *site,
+                                        struct slice name, const struct cf_token *at);
 /* On a plain port: the HTTPS port that host is redirected to, 0 if it has a site here or nothing
  * redirects it. */
 uint16_t port_table_redirect(const struct port_table *t, struct slice host);

@@ -5,7 +5,9 @@ import threading
 
 import pytest
 from lib import certs
+from lib.caddis import command
 from lib.origin import Response
+from lib.ports import free_port
 from lib.raw import tls_context
 
 SITE = "https:// {\n tls internal {\n on_demand\n }\n respond \"hello {host}\"\n}"
@@ -23,8 +25,8 @@ def permission(answers):
     return handler, asked
 
 
-def shake(c, name):
-    context = tls_context(cafile=c.wait_root())
+def shake(c, name, ca=None):
+    context = tls_context(cadata=ca.roots()) if ca else tls_context(cafile=c.wait_root())
     with c.connect_tls("localhost", sni=name, context=context) as connection:
         return certs.names(connection.sock.getpeercert(True)), connection.get(host=name).body
 
@@ -96,6 +98,61 @@ def test_many_handshakes_one_question(caddis, origin):
     assert [r[1] for r in results] == [b"hello busy.test"] * 100
     assert len(asked) == 1
     assert len(list(c.store.glob("certificates/local/*.test"))) == 1
+
+
+def test_a_public_ca_makes_one_order_for_all(caddis, pebble, origin):
+    """A hundred handshakes at once; then a restart, with the CA gone."""
+    handler, asked = permission({"busy.test"})
+    o = origin(handler)
+    ports = free_port(), free_port()
+    p = pebble(*ports)
+    c = caddis("localhost {\n respond x\n}\n" + SITE.replace("tls internal", "tls"),
+               http=ports[0], https=ports[1],
+               globals=f"{p.globals}\non_demand_tls {{\n ask http://{o.address}/\n }}")
+    results = []
+    threads = [threading.Thread(target=lambda: results.append(shake(c, "busy.test", p)))
+               for _ in range(100)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join(60)
+    assert [r[1] for r in results] == [b"hello busy.test"] * 100
+    assert p.orders == 1 and len(asked) == 1
+    c.stop()
+    roots = p.roots()
+    p.roots = lambda: roots
+    p.stop()
+    p.mediator.stop_listening()
+    c.start()
+    assert shake(c, "busy.test", p)[1] == b"hello busy.test"
+
+
+def test_a_public_ca_that_refuses(caddis, pebble, origin):
+    """The handshake ends when the order has failed, and the failure is remembered."""
+    o = origin(permission({"bad.test"})[0])
+    ports = free_port(), free_port()
+    p = pebble(*ports, unresolvable=["bad.test"])
+    c = caddis("localhost {\n respond x\n}\n" + SITE.replace("tls internal", "tls"),
+               http=ports[0], https=ports[1],
+               globals=f"{p.globals}\non_demand_tls {{\n ask http://{o.address}/\n }}")
+    for _ in range(5):
+        with pytest.raises((ssl.SSLError, ConnectionError)):
+            shake(c, "bad.test", p)
+    assert p.orders == 2, "one for each type of challenge"
+
+
+@pytest.mark.parametrize("line, words", [
+    ("dns nosuch", "nosuch"),
+    ("dns cloudflare", "cloudflare"),
+    ("issuer zerossl", "API key"),
+    ("issuer acme {\n disable_http_challenge\n disable_tlsalpn_challenge\n }", "disabled"),
+])
+def test_mistakes_are_said_before_the_first_handshake(tmp_path, line, words):
+    path = tmp_path / "Caddyfile"
+    path.write_text("{\n on_demand_tls {\n allow a.test\n }\n}\n"
+                    f"*.test {{\n tls {{\n on_demand\n {line}\n }}\n respond w\n}}\n")
+    done = command("validate", "--config", path)
+    assert done.returncode == 1 and words in done.stderr and "Caddyfile:" in done.stderr
 
 
 def test_the_list_of_names(caddis):
