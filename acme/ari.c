@@ -131,6 +131,11 @@ int64_t ari_renew_at_ms(const struct ari *a, const struct cert_facts *facts, uns
     return at < last ? at : last;
 }
 
+bool ari_in_window(const struct ari *a, const struct cert_facts *facts, int64_t now_ms)
+{
+    return strcmp(a->cert_id, facts->id) == 0 && a->start_ms <= now_ms && now_ms < a->end_ms;
+}
+
 bool ari_hurries(const struct ari *a, const struct cert_facts *facts, unsigned ratio_ppm,
                  int64_t now_ms)
 {

@@ -33,6 +33,8 @@ NODISCARD bool ari_ask(struct session *s, const char *cert_id, int64_t now_ms, u
  * restraint of `hurried`) if a is about this certificate, else schedule_renew_at_ms's; but never
  * later than the emergency moment. */
 int64_t ari_renew_at_ms(const struct ari *a, const struct cert_facts *facts, unsigned ratio_ppm);
+/* Is now a moment at which the CA wants the certificate replaced? Only then it counts no limits. */
+bool ari_in_window(const struct ari *a, const struct cert_facts *facts, int64_t now_ms);
 /* Was the renewal that now happens asked for by the window alone? */
 bool ari_hurries(const struct ari *a, const struct cert_facts *facts, unsigned ratio_ppm,
                  int64_t now_ms);

@@ -229,7 +229,14 @@ static struct ledger ledger_of(const struct attempt *t, const struct order_run *
                            .account = t->issuer->email.n ? t->issuer->email : S("default"),
                            .name = t->name,
                            .renewal = t->has_cert && t->known_is_ours,
-                           .replaces = run->replaces.n > 0};
+                           .replaces = run->replaces.n > 0 && t->in_window};
+}
+
+/* How long the CA's limits hold up the next order. */
+static int64_t limit_wait_ms(const struct attempt *t, const struct order_run *run, struct err *why)
+{
+    struct ledger l = ledger_of(t, run);
+    return ledger_wait_ms(&l, clock_wall_ms(), why);
 }
 
 /* What counts at the CA is written down, whatever became of it. */
@@ -249,21 +256,23 @@ static void count(const struct attempt *t, const struct order_run *run, bool ok)
 }
 
 /* From the second attempt on a set-up that does not work is found out where it costs nothing. A
- * test CA that has troubles of its own is no reason to wait. */
+ * test CA that has troubles of its own is no reason to wait, and near the end of what is served
+ * nothing is. */
 static bool rehearsal_allows(struct attempt *t, const struct schedule *before, struct failure *f)
 {
     /* The record of dns-persist-01 names the account, and the test CA's is another one. */
     struct slice test_url = issuer_test_url(t->issuer);
     bool possible = test_url.n > 0 && !slice_eq(test_url, t->issuer->directory_url) &&
                     !challenge_persist_used(&t->issuer->solvers, t->name);
-    if (before->failures == 0 || !possible || rehearse(t, f)) {
+    if (before->failures == 0 || t->emergency || !possible || rehearse(t, f)) {
         return true;
     }
-    if (f->kind == FAILURE_ORDER || f->kind == FAILURE_SLOW || f->kind == FAILURE_STOPPED) {
+    if (f->kind == FAILURE_ORDER || f->kind == FAILURE_STOPPED) {
         return false;
     }
     log_event(LOG_WARN, "acme", "the test CA cannot be used; ordering without a rehearsal",
               LOG_S("name", t->name), LOG_Z("error", f->err.text));
+    *f = (struct failure){.retry_after_ms = -1};
     return true;
 }
 
@@ -294,7 +303,9 @@ static enum attempt_result order_afresh(struct attempt *t, struct order_run *run
     struct err err;
     struct failure *f = &t->failure;
     struct schedule before = *s;
-    run->failures = before.failures;
+    /* One that was cut off may have failed at the CA all the same. */
+    run->failures = before.failures + before.interrupted;
+    t->failures = run->failures;
     schedule_begin(s, clock_wall_ms(), lifetime_ms(t), rand_below(UINT64_MAX));
     if (!stored_schedule_save(t->store, t->ca, t->name, s, &err)) {
         return store_trouble(t, "nothing is ordered, because the attempt cannot be recorded",
@@ -310,7 +321,7 @@ static enum attempt_result order_afresh(struct attempt *t, struct order_run *run
         ok = account_again(t, f) && order_new(run, f);
     }
     count(t, run, ok);
-    while (!ok && authorise_other_way(run, f)) {
+    while (!ok && limit_wait_ms(t, run, &err) == 0 && authorise_other_way(run, f)) {
         *f = (struct failure){.retry_after_ms = -1};
         reuse_key(t, run);
         ok = order_new(run, f);
@@ -401,9 +412,8 @@ static enum attempt_result obtain(struct attempt *t, struct order_run *run, stru
     if (t->has_cert && t->known_is_ours && (*t->session)->directory.renewal_info.n) {
         run->replaces = slice_str(t->known.id);
     }
-    struct ledger l = ledger_of(t, run);
     struct err why;
-    int64_t wait = ledger_wait_ms(&l, clock_wall_ms(), &why);
+    int64_t wait = limit_wait_ms(t, run, &why);
     if (wait > 0) {
         (void)failure_set(&t->failure, FAILURE_ORDER, "%s", why.text);
         t->hold_ms = wait;
@@ -451,7 +461,7 @@ static enum attempt_result attempt_locked(struct attempt *t)
     return result;
 }
 
-static struct store_lock *lock_name(struct attempt *t, struct err *err)
+struct store_lock *attempt_lock(const struct attempt *t, struct err *err)
 {
     struct arena a;
     arena_init(&a, 4096);
@@ -468,7 +478,7 @@ static struct store_lock *lock_name(struct attempt *t, struct err *err)
 enum attempt_result attempt_acme(struct attempt *t)
 {
     struct err err;
-    struct store_lock *lock = lock_name(t, &err);
+    struct store_lock *lock = attempt_lock(t, &err);
     if (!lock) {
         return err.text[0]
                    ? store_trouble(t, "nothing is ordered, because the store cannot be locked",
@@ -517,7 +527,7 @@ static enum attempt_result issue_local(struct attempt *t, bool locked)
 enum attempt_result attempt_local(struct attempt *t)
 {
     struct err err;
-    struct store_lock *lock = lock_name(t, &err);
+    struct store_lock *lock = attempt_lock(t, &err);
     if (!lock && !err.text[0]) {
         return ATTEMPT_BUSY;
     }

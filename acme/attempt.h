@@ -30,6 +30,7 @@ struct attempt {
     enum acme_key_type key_type;
     bool reuse_key;
     unsigned ratio_ppm;
+    bool in_window; /* the moment that the CA suggests for renewing it is now */
     bool emergency; /* the certificate that is served is near its end */
     bool by_hand;   /* somebody asked for it: no wait of ours holds it up, and what is in the store
                      * is no reason not to order */
@@ -48,6 +49,9 @@ void attempt_init(struct attempt *t);
 void attempt_fini(struct attempt *t);
 NODISCARD enum attempt_result attempt_acme(struct attempt *t);
 NODISCARD enum attempt_result attempt_local(struct attempt *t);
+/* One at a time makes attempts for t->name at t->ca (store, stop). NULL: somebody else does (err
+ * empty), or it cannot be locked. */
+struct store_lock *attempt_lock(const struct attempt *t, struct err *err);
 
 /* When the certificate is to be renewed by its own dates; the jitter comes from the certificate. */
 int64_t attempt_renew_at_ms(const struct cert_facts *facts, unsigned ratio_ppm);

@@ -47,6 +47,29 @@ static bool enter(struct visit *v, struct store *store, const struct acme_issuer
            err_set(err, "%s", f.err.text);
 }
 
+/* Two challenges of one name at a time would take each other's answers away. out: as many as there
+ * are issuers, unlocked by the caller whatever this returns. */
+static bool lock_issuers(struct attempt *t, const struct acme_name *name,
+                         struct store_lock *out[ACME_ISSUERS_MAX], struct err *err)
+{
+    struct arena a;
+    bool ok = true;
+    arena_init(&a, 65536);
+    for (size_t i = 0; ok && i < name->issuer_count; i++) {
+        t->ca = issuer_store_name(&a, &name->issuers[i]);
+        out[i] = attempt_lock(t, err);
+        ok = out[i] != NULL;
+    }
+    if (!ok && !err->text[0]) {
+        (void)err_set(err, "a certificate for %.*s is being obtained right now, which a rehearsal"
+                           " would disturb: try again when caddis certs shows it at rest",
+                      SLICE_ARG(name->name));
+    }
+    t->ca = (struct slice){NULL, 0};
+    arena_fini(&a);
+    return ok;
+}
+
 bool acme_dry_run(const struct acme_hand *h, const struct acme_name *name, struct err *err)
 {
     const struct acme_issuer *issuer = NULL;
@@ -73,7 +96,14 @@ bool acme_dry_run(const struct acme_hand *h, const struct acme_name *name, struc
                         .key_type = name->key_type,
                         .say = h->say,
                         .say_ctx = h->ctx};
-    bool ok = rehearse(&t, &f) || err_set(err, "%s", f.err.text);
+    struct store_lock *locks[ACME_ISSUERS_MAX] = {NULL};
+    bool ok = lock_issuers(&t, name, locks, err) &&
+              (rehearse(&t, &f) || err_set(err, "%s", f.err.text));
+    for (size_t i = 0; i < ARRAY_LEN(locks); i++) {
+        if (locks[i]) {
+            store_unlock(locks[i]);
+        }
+    }
     stop_fini(&stop);
     return ok;
 }

@@ -337,6 +337,7 @@ bool order_resume(struct order_run *run, struct failure *f)
     }
     if (order.status == STATUS_INVALID || order.status == STATUS_GONE) {
         run->order_dead = true;
+        run->validation_failed = order.status == STATUS_INVALID; /* the CA has counted it */
         return failure_set(f, FAILURE_ORDER, "the CA's order failed meanwhile: %s",
                            order.error.text[0] ? order.error.text : "it gives no reason");
     }

@@ -31,6 +31,10 @@ static bool order(const struct attempt *t, const struct acme_issuer *issuer, str
         *f = (struct failure){.retry_after_ms = -1};
         ok = order_new(&run, f);
     }
+    if (!ok && !run.validation_failed &&
+        (f->kind == FAILURE_ORDER || f->kind == FAILURE_SLOW)) {
+        f->kind = FAILURE_CA; /* a limit or a queue of the test CA's own says nothing about us */
+    }
     order_run_fini(&run);
     return ok;
 }

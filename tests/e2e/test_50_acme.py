@@ -298,6 +298,29 @@ def test_twelve_restarts_while_validation_fails(world):
     assert 1 <= p.orders <= 5
 
 
+def test_killed_whenever_both_ways_have_failed(world, eventually):
+    """Before that is written down: no more orders than without the kills."""
+    p, c = world(start=False, ca={"unresolvable": [NAME]},
+                 binary=PLAIN_BIN if PLAIN_BIN.exists() else BIN)
+    failed = []
+
+    def kill(response):
+        if b'"invalid"' in response:
+            failed.append(1)
+            if len(failed) % 2 == 0:
+                c.kill()
+                return None
+        return response
+
+    p.mediator.rules.append(always("authz", kill))
+    for _ in range(5):
+        c.start()
+        eventually(lambda: c.stopped or '"no certificate"' in c.log(), 60)
+        if not c.stopped:
+            break
+    assert not c.stopped and 1 <= p.orders <= 5
+
+
 # ---- the CA's bad days ----
 
 

@@ -5,6 +5,7 @@ import base64
 import json
 import os
 import re
+import threading
 import time
 
 import pytest
@@ -254,6 +255,42 @@ def test_retries_are_rehearsed_at_the_test_ca(world, pebble):
     assert not list((c.store / "certificates").rglob(f"*{q.mediator.port}*/{NAME}"))
 
 
+def with_a_test_ca(world, pebble, http=None):
+    """A CA, a test CA and a caddis that has failed once at the first. http: where they look."""
+    p, c = world(start=False)
+    p.finish()
+    p, q = (pebble(http or c.http, c.https, unresolvable=[NAME]) for _ in range(2))
+    roots = c.folder / "roots.pem"
+    roots.write_text(p.ca_root.read_text() + q.ca_root.read_text())
+    c.globals = f"acme_ca {p.url}\nacme_test_ca {q.url}\nacme_ca_root {roots}"
+    c.write(SITE)
+    c.start()
+    c.wait_log('"no certificate"')
+    for ca in (p, q):
+        ca.resolver_command("clear-servfail", host=NAME)
+    return p, q, c
+
+
+def test_what_was_rehearsed_is_done_in_the_same_way(world, pebble):
+    """Port 80 is shut: the order must not go back to it after the other way was rehearsed."""
+    p, q, c = with_a_test_ca(world, pebble, free_port())
+    tried = p.orders
+    try_again(c)
+    wait(p, c)
+    assert q.orders == 1 and p.orders == tried + 1
+
+
+@pytest.mark.parametrize("trouble", [("new-order", problem(429, "rateLimited", "too many tests")),
+                                     ("new-order", problem(400, "rejectedIdentifier", "not here")),
+                                     ("directory", "drop")])
+def test_a_test_ca_with_troubles_holds_nothing_up(world, pebble, trouble):
+    p, q, c = with_a_test_ca(world, pebble)
+    q.mediator.rules.append(always(*trouble))
+    try_again(c)
+    wait(p, c)
+    c.wait_log("ordering without a rehearsal")
+
+
 # ---- by hand ----
 
 
@@ -313,6 +350,25 @@ def test_a_dry_run_keeps_nothing(world, pebble):
     q.resolver_command("set-servfail", host=NAME)
     done = c.command("renew", NAME, "--dry-run", "--config", c.file)
     assert done.returncode == 1 and "could not validate" in done.stderr
+
+
+def test_a_dry_run_does_not_disturb_an_order(world, pebble):
+    p, c = world(start=False)
+    q = pebble(c.http, c.https)
+    roots = c.folder / "roots.pem"
+    roots.write_text(p.ca_root.read_text() + q.ca_root.read_text())
+    c.globals = f"acme_ca {p.url}\nacme_test_ca {q.url}\nacme_ca_root {roots}"
+    c.write(SITE)
+    gate = threading.Event()
+    p.mediator.rules.append(once("challenge", lambda: (gate.wait(60), None)[1]))
+    c.start()
+    c.wait_log("challenge presented")
+    done = c.command("renew", NAME, "--dry-run", "--config", c.file)
+    gate.set()
+    assert done.returncode == 1 and "obtained right now" in done.stderr, done.stderr
+    wait(p, c)
+    assert q.orders == 0 and p.orders == 1
+    assert c.command("renew", NAME, "--dry-run", "--config", c.file).returncode == 0
 
 
 def test_a_dry_run_without_a_test_ca_says_what_to_do(world):

@@ -79,6 +79,18 @@ static void windows_are_kept_in_the_store(void **state)
     store_close(s);
 }
 
+static void now_in_the_window(void **state)
+{
+    (void)state;
+    struct cert_facts facts = {.id = "a.b"};
+    struct ari a = {.cert_id = "a.b", .start_ms = NOW, .end_ms = NOW + DAY};
+    assert_true(ari_in_window(&a, &facts, NOW));
+    assert_false(ari_in_window(&a, &facts, NOW - 1));
+    assert_false(ari_in_window(&a, &facts, NOW + DAY));
+    facts.id[0] = 'x';
+    assert_false(ari_in_window(&a, &facts, NOW)); /* another certificate's */
+}
+
 static void buckets(void **state)
 {
     (void)state;
@@ -144,6 +156,7 @@ int main(void)
         cmocka_unit_test(the_drawn_moment_counts),
         cmocka_unit_test(a_ca_in_a_hurry_is_believed_more_and_more_slowly),
         cmocka_unit_test(windows_are_kept_in_the_store),
+        cmocka_unit_test(now_in_the_window),
         cmocka_unit_test(buckets),
         cmocka_unit_test(domains),
         cmocka_unit_test(limits_bind_the_cas_that_have_them),
