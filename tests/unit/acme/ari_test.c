@@ -82,13 +82,13 @@ static void windows_are_kept_in_the_store(void **state)
 static void now_in_the_window(void **state)
 {
     (void)state;
-    struct cert_facts facts = {.id = "a.b"};
+    struct cert_facts cert = {.id = "a.b"};
     struct ari a = {.cert_id = "a.b", .start_ms = NOW, .end_ms = NOW + DAY};
-    assert_true(ari_in_window(&a, &facts, NOW));
-    assert_false(ari_in_window(&a, &facts, NOW - 1));
-    assert_false(ari_in_window(&a, &facts, NOW + DAY));
-    facts.id[0] = 'x';
-    assert_false(ari_in_window(&a, &facts, NOW)); /* another certificate's */
+    assert_true(ari_in_window(&a, &cert, NOW));
+    assert_false(ari_in_window(&a, &cert, NOW - 1));
+    assert_false(ari_in_window(&a, &cert, NOW + DAY));
+    cert.id[0] = 'x';
+    assert_false(ari_in_window(&a, &cert, NOW)); /* another certificate's */
 }
 
 static void buckets(void **state)
