@@ -206,6 +206,9 @@ NODISCARD bool acme_dns_argument(struct acme_dns *dns, struct slice value, struc
 NODISCARD bool acme_dns_option(struct acme_dns *dns, struct slice name, struct slice value,
                                struct err *err);
 NODISCARD bool acme_dns_end(const struct acme_dns *dns, struct err *err);
+/* Clears what stood in the place of {env.NAME} and {file.PATH}: the DNS providers' keys, which
+ * are the caller's copies. The other texts belong to the configuration. */
+void acme_name_wipe(const struct acme_name *name);
 /* Can the name be proven at all? */
 bool acme_can_prove(const struct acme_solvers *solvers, struct slice name);
 

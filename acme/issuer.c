@@ -119,6 +119,16 @@ void issuer_wipe(struct acme_issuer *issuer)
     }
 }
 
+void acme_name_wipe(const struct acme_name *name)
+{
+    for (size_t i = 0; i < name->issuer_count; i++) {
+        const struct acme_dns *dns = name->issuers[i].solvers.dns;
+        for (size_t k = 0; dns && k < dns->option_count; k++) {
+            key_wipe(dns->options[k].value);
+        }
+    }
+}
+
 struct slice issuer_store_name(struct arena *a, const struct acme_issuer *issuer)
 {
     return issuer->kind == ACME_ISSUER_LOCAL ? LOCAL_CA_NAME

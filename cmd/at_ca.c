@@ -45,6 +45,7 @@ struct desk {
     struct arena arena;
     struct config *config;
     struct cert_plan plan;
+    struct cert_plan demanded; /* the one name that find() was asked for, if it is on demand */
     struct acme_hand hand;
 };
 
@@ -69,6 +70,7 @@ static void leave(struct desk *d)
     challenge_table_free(d->hand.challenges);
     store_close(d->hand.store);
     cert_plan_fini(&d->plan);
+    cert_plan_fini(&d->demanded);
     config_unref(d->config);
     arena_fini(&d->arena);
 }
@@ -119,16 +121,41 @@ static bool enter(struct desk *d, const char *command, const char *path, struct 
     return true;
 }
 
-static const struct acme_name *find(const struct desk *d, struct slice name, struct err *err)
+/* A name that a site gets a certificate for when a handshake asks for it. */
+static const struct acme_name *find_demanded(struct desk *d, struct slice name, struct err *err)
+{
+    struct slice lower = arena_lower(&d->arena, name);
+    bool listed;
+    const struct site *site =
+        acme_name_qualifies(lower) ? config_demand_site(d->config, lower, &listed) : NULL;
+    if (!site) {
+        (void)err_set(err, "the Caddyfile has no site \"%.*s\" that gets a certificate",
+                      SLICE_ARG(name));
+        return NULL;
+    }
+    struct cf_diags ignored; /* the site was planned before, for another name */
+    struct managed_name m =
+        config_managed_name(d->config, site, lower, site->settings.tls.token);
+    cf_diags_init(&ignored);
+    cert_plan_init(&d->demanded, d->config, &m, 1, &ignored);
+    cf_diags_fini(&ignored);
+    const struct acme_config *c = &d->demanded.acme;
+    if (c->name_count && slice_eq(c->names[c->name_count - 1].name, lower)) {
+        return &c->names[c->name_count - 1];
+    }
+    (void)err_set(err, "\"%.*s\" cannot get a certificate by the Caddyfile's site",
+                  SLICE_ARG(name));
+    return NULL;
+}
+
+static const struct acme_name *find(struct desk *d, struct slice name, struct err *err)
 {
     for (size_t i = 0; i < d->plan.acme.name_count; i++) {
         if (slice_eq_case(d->plan.acme.names[i].name, name)) {
             return &d->plan.acme.names[i];
         }
     }
-    (void)err_set(err, "the Caddyfile has no site \"%.*s\" that gets a certificate",
-                  SLICE_ARG(name));
-    return NULL;
+    return find_demanded(d, name, err);
 }
 
 static void say(void *ctx, const char *activity)

@@ -96,6 +96,7 @@ void cert_plan_init(struct cert_plan *p, const struct config *c, const struct ma
         struct acme_name sample;
         (void)(issuers_for(&p->arena, &c->demanded[i], c, diags, &sample) &&
                possible(&c->demanded[i], &sample, diags));
+        acme_name_wipe(&sample);
     }
     for (size_t i = 0; i < c->own_count; i++) {
         if (c->own[i].name.n) {
@@ -108,6 +109,9 @@ void cert_plan_init(struct cert_plan *p, const struct config *c, const struct ma
 
 void cert_plan_fini(struct cert_plan *p)
 {
+    for (size_t i = 0; i < p->acme.name_count; i++) {
+        acme_name_wipe(&p->acme.names[i]);
+    }
     arena_fini(&p->arena);
     *p = (struct cert_plan){0};
 }

@@ -118,6 +118,10 @@ def test_a_public_ca_makes_one_order_for_all(caddis, pebble, origin):
         t.join(60)
     assert [r[1] for r in results] == [b"hello busy.test"] * 100
     assert p.orders == 1 and len(asked) == 1
+    done = c.command("revoke", "busy.test", "--config", c.file)
+    assert done.returncode == 0, done.stderr
+    done = c.command("renew", "busy.test", "--config", c.file)
+    assert done.returncode == 0 and "new certificate" in done.stdout, done.stderr
     c.stop()
     roots = p.roots()
     p.roots = lambda: roots
