@@ -24,7 +24,8 @@ static struct acme_report report_of(const struct managed *m, int64_t mono, int64
         r.ca = m->cert_ca->store_name;
         r.not_before_ms = m->facts.not_before_ms;
         r.not_after_ms = m->facts.not_after_ms;
-        r.suggested = m->renew_at_ms > 0 && m->ari.end_ms > 0 && strcmp(m->ari.cert_id, m->facts.id) == 0;
+        r.suggested = m->renew_at_ms > 0 && m->ari.end_ms > 0 &&
+                      strcmp(m->ari.cert_id, m->facts.id) == 0;
     }
     if (m->loaded) {
         r.next_ms = wall + managed_attempt_due_ms(m, mono, wall);
