@@ -6,6 +6,7 @@
 GET /held/down   100 MB, as fast as they are taken
 POST /held/up    takes the head and nothing of the body, and never answers
 GET /held/ws     a WebSocket that stays silent
+GET /held/echo   a WebSocket that gives back what it gets
 
 hold(what, port) opens what a row wants and gives back how to let go of it; see HOLD.
 """
@@ -16,6 +17,7 @@ import pathlib
 import socket
 import ssl
 import sys
+import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "e2e"))
 
@@ -38,6 +40,11 @@ async def serve(reader, writer):
             writer.write(b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\n"
                          b"Upgrade: websocket\r\nSec-WebSocket-Accept: x\r\n\r\n")
             await reader.read(1)
+        elif b"/held/echo " in head:
+            writer.write(b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\n"
+                         b"Upgrade: websocket\r\nSec-WebSocket-Accept: x\r\n\r\n")
+            while piece := await reader.read(65536):
+                writer.write(piece)
         elif b"/held/down " in head:
             writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % SIZE)
             for _ in range(SIZE // len(PIECE)):
@@ -63,15 +70,33 @@ def connect(port, alpn="http/1.1"):
     return Raw(tls_context(alpn=(alpn,)).wrap_socket(sock, server_hostname="localhost"))
 
 
+def websocket(port, path):
+    c = connect(port)
+    c.send(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\n"
+           "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+           "Sec-WebSocket-Key: eHh4eHh4eHh4eHh4eHh4eA==\r\n\r\n")
+    assert c.read_response().status == 101
+    return c
+
+
 def websockets(port):
-    held = []
-    for _ in range(WEBSOCKETS):
-        c = connect(port)
-        c.send("GET /held/ws HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket"
-               "\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: eHh4eHh4eHh4eHh4eHh4eA==\r\n\r\n")
-        assert c.read_response().status == 101
-        held.append(c)
-    return held
+    return [websocket(port, "/held/ws") for _ in range(WEBSOCKETS)]
+
+
+def messages(port, seconds):
+    """How many messages of 64 bytes came back over eight WebSockets, one at a time on each."""
+    frame = b"\x82\xc0" + bytes(4) + b"m" * 64
+    open_ = [websocket(port, "/held/echo") for _ in range(STREAMS)]
+    count, end = 0, time.monotonic() + seconds
+    while time.monotonic() < end:
+        for c in open_:
+            c.send(frame)
+        for c in open_:
+            assert c.recv_exactly(len(frame)) == frame
+        count += len(open_)
+    for c in open_:
+        c.close()
+    return count
 
 
 def downloads_h1(port):
