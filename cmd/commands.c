@@ -7,7 +7,6 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#include "cmd/certificates.h"
 #include "cmd/control.h"
 #include "cmd/envfile.h"
 #include "cmd/load.h"
@@ -182,24 +181,12 @@ int validate_command(const struct command *self, int argc, char **argv)
     if (!args.config || !envfiles_load(self->name, &args.envfiles)) {
         return 1;
     }
-    struct cf_diags diags;
-    struct cert_plan plan;
-    cf_diags_init(&diags);
-    struct config *config = load_config(args.config, &diags);
-    if (config) {
-        cert_plan_init(&plan, config, NULL, 0, &diags);
-        cert_plan_fini(&plan);
-    }
-    bool ok = config && diags.errors == 0;
-    print_diags(&diags, NULL);
+    struct config *config = load_for_command(args.config);
+    bool ok = config != NULL;
     if (ok) {
         printf("Valid configuration\n");
-    } else {
-        unsigned n = diags.errors - diags.repeats;
-        (void)fprintf(stderr, "%u error%s\n", n, n == 1 ? "" : "s");
     }
     config_unref(config);
-    cf_diags_fini(&diags);
     return ok ? 0 : 1;
 }
 

@@ -1,9 +1,11 @@
 /* Caddyfile in, struct config out; see load.h. */
 #include "cmd/load.h"
 
+#include <stdio.h>
 #include <unistd.h>
 
 #include "acme/acme.h"
+#include "cmd/certificates.h"
 #include "proxy/loop/log_writer.h"
 
 #define DIAG_TEXT_MAX ((size_t)1 << 20)
@@ -17,6 +19,27 @@ struct config *load_config(const char *path, struct cf_diags *diags)
         return NULL;
     }
     return config_build(document, acme_name_is_local, diags);
+}
+
+struct config *load_for_command(const char *path)
+{
+    struct cf_diags diags;
+    struct cert_plan plan;
+    cf_diags_init(&diags);
+    struct config *config = load_config(path, &diags);
+    if (config) {
+        cert_plan_init(&plan, config, NULL, 0, &diags);
+        cert_plan_fini(&plan);
+    }
+    print_diags(&diags, NULL);
+    if (diags.errors) {
+        unsigned n = diags.errors - diags.repeats;
+        (void)fprintf(stderr, "%u error%s\n", n, n == 1 ? "" : "s");
+        config_unref(config);
+        config = NULL;
+    }
+    cf_diags_fini(&diags);
+    return config;
 }
 
 void print_diags(const struct cf_diags *diags, struct log_sink *sink)

@@ -16,6 +16,9 @@ static const struct command commands[] = {
     {"reload", "make it take the Caddyfile as it is now, closing no connection", reload_command,
      reload_help},
     {"validate", "check a Caddyfile", validate_command, validate_help},
+    {"adapt", "print a Caddyfile's effective configuration as JSON", adapt_command, adapt_help},
+    {"explain", "say what runs in which order, and what a request would meet", explain_command,
+     explain_help},
     {"fmt", "lay a Caddyfile out, as Caddy does", fmt_command, fmt_help},
     {"hash-password", "make a password's hash for basic_auth", hash_password_command,
      hash_password_help},
@@ -48,7 +51,7 @@ static const struct command *find(struct slice name)
 
 /* Caddy's, not here yet. */
 static const char *const later[] = {
-    "adapt",       "add-package",   "build-info",     "completion", "file-server",
+    "add-package",   "build-info",     "completion", "file-server",
     "list-modules",  "manpage",        "remove-package",
     "respond",     "reverse-proxy", "upgrade",
 };

@@ -11,6 +11,8 @@
 
 struct challenge_table; /* thread-safe */
 
+/* In front of the token, in the path of HTTP-01 (RFC 8555 section 8.3). */
+#define CHALLENGE_PREFIX "/.well-known/acme-challenge/"
 #define CHALLENGE_TOKEN_MAX  ((size_t)256)
 #define CHALLENGE_ANSWER_MAX ((size_t)512)
 #define CHALLENGE_PEM_MAX    ((size_t)8192)

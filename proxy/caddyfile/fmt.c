@@ -158,17 +158,29 @@ static void begin_word(struct layout *f, const struct lexeme *l)
     }
 }
 
-/* "x{" in front of the end of a block on one line will be the last word of its line, where it would
- * be taken for a word and an opener. */
+/* Does something end the line behind l that did not do so in the text? */
+static bool becomes_last(const struct lexeme *l, const struct lexeme *end)
+{
+    const struct lexeme *next = l + 1;
+    return next < end && !next->first_on_line &&
+           (cf_is_bare(&next->token, "}") || cf_is_bare(&next->token, ">") ||
+            cf_is_bare(&next->token, ";"));
+}
+
+/* At the end of a line "x{" would be taken for a word and an opener. */
 static bool needs_quotes(const struct lexeme *l, const struct lexeme *end)
 {
     struct slice text = l->token.text;
-    const struct lexeme *next = l + 1;
-    return l->token.quote == CF_BARE && text.n > 1 &&
-           (slice_ends(text, S("{")) || (text.n > 2 && slice_ends(text, S("{}")))) && next < end &&
-           !next->first_on_line && slice_find(text, '`') == SLICE_NPOS &&
-           (cf_is_bare(&next->token, "}") || cf_is_bare(&next->token, ">") ||
-            cf_is_bare(&next->token, ";"));
+    return l->token.quote == CF_BARE && becomes_last(l, end) &&
+           slice_find(text, '`') == SLICE_NPOS &&
+           ((text.n > 1 && slice_ends(text, S("{"))) || (text.n > 2 && slice_ends(text, S("{}"))));
+}
+
+/* And "x\" would make the line go on, but for a space behind it. */
+static bool needs_space(const struct lexeme *l, const struct lexeme *end)
+{
+    return l->token.quote == CF_BARE && slice_ends(l->token.text, S("\\")) &&
+           (becomes_last(l, end) || l + 1 == end || l[1].first_on_line);
 }
 
 static void put_word(struct layout *f, const struct lexeme *l, const struct lexeme *end)
@@ -179,6 +191,7 @@ static void put_word(struct layout *f, const struct lexeme *l, const struct lexe
     } else {
         write_raw(f, l);
     }
+    dstr_append(f->out, needs_space(l, end) ? S(" ") : S(""));
     f->last = WORD;
     f->comma = f->depth == 0 && !f->unbraced && f->head == HEAD_SITE &&
                l->token.quote == CF_BARE && slice_ends(l->token.text, S(","));
@@ -246,8 +259,19 @@ static bool angles_open(const struct layout *f, const struct lexeme *l)
                           (!l->first_on_line || f->comma);
 }
 
+/* In front of all others the bytes of such a word say how the file is written. */
+static bool is_byte_order_mark(struct slice raw)
+{
+    return slice_starts(raw, S("\xef\xbb\xbf")) || slice_starts(raw, S("\xff\xfe")) ||
+           slice_starts(raw, S("\xfe\xff"));
+}
+
 static void put(struct layout *f, const struct lexeme *l, const struct lexeme *end)
 {
+    if (f->last == NOTHING && is_byte_order_mark(l->raw)) {
+        fail(f, l, "there is a byte order mark here: this is no text in UTF-8");
+        return;
+    }
     if (l->comment) {
         put_comment(f, l);
         return;

@@ -345,6 +345,19 @@ static void split_opener(struct lexer *l, struct lexeme *item, struct slice word
     finish(l, &rest, slice_from(word, 1));
 }
 
+/* To the last byte of {$NAME:default}, which may have white space in it. */
+static void skip_variable(struct lexer *l)
+{
+    size_t n = slice_find(rest_of(l), '}');
+    if (n == SLICE_NPOS) {
+        struct lexeme item = begin(l, CF_BARE);
+        item.token.text = slice_upto(item.raw, 2);
+        cf_error(l->p->diags, &item.token, "this \"{$\" is never closed");
+        n = 0;
+    }
+    l->i += n;
+}
+
 static void lex_bare(struct lexer *l)
 {
     struct lexeme item = begin(l, CF_BARE);
@@ -359,8 +372,7 @@ static void lex_bare(struct lexer *l)
             break;
         }
         if (l->p->for_format && slice_starts(rest_of(l), S("{$"))) {
-            size_t close = slice_find(rest_of(l), '}');
-            l->i += close == SLICE_NPOS ? 0 : close;
+            skip_variable(l);
         }
         end = l->i + 1;
     }

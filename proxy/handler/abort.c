@@ -11,7 +11,8 @@ static enum handler_result abort_request(const void *instance, struct exchange *
     return HANDLER_DONE;
 }
 
-static const struct handler_ops abort_ops = {.name = "abort", .on_request = abort_request};
+static const struct handler_ops abort_ops = {
+    .name = "abort", .nature = HANDLER_ANSWERS, .on_request = abort_request};
 
 bool abort_parse(struct build *b, const struct cf_directive *d, const struct cf_token *args,
                  size_t count, struct handler *out)

@@ -23,6 +23,7 @@ bool chain_new(struct exchange *ex, struct upstream *upstream, struct jobs *jobs
     c->upstream = upstream;
     c->slow_jobs = NULL;
     c->log = (struct log_notes){0};
+    c->trace = NULL;
     c->pin = NULL;
     ex->chain = c;
     ex->jobs = jobs;
@@ -65,6 +66,9 @@ static enum match_result next_handler(struct chain *c, struct exchange *ex,
         if (!(group & c->stack[top].groups_taken)) {
             r = matcher_matches(h->matcher, ex);
         }
+        if (c->trace && r != MATCH_WAIT) {
+            c->trace->looked(c->trace, ex, h, c->depth, r, group & c->stack[top].groups_taken);
+        }
         if (r == MATCH_WAIT || r == MATCH_FAILED || ex->arena.failed) {
             return r;
         }
@@ -105,10 +109,27 @@ void chain_add_hook(struct exchange *ex, const struct handler_ops *ops, const vo
     }
 }
 
+/* For a trace: does h end the chain, or is it passed, as far as can be told without running it? */
+static bool pretend(struct chain *c, struct exchange *ex, const struct handler *h)
+{
+    bool over = handler_always_answers(h);
+    if (over) {
+        c->trace->over(c->trace, ex, h, false);
+    }
+    return !over;
+}
+
 /* A handler was passed; false: the exchange is answered or waited for. */
 static bool run_one(struct chain *c, struct exchange *ex, const struct handler *h)
 {
-    switch (h->ops->on_request(h->instance, ex)) {
+    if (c->trace && h->ops->nature != HANDLER_PREPARES) {
+        return pretend(c, ex, h);
+    }
+    enum handler_result result = h->ops->on_request(h->instance, ex);
+    if (c->trace) {
+        c->trace->ran(c->trace, ex, h, c->depth);
+    }
+    switch (result) {
     case HANDLER_NEXT:
         if (remember_hook(c, h)) {
             return true;
@@ -131,7 +152,10 @@ static bool run_one(struct chain *c, struct exchange *ex, const struct handler *
 /* A matcher that could not look must not let the request through. */
 static void match_failed(struct exchange *ex)
 {
-    if (ex->arena.failed) {
+    struct chain_trace *trace = chain_of(ex)->trace;
+    if (trace) {
+        trace->over(trace, ex, NULL, true);
+    } else if (ex->arena.failed) {
         exchange_error_page(ex, 503, S("out of memory"));
     } else {
         int status = ex->match_status ? ex->match_status : 500;
@@ -146,7 +170,9 @@ static void match_failed(struct exchange *ex)
 /* Nothing answered: an empty 200, or the page of the error that nothing handled. */
 static void answer_nothing(const struct chain *c, struct exchange *ex)
 {
-    if (c->error.status) {
+    if (c->trace) {
+        c->trace->over(c->trace, ex, NULL, false);
+    } else if (c->error.status) {
         exchange_error_page(ex, c->error.status, c->error.message);
     } else if (c->intercepting && ex->res.status) {
         exchange_respond(ex);

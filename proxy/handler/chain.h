@@ -11,6 +11,21 @@
 
 struct upstream;
 
+/* Watches a chain that only pretends: handlers that would answer, or do something outside of the
+ * exchange, are told and not run. */
+struct chain_trace {
+    /* A handler was looked at, at this depth of routes (1: the site's own). r: what its matcher
+     * says; excluded: not even asked, because another of its group was run. */
+    void (*looked)(struct chain_trace *self, struct exchange *ex, const struct handler *h,
+                   unsigned depth, enum match_result r, bool excluded);
+    /* It has been run (HANDLER_PREPARES). */
+    void (*ran)(struct chain_trace *self, struct exchange *ex, const struct handler *h,
+                unsigned depth);
+    /* The end: h answers; NULL: nothing does. failed: a matcher could not tell. */
+    void (*over)(struct chain_trace *self, struct exchange *ex, const struct handler *h,
+                 bool failed);
+};
+
 struct chain {
     struct {
         const struct route *route;
@@ -36,6 +51,7 @@ struct chain {
     struct upstream *upstream; /* this worker's */
     struct jobs *slow_jobs;    /* borrowed; for what takes seconds (password hashes); or NULL */
     struct log_notes log;
+    struct chain_trace *trace; /* NULL, but for caddis explain */
     void *pin;                 /* server's own: keeps the configuration alive */
 };
 

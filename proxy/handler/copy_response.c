@@ -24,8 +24,8 @@ static enum handler_result copy_request(const void *instance, struct exchange *e
     return HANDLER_WAIT; /* it may be collected first (response_buffers) */
 }
 
-static const struct handler_ops copy_response_ops = {.name = "copy_response",
-                                                     .on_request = copy_request};
+static const struct handler_ops copy_response_ops = {
+    .name = "copy_response", .nature = HANDLER_ANSWERS, .on_request = copy_request};
 
 static bool check_place(struct build *b, const struct cf_directive *d)
 {

@@ -223,7 +223,6 @@ void directives_declare(struct cf_diags *diags, const struct cf_directive *first
 struct entry {
     struct handler handler;
     const struct directive *directive;
-    const struct cf_directive *line;
     unsigned place; /* in the order of directives */
 };
 
@@ -282,9 +281,10 @@ static bool build_one(struct build *b, const struct cf_directive *d, struct entr
         args++;
         count--;
     }
-    *out = (struct entry){.handler = {.matcher = matcher},
+    *out = (struct entry){.handler = {.matcher = matcher,
+                                      .line = d,
+                                      .matcher_words = (size_t)(args - d->args)},
                           .directive = directive,
-                          .line = d,
                           .place = directive_place(b->order, directive)};
     if (!directive->parse(b, d, args, count, &out->handler)) {
         return false;
@@ -323,16 +323,6 @@ static void entries_into_route(struct build *b, const struct entry *entries, siz
     }
 }
 
-static void warn_of_unreachable(struct build *b, const struct entry *entries, size_t count)
-{
-    struct rule *rules = mem_zalloc((count + 1) * sizeof(*rules));
-    for (size_t i = 0; i < count; i++) {
-        rules[i] = (struct rule){&entries[i].handler, entries[i].line};
-    }
-    unreachable_warn(b->diags, rules, count);
-    free(rules);
-}
-
 static size_t build_entries(struct build *b, const struct cf_directive *first,
                             struct entry *entries)
 {
@@ -367,7 +357,7 @@ static bool build_route(struct build *b, const struct cf_directive *first, bool 
         stable_sort(entries, count, sizeof(*entries), goes_before);
     }
     entries_into_route(b, entries, count, out);
-    warn_of_unreachable(b, entries, count);
+    unreachable_warn(b->diags, out);
     free(entries);
     matcher_scope_end(&scope, b->diags);
     b->scope = outer;

@@ -20,7 +20,8 @@ static enum handler_result error_request(const void *instance, struct exchange *
     return chain_error(ex, (int)status, r->message ? template_eval(r->message, ex) : S(""));
 }
 
-static const struct handler_ops error_ops = {.name = "error", .on_request = error_request};
+static const struct handler_ops error_ops = {
+    .name = "error", .nature = HANDLER_ANSWERS, .on_request = error_request};
 
 /* Is the text a status, or a placeholder that may become one? */
 static bool looks_like_status(struct slice s)

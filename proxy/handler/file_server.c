@@ -448,7 +448,8 @@ static enum handler_result file_request(const void *instance, struct exchange *e
     return HANDLER_WAIT;
 }
 
-static const struct handler_ops file_ops = {.name = "file_server", .on_request = file_request};
+static const struct handler_ops file_ops = {
+    .name = "file_server", .nature = HANDLER_ANSWERS, .on_request = file_request};
 
 /* ---- reading --------------------------------------------------------------------------------- */
 
@@ -618,6 +619,7 @@ bool file_server_parse(struct build *b, const struct cf_directive *d, const stru
     for (const struct cf_directive *o = d->children; o; o = o->next) {
         ok = read_option(b, f, o) && ok;
     }
+    out->may_pass = f->passes;
     /* The Caddyfile itself may lie in the root. */
     if (slice_find(d->name.at.source->name, '-') != 0) {
         struct slice name = d->name.at.source->name;

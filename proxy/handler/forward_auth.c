@@ -181,5 +181,6 @@ bool forward_auth_parse(struct build *b, const struct cf_directive *d, const str
     rule->next = p->response_rules;
     p->response_rules = rule;
     p->asks = true;
+    out->may_pass = true;
     return true;
 }

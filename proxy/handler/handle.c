@@ -28,8 +28,19 @@ static enum handler_result block_request(const void *instance, struct exchange *
     return HANDLER_ENTER;
 }
 
-static const struct handler_ops handle_ops = {.name = "handle", .on_request = block_request};
-static const struct handler_ops route_ops = {.name = "route", .on_request = block_request};
+static const struct route *block_inner(const void *instance)
+{
+    return &((const struct block *)instance)->route;
+}
+
+static const struct handler_ops handle_ops = {.name = "handle",
+                                              .nature = HANDLER_PREPARES,
+                                              .on_request = block_request,
+                                              .inner = block_inner};
+static const struct handler_ops route_ops = {.name = "route",
+                                             .nature = HANDLER_PREPARES,
+                                             .on_request = block_request,
+                                             .inner = block_inner};
 
 static struct block *block_new(struct build *b, const struct cf_directive *d)
 {

@@ -14,6 +14,7 @@ bool handle_errors_parse(struct build *b, const struct cf_directive *d,
     (void)out;
     struct error_route *e = ARENA_NEW(b->arena, struct error_route);
     must(e);
+    e->line = d;
     for (size_t i = 0; i < count; i++) {
         if (!status_set_add(&e->statuses, args[i].text)) {
             cf_error(b->diags, &args[i], "\"%.*s\" is no status such as 404 or 5xx",

@@ -24,8 +24,16 @@ enum handler_result {
 
 struct route;
 
+/* What on_request does, for caddis explain, which runs a route without consequences. */
+enum handler_nature {
+    HANDLER_PASSES,   /* passes the request on, but may answer instead (a wrong password) */
+    HANDLER_PREPARES, /* changes the exchange and nothing else, or enters a route: can be run */
+    HANDLER_ANSWERS,  /* nothing behind it is reached */
+};
+
 struct handler_ops {
     const char *name;
+    enum handler_nature nature;
     enum handler_result (*on_request)(const void *instance, struct exchange *ex);
     /* Before the two below, last passed first: what is to answer in place of the response that is
      * there; NULL: it stays. Not for error pages and tunnels. Or NULL. */
@@ -36,6 +44,8 @@ struct handler_ops {
     void (*on_response)(const void *instance, struct exchange *ex);
     /* Frees what is not in the configuration's arena. Or NULL. */
     void (*release)(void *instance);
+    /* The route that a block of directives is. Or NULL. */
+    const struct route *(*inner)(const void *instance);
 };
 
 struct handler {
@@ -43,10 +53,19 @@ struct handler {
     void *instance;
     const struct matcher *matcher; /* NULL: every request */
     unsigned group; /* not 0: only the first of this group that matches is run */
+    /* Where it was written; NULL for what a directive has made of itself. */
+    const struct cf_directive *line;
+    size_t matcher_words; /* of line's arguments, 0 or 1: the matcher stands in front */
+    bool may_pass; /* though its nature is HANDLER_ANSWERS */
 };
 
 /* Groups of directives that exclude one another, in one block. */
 enum { GROUP_NONE, GROUP_HANDLE, GROUP_REWRITE, GROUP_ROOT };
+
+static inline bool handler_always_answers(const struct handler *h)
+{
+    return h->ops->nature == HANDLER_ANSWERS && !h->may_pass;
+}
 
 /* A list of handlers, in the order they run. */
 struct route {
@@ -57,6 +76,7 @@ struct route {
 /* One handle_errors block; those without statuses last. */
 struct error_route {
     struct error_route *next;
+    const struct cf_directive *line;
     struct status_set statuses; /* empty: every one */
     struct route route;
 };

@@ -65,8 +65,8 @@ static enum handler_result request_header_request(const void *instance, struct e
     return HANDLER_NEXT;
 }
 
-static const struct handler_ops request_header_ops = {.name = "request_header",
-                                                      .on_request = request_header_request};
+static const struct handler_ops request_header_ops = {
+    .name = "request_header", .nature = HANDLER_PREPARES, .on_request = request_header_request};
 
 /* ---- reading --------------------------------------------------------------------------------- */
 

@@ -82,7 +82,8 @@ static enum handler_result invoke_request(const void *instance, struct exchange 
     return HANDLER_ENTER;
 }
 
-static const struct handler_ops invoke_ops = {.name = "invoke", .on_request = invoke_request};
+static const struct handler_ops invoke_ops = {
+    .name = "invoke", .nature = HANDLER_PREPARES, .on_request = invoke_request};
 
 static struct named_route *find(struct build *b, const struct cf_token *name)
 {

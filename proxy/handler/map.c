@@ -86,7 +86,8 @@ static enum handler_result map_request(const void *instance, struct exchange *ex
     return HANDLER_NEXT;
 }
 
-static const struct handler_ops map_ops = {.name = "map", .on_request = map_request};
+static const struct handler_ops map_ops = {
+    .name = "map", .nature = HANDLER_PREPARES, .on_request = map_request};
 
 /* ---- reading --------------------------------------------------------------------------------- */
 

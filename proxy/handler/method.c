@@ -25,7 +25,8 @@ static enum handler_result method_request(const void *instance, struct exchange 
     return HANDLER_NEXT;
 }
 
-static const struct handler_ops method_ops = {.name = "method", .on_request = method_request};
+static const struct handler_ops method_ops = {
+    .name = "method", .nature = HANDLER_PREPARES, .on_request = method_request};
 
 bool method_parse(struct build *b, const struct cf_directive *d, const struct cf_token *args,
                   size_t count, struct handler *out)

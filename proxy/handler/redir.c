@@ -54,7 +54,8 @@ static enum handler_result redir_request(const void *instance, struct exchange *
     return HANDLER_DONE;
 }
 
-static const struct handler_ops redir_ops = {.name = "redir", .on_request = redir_request};
+static const struct handler_ops redir_ops = {
+    .name = "redir", .nature = HANDLER_ANSWERS, .on_request = redir_request};
 
 bool redir_parse(struct build *b, const struct cf_directive *d, const struct cf_token *args,
                  size_t count, struct handler *out)

@@ -62,7 +62,8 @@ static enum handler_result respond_request(const void *instance, struct exchange
     return HANDLER_DONE;
 }
 
-static const struct handler_ops respond_ops = {.name = "respond", .on_request = respond_request};
+static const struct handler_ops respond_ops = {
+    .name = "respond", .nature = HANDLER_ANSWERS, .on_request = respond_request};
 
 static bool is_json(const struct template *body)
 {
@@ -136,5 +137,6 @@ bool respond_parse(struct build *b, const struct cf_directive *d, const struct c
     }
     ok = parse_block(b, d->children, r) && ok;
     r->json = is_json(r->body);
+    out->may_pass = r->status && slice_eq(template_literal(r->status), S("103"));
     return ok;
 }

@@ -650,4 +650,8 @@ static void proxy_release(void *instance)
 }
 
 const struct handler_ops reverse_proxy_ops = {
-    .name = "reverse_proxy", .on_request = proxy_request, .release = proxy_release};
+    .name = "reverse_proxy",
+    .nature = HANDLER_ANSWERS,
+    .on_request = proxy_request,
+    .release = proxy_release,
+};

@@ -332,6 +332,9 @@ bool reverse_proxy_parse(struct build *b, const struct cf_directive *d, const st
     check_fastcgi(&r, &drafts, &t, &d->name);
     make_origins(&r, &drafts, &t);
     reverse_proxy_reading_end(&r, d);
+    for (const struct response_rule *rule = p->response_rules; rule; rule = rule->next) {
+        out->may_pass = out->may_pass || !rule->status; /* handle_response */
+    }
     if (b->diags->errors != errors) {
         reverse_proxy_ops.release(p);
         return false;

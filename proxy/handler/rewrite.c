@@ -16,7 +16,8 @@ static enum handler_result rewrite_request(const void *instance, struct exchange
     return HANDLER_NEXT;
 }
 
-static const struct handler_ops rewrite_ops = {.name = "rewrite", .on_request = rewrite_request};
+static const struct handler_ops rewrite_ops = {
+    .name = "rewrite", .nature = HANDLER_PREPARES, .on_request = rewrite_request};
 
 bool rewrite_parse(struct build *b, const struct cf_directive *d, const struct cf_token *args,
                    size_t count, struct handler *out)

@@ -15,7 +15,8 @@ static enum handler_result root_request(const void *instance, struct exchange *e
     return HANDLER_NEXT;
 }
 
-static const struct handler_ops root_ops = {.name = "root", .on_request = root_request};
+static const struct handler_ops root_ops = {
+    .name = "root", .nature = HANDLER_PREPARES, .on_request = root_request};
 
 bool root_parse(struct build *b, const struct cf_directive *d, const struct cf_token *args,
                 size_t count, struct handler *out)

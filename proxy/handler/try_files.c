@@ -19,7 +19,8 @@ static enum handler_result try_request(const void *instance, struct exchange *ex
     return HANDLER_ENTER;
 }
 
-static const struct handler_ops try_ops = {.name = "try_files", .on_request = try_request};
+static const struct handler_ops try_ops = {
+    .name = "try_files", .nature = HANDLER_PREPARES, .on_request = try_request};
 
 static enum handler_result found_request(const void *instance, struct exchange *ex)
 {
@@ -27,7 +28,8 @@ static enum handler_result found_request(const void *instance, struct exchange *
                                                 : chain_error(ex, 503, S("out of memory"));
 }
 
-static const struct handler_ops found_ops = {.name = "try_files", .on_request = found_request};
+static const struct handler_ops found_ops = {
+    .name = "try_files", .nature = HANDLER_PREPARES, .on_request = found_request};
 
 /* The handler "rewrite @file {http.matchers.file.relative}<query>". */
 static bool add_group(struct build *b, struct try_files *t, const struct cf_token *files,

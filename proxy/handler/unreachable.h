@@ -5,13 +5,8 @@
 
 #include "proxy/handler/handler.h"
 
-struct rule {
-    const struct handler *handler;
-    const struct cf_directive *line;
-};
-
 /* The rules of one route in the order they run: a warning for each that is certainly never
  * reached. */
-void unreachable_warn(struct cf_diags *diags, const struct rule *rules, size_t count);
+void unreachable_warn(struct cf_diags *diags, const struct route *route);
 
 #endif

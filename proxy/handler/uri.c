@@ -115,7 +115,8 @@ static enum handler_result uri_request(const void *instance, struct exchange *ex
     return ok ? HANDLER_NEXT : chain_error(ex, 503, S("out of memory"));
 }
 
-static const struct handler_ops uri_ops = {.name = "uri", .on_request = uri_request};
+static const struct handler_ops uri_ops = {
+    .name = "uri", .nature = HANDLER_PREPARES, .on_request = uri_request};
 
 /* ---- reading --------------------------------------------------------------------------------- */
 

@@ -23,7 +23,8 @@ static enum handler_result vars_request(const void *instance, struct exchange *e
     return HANDLER_NEXT;
 }
 
-static const struct handler_ops vars_ops = {.name = "vars", .on_request = vars_request};
+static const struct handler_ops vars_ops = {
+    .name = "vars", .nature = HANDLER_PREPARES, .on_request = vars_request};
 
 static struct variable *read_variable(struct build *b, const struct cf_token *name,
                                       const struct cf_token *value)

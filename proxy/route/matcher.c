@@ -273,6 +273,16 @@ bool matcher_from_token(struct arena *a, const struct matcher_scope *scope,
 
 /* ---- asking ---------------------------------------------------------------------------------- */
 
+struct slice matcher_unmet(const struct matcher *m, struct exchange *ex)
+{
+    for (; m; m = m->next) {
+        if (m->kind->matches(m, ex) != MATCH_YES) {
+            return m->kind->name;
+        }
+    }
+    return S("");
+}
+
 enum match_result matcher_matches(const struct matcher *m, struct exchange *ex)
 {
     for (; m; m = m->next) {

@@ -48,6 +48,9 @@ enum match_result {
 /* When memory runs out the result is MATCH_NO or MATCH_FAILED and ex->arena.failed is set: answer
  * 503. */
 enum match_result matcher_matches(const struct matcher *m, struct exchange *ex);
+/* After matcher_matches has told, before anything else is asked: the kind of the condition that the
+ * request did not meet ("method"); empty if it met all, or none can be named. For people. */
+struct slice matcher_unmet(const struct matcher *m, struct exchange *ex);
 /* May it answer MATCH_WAIT? Where nobody can wait (lb_retry_match) such a matcher is refused. */
 bool matcher_may_wait(const struct matcher *m);
 /* For the order of directives of one name, Caddy's rule: is a more specific than b? Of two that

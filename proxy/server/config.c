@@ -13,6 +13,7 @@ struct building {
     struct cf_diags *diags;
     struct policy_list *policies;
     struct map names; /* of TLS sites, so far */
+    struct site **last_site;
     struct map loaded; /* name -> struct cert_source, of `load`, so far */
     size_t managed_cap;
     size_t own_cap;
@@ -506,6 +507,9 @@ static void build_site(struct building *b, const struct cf_site *source, struct 
     struct site *site = ARENA_NEW(&b->c->arena, struct site);
     must(site);
     site->name = &source->addresses[0];
+    site->source = source;
+    *b->last_site = site;
+    b->last_site = &site->next;
     build->site = &site->settings;
     if (!route_build(build, source->directives, &site->route)) {
         /* Its errors are in diags; go on, so that the rest is checked too. */
@@ -534,7 +538,10 @@ struct config *config_build(struct cf_document *document, config_name_is_local *
     c->document = document;
     c->bindings = mem_zalloc(BINDINGS_MAX * sizeof(*c->bindings));
     c->options = options_read(&c->arena, document->options, diags);
-    struct building b = {.c = c, .diags = diags, .policies = policy_list_new(&c->arena)};
+    struct building b = {.c = c,
+                         .diags = diags,
+                         .policies = policy_list_new(&c->arena),
+                         .last_site = &c->sites};
     map_init(&b.names);
     map_init(&b.loaded);
     struct build build = {.arena = &c->arena, .diags = diags, .order = c->options->order};

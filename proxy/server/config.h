@@ -13,6 +13,8 @@
 #include "proxy/tls/certs.h"
 
 struct site {
+    struct site *next; /* in the order they are written */
+    const struct cf_site *source;
     struct site_settings settings;
     struct route route;
     struct tls_policy *policy; /* its own; NULL: the usual one */
@@ -62,6 +64,7 @@ struct config {
     struct arena arena;
     struct cf_document *document; /* owned: tokens point into it */
     struct options *options;
+    struct site *sites;
     struct port_table *ports;
     struct binding *bindings;
     size_t binding_count;

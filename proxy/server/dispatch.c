@@ -10,7 +10,6 @@
 #include "proxy/loop/jobs.h"
 #include "proxy/server/worker.h"
 
-#define CHALLENGE_PREFIX "/.well-known/acme-challenge/"
 #define STATUS_TEXT_MAX ((size_t)4096)
 
 /* An exchange's hold on the configuration; in its arena. */

@@ -1,5 +1,7 @@
 """The commands beside run: fmt, adapt, explain, validate, completion and the servers in one line."""
 
+import json
+
 from lib.caddis import command
 
 ONE_LINE = "example.com < reverse_proxy localhost:8000 ; header A b >   # mine\n"
@@ -51,3 +53,128 @@ def test_fmt_leaves_a_broken_file_alone(tmp_path):
     assert done.returncode == 1 and done.stdout == ""
     assert "f:2:10: error: the quote that opens here is never closed" in done.stderr
     assert (tmp_path / "f").read_text() == 'a {\n\trespond "x\n}\n'
+
+
+# ---- adapt, explain
+
+SITES = """
+{
+    http_port 8001
+    https_port 8002
+    local_certs
+}
+(common) {
+    header X-C {args[0]}
+}
+example.com, www.example.com {
+    @post {
+        method POST
+        path /api/*
+    }
+    reverse_proxy localhost:8000
+    import common one
+    handle /api/* {
+        respond "got"
+    }
+    handle @post {
+        rewrite /x{uri}
+        @q query a=b
+        respond @q "q"
+        error 403
+    }
+    try_files /nothing {path} =404
+    handle_errors 404 {
+        respond gone
+    }
+}
+http://plain.example < respond hello >
+"""
+
+
+def test_adapt_tells_routes_in_running_order(tmp_path):
+    (tmp_path / "Caddyfile").write_text(SITES)
+    done = command("adapt", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("\n") == 1
+    tree = json.loads(done.stdout)
+    assert tree["options"]["http_port"] == 8001
+    assert {"name": "http_port", "arguments": ["8001"], "at": "Caddyfile:3:5"} in tree[
+        "options_written"
+    ]
+    site, plain = tree["sites"]
+    assert site["addresses"] == ["example.com", "www.example.com"]
+    assert [r["directive"] for r in site["routes"]] == [
+        "header", "try_files", "handle", "handle", "reverse_proxy",
+    ]
+    header, _, api, post, _ = site["routes"]
+    assert header["arguments"] == ["X-C", "one"] and header["at"] == "Caddyfile:8:5"
+    assert api["match"] == "/api/*" and api["routes"][0]["arguments"] == ["got"]
+    assert post["match"] == "@post" and post["first_match_only"]
+    assert [r["directive"] for r in post["routes"]] == ["rewrite", "error", "respond"]
+    assert site["matchers"][0]["conditions"][0]["arguments"] == ["POST"]
+    assert site["error_routes"][0]["statuses"] == ["404"]
+    assert plain["routes"][0]["arguments"] == ["hello"]
+    assert {c["name"]: c["issuers"] for c in tree["certificates"]} == {
+        "example.com": ["local"], "www.example.com": ["local"],
+    }
+    ports = {(x["address"].rsplit(":", 1)[1], x["tls"]) for x in tree["listeners"]}
+    assert ports == {("8001", False), ("8002", True)}
+    pretty = command("adapt", "--pretty", "--config", tmp_path / "Caddyfile", cwd=tmp_path)
+    assert pretty.stdout.count("\n") > 50
+    (tmp_path / "Caddyfile").write_text("a { bogus }")
+    done = command("adapt", cwd=tmp_path)
+    assert done.returncode == 1 and done.stdout == "" and "Caddyfile:1:5: error" in done.stderr
+
+
+def explain(folder, *words):
+    done = command("explain", *words, cwd=folder)
+    assert done.returncode == 0, done.stderr
+    return [" ".join(line.split()) for line in done.stdout.splitlines()]
+
+
+def test_explain_a_request(tmp_path):
+    (tmp_path / "Caddyfile").write_text(SITES)
+    (tmp_path / "there").write_text("x")
+    lines = explain(tmp_path)
+    assert lines.index("header X-C one Caddyfile:8:5") < lines.index(
+        "reverse_proxy localhost:8000 Caddyfile:15:5"
+    )
+    lines = explain(tmp_path, "https://example.com/there")
+    assert lines[0] == "GET https://example.com/there from 203.0.113.1"
+    assert lines[1] == "Site example.com (Caddyfile:10:1): the host is its own"
+    at = lines.index("no handle @post Caddyfile:20:5")
+    assert lines[at + 1] == "@post is not met: method"
+    assert lines[-1] == "answered by reverse_proxy"
+    # files are really looked for
+    lines = explain(tmp_path, "https://example.com/elsewhere")
+    assert lines[-2] == "error 404, which a file matcher asks for"
+    assert lines[-1] == "then handle_errors 404 Caddyfile:27:5"
+    assert "redirected to HTTPS (308, port 8002)" in explain(
+        tmp_path, "http://www.example.com/"
+    )[1].lower().replace("https", "HTTPS")
+    assert explain(tmp_path, "http://plain.example")[-1] == "answered by respond"
+    assert "unrecognized_name" in explain(tmp_path, "https://other.example")[1]
+    assert explain(tmp_path, "http://plain.example:99")[1] == "Nothing listens on port 99."
+
+
+def test_explain_runs_what_changes_the_request(tmp_path):
+    (tmp_path / "Caddyfile").write_text(
+        "http://a.example {\n"
+        "\t@moved path /x/api\n"
+        "\t@from remote_ip 10.0.0.0/8\n"
+        "\t@field header X-A b\n"
+        "\thandle @from {\n\t\tabort\n\t}\n"
+        "\thandle_path /v1/* {\n\t\trewrite /x{uri}\n\t\trespond @moved moved\n\t}\n"
+        "\thandle @field {\n\t\tredir * /b\n\t}\n}\n"
+    )
+    lines = explain(tmp_path, "http://a.example/v1/api")
+    assert "the request is now GET /api" in lines and "the request is now GET /x/api" in lines
+    assert lines[-1] == "answered by respond"
+    assert "not asked: of these only the first that matches runs" in explain(
+        tmp_path, "http://a.example/v1/other"
+    )
+    assert explain(tmp_path, "http://a.example/")[-1] == "nothing answers: an empty 200"
+    assert explain(tmp_path, "--client", "10.1.2.3", "http://a.example/")[-1] == "answered by abort"
+    assert explain(tmp_path, "-H", "X-A: b", "http://a.example/")[-1] == "answered by redir"
+    for words in (["ftp://a/"], ["http://a b/"], ["-H", "x", "http://a.example"], ["--client", "x", "a"]):
+        assert command("explain", *words, cwd=tmp_path).returncode == 1

@@ -69,6 +69,7 @@ static void lays_out(void **state)
         {"a { b <<X\n  c\n  X ; d }", "a {\n\tb <<X\n  c\n  X\n\td\n}\n"},
         {"{$A} {\n b {$C:d   e} {args[:]} {block}\n}",
          "{$A} {\n\tb {$C:d   e} {args[:]} {block}\n}\n"},
+        {"a { b c\\ }", "a {\n\tb c\\ \n}\n"},
         {"a { b c{ }", "a {\n\tb `c{`\n}\n"},
         {"a { b <<x }", "a {\n\tb \\<<x\n}\n"},
         {"a {\n b \\<<x\n}", "a {\n\tb \\<<x\n}\n"},
