@@ -22,6 +22,13 @@ int reload_command(const struct command *self, int argc, char **argv);
 int validate_command(const struct command *self, int argc, char **argv);
 int adapt_command(const struct command *self, int argc, char **argv);
 int explain_command(const struct command *self, int argc, char **argv);
+int reverse_proxy_command(const struct command *self, int argc, char **argv);
+int file_server_command(const struct command *self, int argc, char **argv);
+int respond_command(const struct command *self, int argc, char **argv);
+int completion_command(const struct command *self, int argc, char **argv);
+int manpage_command(const struct command *self, int argc, char **argv);
+int list_modules_command(const struct command *self, int argc, char **argv);
+int build_info_command(const struct command *self, int argc, char **argv);
 int fmt_command(const struct command *self, int argc, char **argv);
 int hash_password_command(const struct command *self, int argc, char **argv);
 int environ_command(const struct command *self, int argc, char **argv);
@@ -41,6 +48,12 @@ void reload_help(void);
 void validate_help(void);
 void adapt_help(void);
 void explain_help(void);
+void reverse_proxy_help(void);
+void file_server_help(void);
+void respond_help(void);
+void completion_help(void);
+void manpage_help(void);
+void list_modules_help(void);
 void fmt_help(void);
 void hash_password_help(void);
 void certs_help(void);
@@ -52,6 +65,8 @@ void storage_help(void);
 void untrust_help(void);
 void import_help(void);
 
+/* All of them (main.c). */
+const struct command *command_list(size_t *count);
 /* "caddyfile" (or nothing) is the only adapter. False after a message. */
 NODISCARD bool adapter_allowed(const char *command, const char *adapter);
 /* The file, or the Caddyfile in the working folder when config is NULL; NULL after a message when

@@ -10,10 +10,20 @@
 
 #define DIAG_TEXT_MAX ((size_t)1 << 20)
 
+static struct slice given;
+
+void load_give(struct slice text)
+{
+    given = text;
+}
+
 struct config *load_config(const char *path, struct cf_diags *diags)
 {
     struct cf_options options = {0};
-    struct cf_document *document = cf_parse_file(path, &options, diags);
+    bool is_given = given.p && slice_eq(slice_str(path), S(LOAD_GIVEN));
+    struct cf_document *document = is_given
+                                       ? cf_parse_text(S(LOAD_GIVEN), given, &options, diags)
+                                       : cf_parse_file(path, &options, diags);
     if (diags->errors > 0) {
         cf_free(document);
         return NULL;

@@ -20,6 +20,10 @@ static const struct command commands[] = {
     {"explain", "say what runs in which order, and what a request would meet", explain_command,
      explain_help},
     {"fmt", "lay a Caddyfile out, as Caddy does", fmt_command, fmt_help},
+    {"reverse-proxy", "pass everything on to an origin, without a Caddyfile",
+     reverse_proxy_command, reverse_proxy_help},
+    {"file-server", "serve a folder, without a Caddyfile", file_server_command, file_server_help},
+    {"respond", "answer everything alike, without a Caddyfile", respond_command, respond_help},
     {"hash-password", "make a password's hash for basic_auth", hash_password_command,
      hash_password_help},
     {"certs", "say of every name who signed it, until when, and what comes next", certs_command,
@@ -34,6 +38,11 @@ static const struct command commands[] = {
     {"import", "print the Caddyfile that does what another server's configuration does",
      import_command, import_help},
     {"storage", "export, import or check what is stored", storage_command, storage_help},
+    {"completion", "print a script that completes commands and options in a shell",
+     completion_command, completion_help},
+    {"manpage", "write the manual page", manpage_command, manpage_help},
+    {"list-modules", "print the directives", list_modules_command, list_modules_help},
+    {"build-info", "print what this was built with", build_info_command, NULL},
     {"environ", "print paths and environment", environ_command, NULL},
     {"version", "print the version", version_command, NULL},
     {"help", "print this, or with a command's name its options", help_command, NULL},
@@ -49,19 +58,29 @@ static const struct command *find(struct slice name)
     return NULL;
 }
 
-/* Caddy's, not here yet. */
-static const char *const later[] = {
-    "add-package",   "build-info",     "completion", "file-server",
-    "list-modules",  "manpage",        "remove-package",
-    "respond",     "reverse-proxy", "upgrade",
+const struct command *command_list(size_t *count)
+{
+    *count = ARRAY_LEN(commands);
+    return commands;
+}
+
+/* Caddy's, and why they are not here. */
+static const struct {
+    const char *name;
+    const char *why;
+} missing[] = {
+    {"add-package", "there are no plug-ins to add: everything is built in"},
+    {"remove-package", "there are no plug-ins to remove: everything is built in"},
+    {"upgrade", "a program that replaces itself by a download is a way in; use your system's"
+                " packages, or build a newer one and restart"},
 };
 
 static int unknown(const char *word)
 {
-    for (size_t i = 0; i < ARRAY_LEN(later); i++) {
-        if (slice_eq(slice_str(later[i]), slice_str(word))) {
-            (void)fprintf(stderr, "caddis: the command \"%s\" is Caddy's and not yet in caddis\n"
-                          "Try: caddis help\n", word);
+    for (size_t i = 0; i < ARRAY_LEN(missing); i++) {
+        if (slice_eq(slice_str(missing[i].name), slice_str(word))) {
+            (void)fprintf(stderr, "caddis: the command \"%s\" is Caddy's and not in caddis: %s\n"
+                          "Try: caddis help\n", word, missing[i].why);
             return 1;
         }
     }

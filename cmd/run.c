@@ -8,7 +8,9 @@
 #include <unistd.h>
 
 #include "cmd/commands.h"
+#include "cmd/load.h"
 #include "cmd/parent.h"
+#include "cmd/quick.h"
 #include "proxy/base/log.h"
 
 struct run_args {
@@ -72,6 +74,13 @@ int run_command(const struct command *self, int argc, char **argv)
     if (args.environ) {
         print_environment();
     }
+    return serve(-1);
+}
+
+int quick_serve(struct slice text)
+{
+    load_give(text);
+    args.config = LOAD_GIVEN;
     return serve(-1);
 }
 

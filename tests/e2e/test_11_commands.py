@@ -1,8 +1,15 @@
 """The commands beside run: fmt, adapt, explain, validate, completion and the servers in one line."""
 
 import json
+import os
+import pathlib
+import subprocess
+import tempfile
+import time
+import urllib.request
 
-from lib.caddis import command
+from lib.caddis import BIN, command
+from lib.ports import free_port
 
 ONE_LINE = "example.com < reverse_proxy localhost:8000 ; header A b >   # mine\n"
 LAID_OUT = "example.com {\n\treverse_proxy localhost:8000\n\theader A b\n} # mine\n"
@@ -178,3 +185,99 @@ def test_explain_runs_what_changes_the_request(tmp_path):
     assert explain(tmp_path, "-H", "X-A: b", "http://a.example/")[-1] == "answered by redir"
     for words in (["ftp://a/"], ["http://a b/"], ["-H", "x", "http://a.example"], ["--client", "x", "a"]):
         assert command("explain", *words, cwd=tmp_path).returncode == 1
+
+
+# ---- servers without a Caddyfile
+
+
+def serving(*words, url, **options):
+    """Runs a command that serves, until url answers: status, fields, text."""
+    with tempfile.TemporaryDirectory(prefix="cd", dir="/tmp") as folder:
+        log = open(pathlib.Path(folder) / "log", "wb")
+        env = dict(os.environ, HOME=folder, XDG_RUNTIME_DIR=folder, XDG_DATA_HOME=folder)
+        process = subprocess.Popen(
+            [str(BIN), *map(str, words)], env=env, stdin=subprocess.DEVNULL, stdout=log,
+            stderr=log, **options,
+        )
+        try:
+            deadline = time.monotonic() + 60
+            while True:
+                assert process.poll() is None, (pathlib.Path(folder) / "log").read_text()
+                try:
+                    with urllib.request.urlopen(url, timeout=20) as answer:
+                        return answer.status, dict(answer.headers), answer.read().decode()
+                except OSError:
+                    assert time.monotonic() < deadline
+                    time.sleep(0.05)
+        finally:
+            process.terminate()
+            assert process.wait(60) == 0
+            log.close()
+
+
+def test_respond_answers_with_what_it_is_given():
+    port = free_port()
+    body = "a`b\"c\\ {x} ; }"
+    status, fields, text = serving(
+        "respond", "--listen", f":{port}", "--status", "201", "-H", "X-A: b c", body,
+        url=f"http://127.0.0.1:{port}/",
+    )
+    assert (status, fields["X-A"], text) == (201, "b c", body)
+    port = free_port()
+    assert serving("respond", "-l", f":{port}", "204", url=f"http://127.0.0.1:{port}/")[0] == 204
+
+
+def test_file_server_serves_the_working_folder(tmp_path):
+    (tmp_path / "a b.txt").write_text("there")
+    port = free_port()
+    listen = ("--listen", f"127.0.0.1:{port}")
+    got = serving("file-server", *listen, url=f"http://127.0.0.1:{port}/a%20b.txt", cwd=tmp_path)
+    assert got[2] == "there"
+    got = serving(
+        "file-server", "--browse", "--root", tmp_path, *listen, url=f"http://127.0.0.1:{port}/"
+    )
+    assert "a b.txt" in got[2]
+
+
+def test_reverse_proxy_passes_on(caddis):
+    port = free_port()
+    assert command("reverse-proxy").returncode == 1
+    origin = caddis("http://localhost:{http} { respond \"{header.X-Up} {host}\" }\n")
+    status, fields, text = serving(
+        "reverse-proxy", "--from", f"http://:{port}", "--to", f"localhost:{origin.http}",
+        "--change-host-header", "--header-up", "X-Up: yes", "--header-down", "X-Down: down",
+        url=f"http://127.0.0.1:{port}/",
+    )
+    assert (status, fields["X-Down"], text) == (200, "down", "yes localhost")
+
+
+# ---- completion, manual page and the like
+
+
+def test_completion_knows_commands_and_options(tmp_path):
+    (tmp_path / "c").write_text(command("completion", "bash").stdout)
+    script = (
+        f"source {tmp_path}/c; COMP_CWORD=1 COMP_WORDS=(caddis valid); _caddis; "
+        "echo ${COMPREPLY[@]}; COMP_CWORD=2 COMP_WORDS=(caddis fmt --o); _caddis; "
+        "echo ${COMPREPLY[@]}"
+    )
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=60)
+    assert (done.stdout, done.stderr) == ("validate\n--overwrite\n", "")
+    assert "-l overwrite -s w -d" in command("completion", "fish").stdout
+    assert "#compdef caddis" in command("completion", "zsh").stdout
+    assert command("completion", "tcsh").returncode == 1
+
+
+def test_manual_page(tmp_path):
+    assert command("manpage", "--directory", tmp_path).returncode == 0
+    page = (tmp_path / "caddis.8").read_text()
+    assert page.startswith(".TH CADDIS 8") and ".SS caddis fmt\n" in page
+    assert "\\-\\-overwrite" in page
+    assert command("manpage", "-o", tmp_path / "nowhere").returncode == 1
+
+
+def test_what_is_not_there_says_why():
+    done = command("upgrade")
+    assert done.returncode == 1 and "in caddis:" in done.stderr
+    assert "reverse_proxy\n" in command("list-modules").stdout
+    assert "caddis" in command("build-info").stdout
