@@ -22,6 +22,7 @@ struct run_args {
     unsigned workers;
     bool environ;
     bool single;
+    bool watch;
     bool later;
 };
 
@@ -39,8 +40,9 @@ static const struct arg table[] = {
      "serve as this user; root is kept only to bind ports", "NAME"},
     {"workers", 0, ARG_NUMBER, &args.workers, "threads (default: one for each core)", NULL},
     {"single", 0, ARG_FLAG, &args.single, "one process, without the parent (for debuggers)", NULL},
+    {"watch", 'w', ARG_FLAG, &args.watch, "reload when the Caddyfile, or what it imports, changes",
+     NULL},
     {"resume", 'r', ARG_LATER, &args.later, "", NULL},
-    {"watch", 'w', ARG_LATER, &args.later, "", NULL},
 };
 
 static bool parse(const char *command, int argc, char **argv)
@@ -56,7 +58,10 @@ static bool parse(const char *command, int argc, char **argv)
 static int serve(int ready_fd)
 {
     struct parent_setup setup = {
-        .serve = {.config_path = args.config, .workers = args.workers, .link = -1},
+        .serve = {.config_path = args.config,
+                  .workers = args.workers,
+                  .watch = args.watch,
+                  .link = -1},
         .user = args.user,
         .pidfile = args.pidfile,
         .ready_fd = ready_fd,

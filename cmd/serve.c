@@ -20,6 +20,7 @@
 #include "cmd/notify.h"
 #include "cmd/on_demand.h"
 #include "cmd/paths.h"
+#include "cmd/watch_files.h"
 #include "proxy/base/log.h"
 #include "proxy/base/mem.h"
 #include "proxy/loop/jobs.h"
@@ -60,6 +61,7 @@ struct serving {
     struct config *config;
     struct cert_plan plan;
     struct on_demand *on_demand;
+    struct watch_files *watched; /* --watch, or NULL */
     bool stop_ordered; /* these came while an answer was awaited */
     bool reload_ordered;
     struct task order_task;
@@ -190,6 +192,7 @@ static bool apply(struct serving *s, struct config *config, struct cf_diags *dia
     s->config = config_ref(config);
     on_demand_configure(s->on_demand, config);
     set_log_level(config->options);
+    watch_files_set(s->watched, config->document);
     hook_program(s->sink.hook, config->options->on_certificate);
     return true;
 }
@@ -288,6 +291,11 @@ static void reload_from_file(struct serving *s)
     log_sink_write(s->stderr_sink, dstr_slice(&text)); /* write(2) would wait for a reader */
     free(path);
     dstr_fini(&text);
+}
+
+static void files_changed(void *ctx)
+{
+    reload_from_file(ctx);
 }
 
 /* ---- orders ---- */
@@ -620,6 +628,7 @@ static void tear_down(struct serving *s)
         _exit(s->stopping ? 0 : 1); /* it hangs in a look-up; it must not see memory go away */
     }
     log_sink_unref(s->stderr_sink);
+    watch_files_free(s->watched);
     control_free(s->control); /* whoever asked for the end sees it now */
     resolver_free(s->resolver);
     ticket_keeper_stop(&s->tickets);
@@ -677,6 +686,8 @@ int serve_main(const struct serve_setup *setup)
     }
     open_control(&s);
     watch_orders(&s);
+    s.watched = setup->watch ? watch_files_new(s.loop, files_changed, &s) : NULL;
+    watch_files_set(s.watched, s.config->document);
     tell_parent(&s, LINK_READY);
     log_serving(&s);
     if (!s.stopping) {

@@ -10,6 +10,7 @@ struct serve_setup {
     const char *store_path;  /* default when the Caddyfile names none; NULL: paths.h's */
     const char *control_path; /* default when the Caddyfile names none; NULL: paths.h's */
     unsigned workers;        /* 0: one for each core */
+    bool watch;              /* reload when a file of the configuration changes */
     bool environ;            /* print the environment first */
     int link;                /* to the parent; -1: --single, then binder is used directly */
     struct binder *binder;

@@ -18,6 +18,7 @@
 
 /* One file's (or {args}-expanded snippet's) text, kept for error excerpts. */
 struct cf_source {
+    const struct cf_source *next; /* in cf_document.sources */
     struct slice name; /* as the user wrote or passed it: "Caddyfile", "sites/a.caddy" */
     struct slice text; /* after environment replacement */
 };
@@ -65,6 +66,7 @@ struct cf_named_route { /* &(name) { ... } */
 
 struct cf_document {
     struct arena arena;
+    const struct cf_source *sources; /* every file that was read, the first one in front */
     struct cf_directive *options; /* the global block's, NULL if none */
     struct cf_site *sites;
     struct cf_named_route *named_routes;

@@ -70,6 +70,8 @@ const struct cf_source *cf_new_source(struct parser *p, struct slice name, struc
         return NULL;
     }
     p->bytes_left -= source->text.n;
+    *p->last_source = source;
+    p->last_source = &source->next;
     warn_of_unset(p, source, &unset, at);
     return source;
 }

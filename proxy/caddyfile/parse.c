@@ -311,6 +311,7 @@ static void begin(struct parser *p, const struct cf_options *options, struct cf_
     map_init(&p->routes);
     p->bytes_left = options && options->max_bytes ? options->max_bytes : CF_BYTES_MAX;
     p->tokens_left = options && options->max_tokens ? options->max_tokens : CF_TOKENS_MAX;
+    p->last_source = &p->doc->sources;
     p->last_site = &p->doc->sites;
     p->last_route = &p->doc->named_routes;
 }

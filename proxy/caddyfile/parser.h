@@ -69,6 +69,7 @@ struct parser {
     ino_t root_ino; /* 0: it is none */
     bool cut_off; /* a quote or heredoc ran to the end: blocks are unclosed only because of it */
     bool stopped; /* a limit was hit: said once, then everything ends */
+    const struct cf_source **last_source;
     struct cf_site **last_site;
     struct cf_named_route **last_route;
     const struct cf_site *unbraced; /* the site without braces, if there is one */

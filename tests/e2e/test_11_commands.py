@@ -251,6 +251,45 @@ def test_reverse_proxy_passes_on(caddis):
     assert (status, fields["X-Down"], text) == (200, "down", "yes localhost")
 
 
+# ---- run --watch
+
+
+def test_watch_reloads_when_a_file_changes(caddis):
+    c = caddis(
+        "import parts/*.caddy\nhttp://b.localhost:{http} { respond old }\n", args=["--watch"],
+        start=False,
+    )
+    parts = c.file.parent / "parts"
+    parts.mkdir()
+    part = parts / "a.caddy"
+    part.write_text("http://a.localhost:%d { respond one }\n" % c.http)
+    c.start()
+
+    def until(host, want):
+        deadline = time.monotonic() + 60
+        while c.get("/", host=host).body.decode() != want:
+            assert time.monotonic() < deadline, c.log()
+            time.sleep(0.05)
+
+    until("a.localhost", "one")
+    new = parts / ".new"  # as editors do it
+    new.write_text("http://a.localhost:%d { respond two }\n" % c.http)
+    new.rename(part)
+    until("a.localhost", "two")
+    c.file.write_text(c.file.read_text().replace("respond old", "respond new"))
+    until("b.localhost", "new")
+    part.write_text("broken {\n")
+    deadline = time.monotonic() + 60
+    while "never closed" not in c.log():
+        assert time.monotonic() < deadline, c.log()
+        time.sleep(0.05)
+    until("a.localhost", "two")
+    (parts / "b.caddy").write_text("http://c.localhost:%d { respond three }\n" % c.http)
+    part.write_text("http://a.localhost:%d { respond four }\n" % c.http)
+    until("a.localhost", "four")
+    until("c.localhost", "three")
+
+
 # ---- completion, manual page and the like
 
 
