@@ -295,7 +295,8 @@ static enum handler_result metrics_request(const void *instance, struct exchange
     return HANDLER_DONE;
 }
 
-static const struct handler_ops metrics_ops = {.name = "metrics", .on_request = metrics_request};
+static const struct handler_ops metrics_ops = {
+    .name = "metrics", .nature = HANDLER_ANSWERS, .on_request = metrics_request};
 
 bool metrics_parse(struct build *b, const struct cf_directive *d, const struct cf_token *args,
                    size_t count, struct handler *out)
