@@ -1,5 +1,7 @@
 /* Watching the files of a configuration; see watch_files.h. Folders are watched, not files, because
- * editors put a new file in the old one's place. In: inotify's events. Out: one call for a burst of them. */
+ * editors put a new file in the old one's place.
+ *
+ * In: inotify's events. Out: one call for a burst of them. */
 #include "cmd/watch_files.h"
 
 #include <errno.h>
