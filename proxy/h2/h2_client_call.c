@@ -328,7 +328,7 @@ void h2_call_ended(struct h2_call *call)
 
 static int current_wait(const struct h2_call *call)
 {
-    if (!call->sent) {
+    if (!call->sent || call->held) {
         return WAIT_STREAM;
     }
     bool stalled = h2_call_stalled(call);
@@ -376,7 +376,13 @@ void h2_call_tick(struct h2_call *call, int64_t now_ms)
     }
     h2_call_waits(call);
     int64_t limit = limit_of(call, call->wait);
-    if (call->wait != WAIT_NONE && limit > 0 && now_ms - call->since_ms >= limit) {
+    if (call->wait == WAIT_NONE || limit <= 0 || now_ms - call->since_ms < limit) {
+        return;
+    }
+    if (call->held) {
+        call->taken = true;
+        h2_call_input(call);
+    } else {
         h2_call_fail(call, NGHTTP2_CANCEL, END_ORIGIN_SLOW, words[call->wait]);
     }
 }

@@ -65,6 +65,8 @@ struct h2_call {
     bool request_done;  /* END_STREAM as well, or the rest is not wanted */
     bool body_attached; /* we are the consumer of req_body */
     bool deferred;      /* nghttp2 waits for nghttp2_session_resume_data */
+    bool held;          /* because content is held back */
+    bool taken;         /* it was long enough: the origin has not refused the stream */
     bool has_head;      /* the final head came, res_body is ours */
     bool ended;         /* END_STREAM received */
     bool over;          /* nothing more happens but reports */

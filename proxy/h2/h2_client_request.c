@@ -107,10 +107,14 @@ static bool length_broken(const struct h2_call *call, size_t now, bool last)
 
 /* Content that was sent is gone for good, so it waits until the origin is known to take the stream:
  * for its SETTINGS, if no earlier connection has told its limit, and for the calls in front of it
- * to end, if these are as many as it allows (then it is about to be refused). */
+ * to end, if these are as many as it allows (then it is about to be refused). An origin may also
+ * let such a stream be (RFC 9113 section 5.1.2), so that h2_call_tick ends the waiting. */
 static bool held_back(const struct h2_call *call)
 {
     const struct h2_client *c = call->client;
+    if (call->taken) {
+        return false;
+    }
     if (!c->has_settings) {
         return c->streams_hint == 0;
     }
@@ -144,8 +148,10 @@ static ssize_t read_content(nghttp2_session *session, int32_t id, uint8_t *buf, 
     struct body *b = &call->ex->req_body;
     size_t n = b->queued_bytes < length ? b->queued_bytes : length;
     bool last = b->state == BODY_ENDED && n == b->queued_bytes;
-    if ((n == 0 && !last) || held_back(call)) {
+    bool ready = n > 0 || last;
+    if (!ready || held_back(call)) {
         call->deferred = true;
+        call->held = ready;
         return NGHTTP2_ERR_DEFERRED;
     }
     if (length_broken(call, n, last)) {
@@ -207,7 +213,7 @@ void h2_call_input(struct h2_call *call)
     if (b->state == BODY_ABORTED || b->state == BODY_STOPPED) {
         h2_call_fail(call, NGHTTP2_CANCEL, b->reason, "the request was cut off");
     } else if (call->deferred) {
-        call->deferred = false;
+        call->deferred = call->held = false;
         (void)nghttp2_session_resume_data(call->client->session, call->id);
         h2_client_wake(call->client);
     }
@@ -218,7 +224,7 @@ void h2_call_detach(struct h2_call *call, enum end_reason reason)
     if (!call->body_attached) {
         return;
     }
-    call->body_attached = false;
+    call->body_attached = call->held = false;
     body_set_consumer(&call->ex->req_body, NULL);
     task_cancel(&call->req_task);
     if (reason != END_NONE) {

@@ -391,6 +391,23 @@ def test_uploads_wait_until_the_origin_takes_them(caddis, h2_origin):
     assert o.refused > 0 and max(o.most.values()) <= 10
 
 
+def test_an_upload_that_is_over_the_limit_and_not_refused_goes_on(caddis, scripted):
+    """Content waits for a stream to be refused, but an origin may let it be."""
+
+    def script(raw):
+        raw.sock.settimeout(40)
+        p = Peer(raw, own=[(MAX_CONCURRENT, 0)])  # the head is on its way already
+        r = p.request()
+        p.reply(r.stream, Reply(body=r.body))
+        gone(p)
+
+    o = scripted(script)
+    c = caddis(H2C % o.address, globals=BOTH)
+    with c.connect(timeout=40) as h:
+        r = h.request("POST", "/", body=b"content")
+        assert (r.status, r.body) == (200, b"content")
+
+
 def test_max_conns_per_host_counts_connections(caddis, h2_origin):
     o = h2_origin(own=[(MAX_CONCURRENT, 2)])
     c = caddis("""http://localhost {
