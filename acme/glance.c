@@ -3,6 +3,7 @@
 
 #include "acme/cert_check.h"
 #include "acme/csr.h"
+#include "acme/stored.h"
 #include "proxy/base/x509.h"
 
 struct looks {
@@ -86,6 +87,7 @@ bool glance(struct store *s, const struct slice *cas, size_t ca_count, struct sl
             int64_t now_ms, struct store_pair *out)
 {
     int64_t best_ms = 0;
+    size_t best = 0;
     bool found = false;
     for (size_t i = 0; i < ca_count; i++) {
         struct store_pair pair;
@@ -94,11 +96,13 @@ bool glance(struct store *s, const struct slice *cas, size_t ca_count, struct sl
         store_pair_init(&pair);
         if (store_pair_get(s, cas[i], name, matches, NULL, &pair, NULL, &err) == STORE_OK &&
             look(dstr_slice(&pair.chain_pem), name, &looks) && looks.named &&
-            looks.not_after_ms > now_ms && (!found || looks.not_before_ms > best_ms)) {
+            looks.not_after_ms > now_ms &&
+            (!found || stored_better(cas, i, looks.not_before_ms, best, best_ms))) {
             store_pair_fini(out);
             *out = pair; /* moved */
             store_pair_init(&pair);
             best_ms = looks.not_before_ms;
+            best = i;
             found = true;
         }
         store_pair_fini(&pair);

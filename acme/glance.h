@@ -7,8 +7,8 @@
 #include "store/pair.h"
 
 /* The pair to serve among those that several CAs signed, as stored_best has it: one whose key is
- * its own, that has the name and has not expired, the latest to begin. False: there is none, or
- * what is there takes a closer look. out is initialised by the caller. */
+ * its own, that has the name and has not expired. False: there is none, or what is there takes a
+ * closer look. out is initialised by the caller. */
 NODISCARD bool glance(struct store *s, const struct slice *cas, size_t ca_count, struct slice name,
                       int64_t now_ms, struct store_pair *out);
 

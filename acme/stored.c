@@ -2,6 +2,7 @@
 #include "acme/stored.h"
 
 #include "acme/key.h"
+#include "acme/local_ca.h"
 #include "proxy/base/clock.h"
 #include "proxy/base/log.h"
 
@@ -33,6 +34,13 @@ enum stored_result stored_pair(struct store *s, struct slice ca, struct slice na
     return aside == STORE_FAILED ? STORED_FAILED : STORED_DAMAGED;
 }
 
+bool stored_better(const struct slice *cas, size_t i, int64_t not_before_ms, size_t best,
+                   int64_t best_not_before_ms)
+{
+    bool kinds = slice_eq(cas[i], LOCAL_CA_NAME) != slice_eq(cas[best], LOCAL_CA_NAME);
+    return kinds ? i < best : not_before_ms > best_not_before_ms;
+}
+
 bool stored_best(struct store *s, const struct slice *cas, size_t ca_count, struct slice name,
                  int64_t now_ms, struct store_pair *out, struct stored_best *best)
 {
@@ -49,7 +57,8 @@ bool stored_best(struct store *s, const struct slice *cas, size_t ca_count, stru
             best->err = err;
         }
         if (got == STORED_OK && facts.not_after_ms > now_ms &&
-            (!found || facts.not_before_ms > best->facts.not_before_ms)) {
+            (!found || stored_better(cas, i, facts.not_before_ms, best->at,
+                                     best->facts.not_before_ms))) {
             store_pair_fini(out);
             *out = pair; /* moved */
             store_pair_init(&pair);

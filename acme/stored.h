@@ -25,8 +25,13 @@ struct stored_best {
     bool failed; /* a folder could not be read: */
     struct err err;
 };
-/* The pair to serve among those that several CAs signed: one that has not expired, the latest to
- * begin. False when there is none. */
+/* Is a pair of CA i to be served rather than one of CA `best`? Public CAs date their certificates
+ * back, each in its own way: that says nothing beside the local CA, where their order decides.
+ * Among public ones the latest to begin is the latest that was obtained. */
+bool stored_better(const struct slice *cas, size_t i, int64_t not_before_ms, size_t best,
+                   int64_t best_not_before_ms);
+/* The pair to serve among those that several CAs signed: the best that has not expired. False when
+ * there is none. */
 NODISCARD bool stored_best(struct store *s, const struct slice *cas, size_t ca_count,
                            struct slice name, int64_t now_ms, struct store_pair *out,
                            struct stored_best *best);

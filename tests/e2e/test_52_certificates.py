@@ -220,6 +220,26 @@ def test_a_local_certificate_until_the_ca_answers(world, eventually):
     c.wait_log("the CA cannot be used now")
 
 
+def test_a_newer_local_certificate_does_not_push_a_public_one_out(world):
+    """Public CAs date back: the one that stood in for them may be the later one by its dates."""
+    p, c = world(with_tls("issuer acme", "issuer internal"), globals="renew_interval 1s")
+    public = wait(p, c)
+    c.stop()
+    c.write(with_tls("issuer internal"))
+    c.start()
+    c.wait_certificate(NAME)
+    c.stop()
+    c.write(with_tls("issuer acme", "issuer internal"))
+    for _ in range(2):
+        c.start()
+        assert wait(p, c) == public
+        c.wait_log("certificate found in the store")
+        time.sleep(2.5)  # the store is looked at again
+        assert wait(p, c) == public
+        c.stop()
+    assert p.orders == 1
+
+
 # ---- rehearsals ----
 
 
