@@ -247,11 +247,12 @@ static struct managed *next_to_tell(struct acme *a)
     return NULL;
 }
 
-/* The list is changed by this thread only, so walking it with the mutex released is safe. */
-static void recheck_all(struct acme *a)
+/* The list is changed by this thread only, so walking it with the mutex released is safe. True when
+ * it was time: a worker that was called meanwhile may have found every name busy. */
+static bool recheck_all(struct acme *a)
 {
     if (clock_mono_ms() < a->recheck_mono_ms) {
-        return;
+        return false;
     }
     LIST_EACH (node, &a->names) {
         struct managed *m = LIST_ENTRY(node, struct managed, node);
@@ -260,6 +261,7 @@ static void recheck_all(struct acme *a)
         }
     }
     a->recheck_mono_ms = clock_mono_ms() + a->renew_interval_ms;
+    return true;
 }
 
 static void until(int64_t ms, struct timespec *out)
@@ -281,10 +283,13 @@ static int64_t next_due_ms(struct acme *a)
     LIST_EACH (node, &a->names) {
         struct managed *m = LIST_ENTRY(node, struct managed, node);
         int64_t due = managed_due_ms(m, mono, wall);
-        /* What is due now and was not given out waits for a worker, which will wake this thread. */
+        /* What is due and cannot be given out waits for a worker, which will wake this thread. */
         if (due > 0 && due < wait) {
             wait = due;
         }
+    }
+    if (a->idle_workers > 0 && managed_pick(a, false)) {
+        return 0; /* it became due just now */
     }
     int64_t recheck = a->recheck_mono_ms - mono;
     wait = recheck < wait ? recheck : wait;
@@ -378,8 +383,7 @@ static void *main_main(void *arg)
             managed_work(a, m);
             continue;
         }
-        recheck_all(a);
-        if (a->wake || a->pending || stop_requested(&a->stop)) {
+        if (recheck_all(a) || a->wake || a->pending || stop_requested(&a->stop)) {
             continue;
         }
         struct timespec deadline;
