@@ -282,11 +282,11 @@ static bool canonical(struct file_look *look)
         !slice_eq(slice_from(trimmed_was, a), slice_from(trimmed_now, b))) {
         return true;
     }
-    while (slice_starts(trimmed_was, S("//"))) {
-        trimmed_was = slice_from(trimmed_was, 1); /* "//host/" would lead away */
+    while (trimmed_was.n && (trimmed_was.p[0] == '/' || trimmed_was.p[0] == '\\')) {
+        trimmed_was = slice_from(trimmed_was, 1); /* "//host/", "/\host/" would lead away */
     }
     struct slice query = ex->original.query;
-    struct slice to = arena_printf(&ex->arena, "%.*s%s%s%.*s", SLICE_ARG(trimmed_was),
+    struct slice to = arena_printf(&ex->arena, "/%.*s%s%s%.*s", SLICE_ARG(trimmed_was),
                                    folder ? "/" : "", query.p ? "?" : "", SLICE_ARG(query));
     (void)close(look->found.fd);
     if (!to.p || !exchange_simple(ex, 308, S(""), S("")) || !add(ex, S("Location"), to)) {

@@ -96,7 +96,8 @@ def test_links_out_of_the_root_and_dot_files_when_asked_for(serve):
 def test_canonical_addresses(serve):
     c = serve("file_server browse")
     for path, to in (("/sub", "/sub/"), ("/sub?x=1", "/sub/?x=1"), ("/sub/a.txt/", "/sub/a.txt"),
-                     ("//sub", "/sub/"), ("///sub", "/sub/")):
+                     ("//sub", "/sub/"), ("///sub", "/sub/"),
+                     ("/\\a.example/../sub", "/a.example/../sub/")):
         answer = c.get(path)
         assert (answer.status, answer.get("Location")) == (308, to), path
     assert serve("file_server browse {\n\t\tdisable_canonical_uris\n\t}").get("/sub").status == 200
