@@ -256,3 +256,23 @@ bool account_ready(struct session *s, struct store *store, const struct acme_iss
     arena_fini(&a);
     return ok;
 }
+
+bool account_key_changed(const struct session *s, struct store *store,
+                         const struct acme_issuer *issuer, struct slice ca)
+{
+    struct arena a;
+    struct dstr pem;
+    struct err err;
+    arena_init(&a, 8192);
+    key_text_init(&pem);
+    EVP_PKEY *key = NULL;
+    struct slice at = store_account_key(&a, ca, issuer->email, ".key");
+    if (store_get(store, at, &pem, &err) == STORE_OK) {
+        key = key_from_pem(dstr_slice(&pem), &err);
+    }
+    bool changed = key && s->key.pkey && EVP_PKEY_eq(key, s->key.pkey) != 1;
+    EVP_PKEY_free(key);
+    key_text_fini(&pem);
+    arena_fini(&a);
+    return changed;
+}

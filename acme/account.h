@@ -27,4 +27,8 @@ NODISCARD bool account_deactivate(struct session *s, struct store *store,
                                   const struct acme_issuer *issuer, struct slice ca,
                                   struct failure *f);
 
+/* Has somebody given the account another key than the session's, in the store? */
+bool account_key_changed(const struct session *s, struct store *store,
+                         const struct acme_issuer *issuer, struct slice ca);
+
 #endif

@@ -296,6 +296,20 @@ static void reuse_key(const struct attempt *t, struct order_run *run)
     }
 }
 
+/* A no to what was signed with a key that the account has no more (caddis account rollover): the
+ * order lives, and goes on with the new key. True: so it is. */
+static bool of_old_key(struct attempt *t, struct failure *f)
+{
+    bool refused = f->kind == FAILURE_REFUSED || f->kind == FAILURE_ORDER;
+    if (!refused || f->status == 0 ||
+        !account_key_changed(*t->session, t->store, t->issuer, t->ca)) {
+        return false;
+    }
+    f->kind = FAILURE_CA;
+    (void)err_prefix(&f->err, "the account has another key meanwhile, which is taken now: ");
+    return true;
+}
+
 /* A new order, counted before it is made. */
 static enum attempt_result order_afresh(struct attempt *t, struct order_run *run,
                                         struct schedule *s)
@@ -321,6 +335,7 @@ static enum attempt_result order_afresh(struct attempt *t, struct order_run *run
         ok = account_again(t, f) && order_new(run, f);
     }
     count(t, run, ok);
+    (void)(!ok && of_old_key(t, f));
     while (!ok && limit_wait_ms(t, run, &err) == 0 && authorise_other_way(run, f)) {
         *f = (struct failure){.retry_after_ms = -1};
         reuse_key(t, run);
@@ -371,7 +386,7 @@ static bool resume(struct attempt *t, struct order_run *run, struct schedule *s,
         *result = keep_result(t, run);
         return true;
     }
-    if (!run->order_dead) {
+    if (!run->order_dead || of_old_key(t, &t->failure)) {
         give_up_slow(t, s);
         *result = settle(t, s, s, true);
         return true;

@@ -426,6 +426,19 @@ def test_the_account_gets_another_key(world):
     assert p.mediator.count("new-account", 201) == 2
 
 
+def test_another_key_in_the_middle_of_an_order(world):
+    p, c = world(start=False)
+    gate = threading.Event()
+    p.mediator.rules.append(once("challenge", lambda: (gate.wait(60), None)[1]))
+    c.start()
+    c.wait_log("challenge presented")
+    done = c.command("account", "rollover", "--config", c.file)
+    gate.set()
+    assert done.returncode == 0, done.stderr
+    wait(p, c, timeout=40)
+    assert p.orders == 1
+
+
 def test_a_lost_answer_to_the_new_key_loses_no_account(world):
     p, c = world()
     wait(p, c)
