@@ -171,7 +171,8 @@ static struct cert_source *quick(struct slice chain_pem, struct slice key_pem)
     size_t leaf_n = 0;
     dstr_init(&chain, CERT_PEM_MAX);
     dstr_init(&key, CERT_PEM_MAX);
-    if (chain_pem.n <= CERT_PEM_MAX && key_pem.n <= CERT_PEM_MAX &&
+    /* Room for all at once, because growing would leave copies behind that nobody wipes. */
+    if (dstr_reserve(&chain, chain_pem.n) && dstr_reserve(&key, key_pem.n) &&
         chain_bytes(chain_pem, &chain, &leaf_n) && key_bytes(key_pem, &key)) {
         struct slice all = dstr_slice(&chain);
         struct slice leaf = slice_upto(all, leaf_n);

@@ -1,6 +1,7 @@
 /* Names under way and who waits for them. See demand.h. In: names from handshakes, outcomes. Out:
  * tasks posted on the loops of those who wait. A waiter is freed by its handshake, or, when its
- * message is on the way, by the message. */
+ * message is on the way, by the message. Handshakes call this on their loops: what finds no memory
+ * is refused. */
 #include "proxy/tls/demand.h"
 
 #include <pthread.h>
@@ -203,7 +204,7 @@ static bool begin_asking(struct demand *d, struct slice name)
 
 /* ---- handshakes ------------------------------------------------------------------------------ */
 
-/* Under the lock: may this address bring up another name? */
+/* Under the lock: may this address bring up another name? Not when it cannot be counted. */
 static bool count_client(struct demand *d, const struct addr *from, int64_t now_ms)
 {
     struct client key = {.n = 0};
@@ -219,7 +220,10 @@ static bool count_client(struct demand *d, const struct addr *from, int64_t now_
         if (d->clients.count >= CLIENTS_MAX) {
             drop_clients(d);
         }
-        c = mem_zalloc(sizeof(*c));
+        c = map_reserve(&d->clients) ? malloc(sizeof(*c)) : NULL;
+        if (!c) {
+            return false;
+        }
         *c = key;
         c->since_ms = now_ms;
         (void)map_put(&d->clients, slice_of(c->key, c->n), c);
@@ -247,6 +251,23 @@ static bool make_room(struct demand *d)
     return false;
 }
 
+/* Under the lock: no one waits for it yet; NULL: out of memory. */
+static struct name *add_name(struct demand *d, struct slice text)
+{
+    struct name *n = map_reserve(&d->by_name) ? calloc(1, sizeof(*n)) : NULL;
+    char *copy = n ? malloc(text.n) : NULL;
+    if (!copy) {
+        free(n);
+        return NULL;
+    }
+    memcpy(copy, text.p, text.n);
+    n->text = slice_of(copy, text.n);
+    list_init(&n->waiters);
+    list_push_back(&d->names, &n->node);
+    (void)map_put(&d->by_name, n->text, n);
+    return n;
+}
+
 /* Under the lock: the name, asked for if it is new; NULL: refused. */
 static struct name *name_of(struct demand *d, struct slice text, const struct addr *client)
 {
@@ -263,12 +284,8 @@ static struct name *name_of(struct demand *d, struct slice text, const struct ad
         !count_client(d, client, now_ms)) {
         return NULL;
     }
-    n = mem_zalloc(sizeof(*n));
-    n->text = slice_of(mem_dup(text), text.n);
-    list_init(&n->waiters);
-    list_push_back(&d->names, &n->node);
-    (void)map_put(&d->by_name, n->text, n);
-    if (!begin_asking(d, text)) {
+    n = add_name(d, text);
+    if (n && !begin_asking(d, text)) {
         drop_name(d, n);
         return NULL;
     }
