@@ -142,6 +142,7 @@ struct acme_report {
     struct slice asked;    /* who is, or was last, asked */
     int64_t next_ms;       /* the next attempt, or renewal if ready; 0: not known yet */
     bool suggested;        /* that moment is the CA's suggestion (RFC 9773) */
+    struct slice explanation; /* the CA's URL about that suggestion, or empty */
     struct slice last_error; /* or empty */
 };
 

@@ -33,6 +33,16 @@ static void no_answer(struct ari *a, bool passing, int64_t now_ms)
     a->ask_at_ms = now_ms + wait;
 }
 
+/* People will see it on their terminals; cut short it would lead nowhere. */
+static void keep_explanation(struct ari *a, struct slice url)
+{
+    url = url.n <= ARI_EXPLANATION_MAX && message_url_ok(url) ? url : S("");
+    if (url.n) {
+        memcpy(a->explanation, url.p, url.n);
+    }
+    a->explanation[url.n] = '\0';
+}
+
 static void take_window(struct ari *a, const struct renewal_message *window, int64_t now_ms,
                         uint64_t random, int64_t retry_after_ms)
 {
@@ -42,6 +52,7 @@ static void take_window(struct ari *a, const struct renewal_message *window, int
         a->at_ms = window->start_ms +
                    (int64_t)(random % (uint64_t)(window->end_ms - window->start_ms));
     }
+    keep_explanation(a, window->explanation_url);
     a->failures = 0;
     a->ask_at_ms = now_ms + (retry_after_ms < 0 ? ASK_DEFAULT_MS
                                                 : clamp(retry_after_ms, ASK_MIN_MS, ASK_MAX_MS));
@@ -57,13 +68,12 @@ static void about(struct ari *a, const char *cert_id)
 }
 
 bool ari_ask(struct session *s, const char *cert_id, int64_t now_ms, uint64_t random,
-             struct ari *a, char explanation[ARI_EXPLANATION_MAX + 1])
+             struct ari *a)
 {
     struct failure f;
     struct err err;
     struct reply reply;
     struct arena arena;
-    explanation[0] = '\0';
     about(a, cert_id);
     if (!session_directory(s, &f)) {
         no_answer(a, true, now_ms);
@@ -78,7 +88,6 @@ bool ari_ask(struct session *s, const char *cert_id, int64_t now_ms, uint64_t ra
     struct slice base = s->directory.renewal_info;
     bool slash = base.p[base.n - 1] == '/';
     struct slice url = arena_printf(&arena, "%.*s%s%s", SLICE_ARG(base), slash ? "" : "/", cert_id);
-    int64_t start_before = a->start_ms, end_before = a->end_ms;
     bool stopped = false;
     if (!session_get(s, url, &reply, &f)) {
         stopped = f.kind == FAILURE_STOPPED;
@@ -90,12 +99,6 @@ bool ari_ask(struct session *s, const char *cert_id, int64_t now_ms, uint64_t ra
             int64_t told =
                 schedule_parse_retry_after(dstr_slice(&reply.retry_after), reply_now_ms(&reply));
             take_window(a, &window, now_ms, random, told);
-            if (window.explanation_url.n &&
-                (start_before != a->start_ms || end_before != a->end_ms)) {
-                struct slice text = slice_upto(window.explanation_url, ARI_EXPLANATION_MAX);
-                memcpy(explanation, text.p, text.n);
-                explanation[text.n] = '\0';
-            }
         } else {
             no_answer(a, false, now_ms);
             log_event(LOG_WARN, "acme", "the CA's renewal information is not used",
@@ -170,6 +173,7 @@ static void read_ari(struct slice text, int64_t now_ms, struct ari *out)
         if (id.n) {
             memcpy(a.cert_id, id.p, id.n);
         }
+        keep_explanation(&a, json_string(obj, "explanation")); /* older files have none */
         /* Dates from a clock that was ahead. */
         a.ask_at_ms = a.ask_at_ms > now_ms + ASK_MAX_MS ? now_ms : a.ask_at_ms;
         a.hurried_ms = a.hurried_ms > now_ms ? now_ms : a.hurried_ms;
@@ -209,9 +213,11 @@ void ari_save(struct store *s, struct slice ca, struct slice name, const struct 
     dstr_json(&text, slice_str(a->cert_id));
     dstr_printf(&text,
                 ",\"start_ms\":%lld,\"end_ms\":%lld,\"at_ms\":%lld,\"ask_at_ms\":%lld,"
-                "\"hurried\":%lld,\"hurried_ms\":%lld}\n",
+                "\"hurried\":%lld,\"hurried_ms\":%lld,\"explanation\":",
                 (long long)a->start_ms, (long long)a->end_ms, (long long)a->at_ms,
                 (long long)a->ask_at_ms, (long long)a->hurried, (long long)a->hurried_ms);
+    dstr_json(&text, slice_str(a->explanation));
+    dstr_append(&text, S("}\n"));
     if (text.failed ||
         store_put(s, store_ari_key(&arena, ca, name), dstr_slice(&text), &err) != STORE_OK) {
         log_event(LOG_WARN, "acme", "renewal information could not be saved", LOG_S("name", name),

@@ -18,16 +18,16 @@ struct ari {
     int64_t at_ms;             /* the moment in it that was drawn */
     int64_t ask_at_ms;         /* when to ask again */
     int64_t failures;          /* of asking, in a row */
+    char explanation[ARI_EXPLANATION_MAX + 1]; /* the CA's URL for people, or "" */
     /* Renewals of late that were made only because a window said so: a CA that says so of every
      * new certificate is believed more and more slowly. */
     int64_t hurried, hurried_ms;
 };
 
 /* Asks the CA about the certificate with that id and updates a: a new moment is drawn (by random)
- * only when the window is another one. explanation gets the CA's URL for people when it gave one
- * with a new window, else "". False only when stopped. */
+ * only when the window is another one. False only when stopped. */
 NODISCARD bool ari_ask(struct session *s, const char *cert_id, int64_t now_ms, uint64_t random,
-                       struct ari *a, char explanation[ARI_EXPLANATION_MAX + 1]);
+                       struct ari *a);
 
 /* When to renew, by the window and the certificate's own dates: the drawn moment (with the
  * restraint of `hurried`) if a is about this certificate, else schedule_renew_at_ms's; but never

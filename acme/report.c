@@ -26,6 +26,7 @@ static struct acme_report report_of(const struct managed *m, int64_t mono, int64
         r.not_after_ms = m->facts.not_after_ms;
         r.suggested = m->renew_at_ms > 0 && m->ari.end_ms > 0 &&
                       strcmp(m->ari.cert_id, m->facts.id) == 0;
+        r.explanation = r.suggested ? slice_str(m->ari.explanation) : r.explanation;
     }
     if (m->loaded) {
         r.next_ms = wall + managed_attempt_due_ms(m, mono, wall);
@@ -52,7 +53,6 @@ bool acme_renew(struct acme *a, struct slice name)
         struct managed *m = LIST_ENTRY(node, struct managed, node);
         if (slice_eq_case(slice_str(m->name), name)) {
             m->by_hand = true;
-            m->renew_at_ms = 0;
             m->hold_until_mono_ms = 0;
             for (size_t i = 0; i < m->source_count; i++) {
                 m->sources[i].hold_until_mono_ms = 0;

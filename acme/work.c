@@ -59,7 +59,7 @@ int64_t managed_attempt_due_ms(const struct managed *m, int64_t now_mono_ms, int
         source_wait = one < source_wait ? one : source_wait;
     }
     wait = source_wait > wait ? source_wait : wait;
-    if (m->ready && m->renew_at_ms - now_wall_ms > wait) {
+    if (m->ready && !m->by_hand && m->renew_at_ms - now_wall_ms > wait) {
         wait = m->renew_at_ms - now_wall_ms;
     }
     return wait;
@@ -524,6 +524,7 @@ static void take_result(struct acme *a, struct managed *m, struct attempt *t,
     case ATTEMPT_BUSY:
         pthread_mutex_lock(&a->mutex);
         m->hold_until_mono_ms = clock_mono_ms() + BUSY_HOLD_MS;
+        m->renew_at_ms = t->by_hand ? 0 : m->renew_at_ms; /* what the other one gets will do */
         pthread_mutex_unlock(&a->mutex);
         break;
     case ATTEMPT_WAIT:
@@ -589,7 +590,7 @@ static void save_unsaved(struct acme *a, struct managed *m)
         store_pair_fini(&m->unsaved);
         m->has_unsaved = false;
         m->last_error[0] = '\0';
-    } else if (m->ready && m->renew_at_ms <= clock_wall_ms()) {
+    } else if (m->ready && (m->by_hand || m->renew_at_ms <= clock_wall_ms())) {
         /* The next certificate matters more than keeping this one. */
         store_pair_fini(&m->unsaved);
         m->has_unsaved = false;
@@ -626,7 +627,7 @@ void managed_work(struct acme *a, struct managed *m)
     }
     ca->in_flight--;
     m->busy = false;
-    m->by_hand = m->by_hand && (ask || save);
+    m->by_hand = m->by_hand && (ask || save); /* one attempt, whatever came of it */
     a->wake = true;
     pthread_cond_signal(&a->main_cond);
     if (session) {

@@ -27,14 +27,13 @@ struct transport_options managed_transport(const struct acme_issuer *issuer)
                                       .timeout_ms = issuer->timeout_ms};
 }
 
-static void tell(const struct managed *m, const struct ari *ari, int64_t at_ms,
-                 const char *explanation)
+static void tell(const struct managed *m, const struct ari *ari, int64_t at_ms)
 {
     char when[CLOCK_RFC3339_BYTES];
     clock_rfc3339(at_ms, when);
-    if (explanation[0]) {
+    if (ari->explanation[0]) {
         log_event(LOG_WARN, "acme", "the CA explains why the certificate is to be renewed",
-                  LOG_Z("name", m->name), LOG_Z("url", explanation));
+                  LOG_Z("name", m->name), LOG_Z("url", ari->explanation));
     }
     log_event(LOG_INFO, "acme", "the CA suggests when to renew", LOG_Z("name", m->name),
               LOG_S("ca", m->cert_ca->store_name), LOG_Z("renewal", when),
@@ -42,13 +41,11 @@ static void tell(const struct managed *m, const struct ari *ari, int64_t at_ms,
 }
 
 /* What another instance learned meanwhile is as good as an answer. */
-static bool ask(struct acme *a, struct managed *m, struct session **session, struct ari *ari,
-                char explanation[ARI_EXPLANATION_MAX + 1])
+static bool ask(struct acme *a, struct managed *m, struct session **session, struct ari *ari)
 {
     struct err err;
     const struct managed_ca *ca = m->cert_ca;
     int64_t now = clock_wall_ms();
-    explanation[0] = '\0';
     ari_load(a->store, ca->store_name, slice_str(m->name), now, ari);
     if (strcmp(ari->cert_id, m->facts.id) == 0 && ari->ask_at_ms > now) {
         return true;
@@ -61,7 +58,7 @@ static bool ask(struct acme *a, struct managed *m, struct session **session, str
         ari->ask_at_ms = now + SCHEDULE_DAY_MS;
         return true;
     }
-    if (!ari_ask(*session, m->facts.id, now, rand_below(UINT64_MAX), ari, explanation)) {
+    if (!ari_ask(*session, m->facts.id, now, rand_below(UINT64_MAX), ari)) {
         return false;
     }
     ari_save(a->store, ca->store_name, slice_str(m->name), ari);
@@ -71,8 +68,7 @@ static bool ask(struct acme *a, struct managed *m, struct session **session, str
 void managed_ask(struct acme *a, struct managed *m, struct session **session)
 {
     struct ari ari;
-    char explanation[ARI_EXPLANATION_MAX + 1];
-    if (!ask(a, m, session, &ari, explanation)) {
+    if (!ask(a, m, session, &ari)) {
         return;
     }
     pthread_mutex_lock(&a->mutex);
@@ -87,7 +83,7 @@ void managed_ask(struct acme *a, struct managed *m, struct session **session)
     int64_t at = m->renew_at_ms;
     pthread_mutex_unlock(&a->mutex);
     if (at != before) {
-        tell(m, &ari, at, explanation);
+        tell(m, &ari, at);
         managed_report(a, m, NULL);
     }
 }

@@ -52,6 +52,7 @@ static void as_json(void *ctx, const struct acme_report *r)
     dstr_printf(l->out, ",\"next\":\"%s\"", r->ready ? "renewal" : "attempt");
     date_or_null(l->out, "next_at", r->next_ms);
     dstr_printf(l->out, ",\"suggested_by_ca\":%s", r->suggested ? "true" : "false");
+    text_or_null(l->out, "explanation", r->explanation);
     text_or_null(l->out, "last_error", r->last_error);
     dstr_byte(l->out, '}');
 }
@@ -89,6 +90,9 @@ static void as_text(void *ctx, const struct acme_report *r)
         dstr_append(l->out, r->ready ? S("renewal ") : S("attempt "));
         date_text(l->out, r->next_ms, l->now_ms);
         dstr_append(l->out, r->suggested ? S(", as the CA suggests") : S(""));
+    }
+    if (r->explanation.n) {
+        dstr_printf(l->out, "\n    why      %.*s", SLICE_ARG(r->explanation));
     }
     dstr_byte(l->out, '\n');
     if (r->last_error.n) {

@@ -98,10 +98,13 @@ def test_a_window_in_the_past_renews_at_once(world, eventually, answer):
 
 def test_the_moment_that_was_drawn_is_kept(world, eventually):
     p, c = world(start=False)
-    p.mediator.rules.append(always("ari", window(86400, 40 * 86400)))
+    p.mediator.rules.append(always("ari", window(86400, 40 * 86400,
+                                                 explanationURL="https://ca.test/later")))
     c.start()
     wait(p, c)
     eventually(lambda: listed(c)["suggested_by_ca"], 30)
+    assert listed(c)["explanation"] == "https://ca.test/later"
+    assert "why      https://ca.test/later" in c.command("certs", "--config", c.file).stdout
     at = listed(c)["next_at"]
     asked = p.mediator.seen_count("ari")
     c.stop()
@@ -332,14 +335,19 @@ def test_renewed_by_hand(world, eventually):
     assert NAME in text and "localhost" in text and p.url in text
 
 
-def test_a_renewal_that_fails_says_why(world):
+def test_a_renewal_that_fails_says_why(world, eventually):
     p, c = world()
     first = wait(p, c)
+    eventually(lambda: not listed(c)["busy"], 30)
+    planned = listed(c)["next_at"]
     p.mediator.rules.append(always("new-order", problem(403, "rejectedIdentifier", "we know you")))
     done = c.command("renew", NAME, "--config", c.file)
     assert done.returncode == 1 and "we know you" in done.stderr
-    assert "we know you" in listed(c)["last_error"]
-    assert listed(c)["state"] == "ready" and wait(p, c) == first
+    now = listed(c)
+    assert "we know you" in now["last_error"]
+    assert now["state"] == "ready" and wait(p, c) == first
+    # The wish has had its attempt: what is there is good until its own renewal.
+    assert now["next_at"] == planned
 
 
 def test_keys_may_be_kept(world):
