@@ -6,9 +6,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <spawn.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -166,9 +169,46 @@ static bool take(struct dns_call *c, struct err *err)
     return run_program(c, "cleanup", err);
 }
 
+/* As execvp looks for it. */
+static bool is_there(const char *program)
+{
+    const char *path = getenv("PATH");
+    struct slice rest = slice_str(path ? path : "/bin:/usr/bin");
+    if (strchr(program, '/')) {
+        return access(program, X_OK) == 0;
+    }
+    for (bool more = true; more;) {
+        char file[PATH_MAX];
+        size_t n = slice_find(rest, ':');
+        struct slice folder = slice_upto(rest, n);
+        more = n != SLICE_NPOS;
+        rest = more ? slice_from(rest, n + 1) : rest;
+        folder = folder.n ? folder : S(".");
+        int len = snprintf(file, sizeof(file), "%.*s/%s", SLICE_ARG(folder), program);
+        if (len > 0 && (size_t)len < sizeof(file) && access(file, X_OK) == 0) {
+            return true;
+        }
+    }
+    errno = ENOENT;
+    return false;
+}
+
+/* Before an order is made that can only fail. */
+static bool check(const struct acme_dns *dns, struct err *err)
+{
+    char program[PATH_MAX];
+    struct slice name = dns_value(dns, "program");
+    if (name.n >= sizeof(program)) {
+        return err_set(err, "the program's name is too long");
+    }
+    (void)snprintf(program, sizeof(program), "%.*s", SLICE_ARG(name));
+    return is_there(program) || err_errno(err, errno, "dns exec cannot run %s", program);
+}
+
 const struct dns_provider dns_exec = {.name = S_INIT("exec"),
                                       .options = options,
                                       .argument_count = 2,
                                       .many_arguments = true,
                                       .put = put,
-                                      .take = take};
+                                      .take = take,
+                                      .check = check};

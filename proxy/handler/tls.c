@@ -180,5 +180,9 @@ bool tls_parse(struct build *b, const struct cf_directive *d, const struct cf_to
     for (const struct cf_directive *o = d->children; o; o = o->next) {
         ok = read_line(b, o) && ok;
     }
+    if (t->internal && t->challenges.dns) {
+        cf_warning(b->diags, &t->challenges.dns->name, "\"dns\" has no effect here: with \"tls"
+                   " internal\" the local CA signs, which asks for no challenge");
+    }
     return ok;
 }

@@ -216,7 +216,10 @@ def test_what_is_accepted(folder, text):
     ("*.a.example {\n\ttls {\n\t\tdns cloudflare {\n\t\t\ttoken x\n\t\t}\n\t}\n}", 'option "token"'),
     ("*.a.example {\n\ttls {\n\t\tdns cloudflare {env.UNSET}\n\t}\n}", "UNSET is not set"),
     ("*.a.example {\n\ttls {\n\t\tdns\n\t}\n}", "names no DNS provider"),
-    ("*.a.example {\n\ttls {\n\t\tdns exec x\n\t\tresolvers dns.example\n\t}\n}", "no IP address"),
+    ("*.a.example {\n\ttls {\n\t\tdns exec true\n\t\tresolvers dns.example\n\t}\n}", "no IP address"),
+    ("*.a.example {\n\ttls {\n\t\tdns exec /no/such/program\n\t}\n}",
+     "cannot run /no/such/program: No such file"),
+    ("*.a.example {\n\ttls {\n\t\tdns exec no-such-program\n\t}\n}", "cannot run no-such-program"),
     ("*.a.example {\n\ttls {\n\t\tdns rfc2136 {\n\t\t\tkey_name k\n\t\t\tkey_alg hmac-md5\n"
      "\t\t\tkey eA==\n\t\t\tserver 1.2.3.4\n\t\t}\n\t}\n}", "hmac-sha256"),
     ("a.example {\n\ttls {\n\t\tissuer acme {\n\t\t\tdisable_http_challenge\n"
@@ -226,6 +229,11 @@ def test_what_is_refused(folder, text, words):
     done = check(folder, text)
     assert done.returncode != 0 and words in done.stderr, done.stderr
     assert "Caddyfile:" in done.stderr
+
+
+def test_a_dns_line_without_effect_is_told(folder):
+    done = check(folder, "*.a.example {\n\ttls internal {\n\t\tdns exec true\n\t}\n}")
+    assert done.returncode == 0 and "no effect" in done.stderr and "Caddyfile:3:3" in done.stderr
 
 
 # ---- dns-persist-01 ----
