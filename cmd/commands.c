@@ -11,6 +11,7 @@
 #include "cmd/envfile.h"
 #include "cmd/load.h"
 #include "cmd/paths.h"
+#include "cmd/text_file.h"
 #include "proxy/server/storage.h"
 
 #define TEXT_MAX ((size_t)1 << 20)
@@ -171,6 +172,37 @@ int reload_command(const struct command *self, int argc, char **argv)
     return status;
 }
 
+/* A last line without its end is worth no note. */
+static struct slice without_end(struct slice text)
+{
+    while (text.n && text.p[text.n - 1] == '\n') {
+        text.n--;
+    }
+    return text;
+}
+
+/* Blocks on one line are ours and meant so: a file that has them is left alone. */
+static void mention_format(const char *path)
+{
+    struct err err;
+    struct cf_diags diags;
+    struct dstr before, after;
+    bool compact = false;
+    dstr_init(&before, TEXT_MAX);
+    dstr_init(&after, 2 * TEXT_MAX);
+    cf_diags_init(&diags);
+    if (text_file_read(path, &before, &err) &&
+        cf_format(slice_str(path), dstr_slice(&before), &after, &compact, &diags) && !compact &&
+        !after.failed &&
+        !slice_eq(without_end(dstr_slice(&before)), without_end(dstr_slice(&after)))) {
+        (void)fprintf(stderr, "note: %s is not laid out as usual: caddis fmt --overwrite %s\n",
+                      path, path);
+    }
+    cf_diags_fini(&diags);
+    dstr_fini(&before);
+    dstr_fini(&after);
+}
+
 int validate_command(const struct command *self, int argc, char **argv)
 {
     if (!args_parse(self->name, validate_table, ARRAY_LEN(validate_table), argc, argv, NULL) ||
@@ -185,6 +217,7 @@ int validate_command(const struct command *self, int argc, char **argv)
     bool ok = config != NULL;
     if (ok) {
         printf("Valid configuration\n");
+        mention_format(args.config);
     }
     config_unref(config);
     return ok ? 0 : 1;

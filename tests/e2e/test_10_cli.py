@@ -51,6 +51,20 @@ def test_validate_good(tmp_path):
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.parametrize("text, told", [
+    ("http://a.test {\n\trespond hello\n}\n", False),
+    ("http://a.test {\n\trespond hello\n}", False),
+    ("http://a.test { respond hello }\n", False),
+    ("http://a.test {\n  respond hello\n}\n", True),
+])
+def test_validate_mentions_the_layout(tmp_path, text, told):
+    (tmp_path / "Caddyfile").write_text(text)
+    done = command("validate", cwd=tmp_path)
+    assert done.returncode == 0
+    assert done.stderr == ("note: Caddyfile is not laid out as usual: caddis fmt --overwrite"
+                           " Caddyfile\n" if told else "")
+
+
 def test_validate_takes_the_caddyfile_of_the_working_folder(tmp_path):
     (tmp_path / "Caddyfile").write_text(GOOD)
     assert command("validate", cwd=tmp_path).returncode == 0
