@@ -19,6 +19,7 @@
 #include "cmd/machine.h"
 #include "cmd/notify.h"
 #include "cmd/on_demand.h"
+#include "cmd/own_log.h"
 #include "cmd/paths.h"
 #include "cmd/watch_files.h"
 #include "proxy/base/log.h"
@@ -137,11 +138,6 @@ static void unlisten(void *ctx, const struct addr *a)
 
 /* ---- configurations ---- */
 
-static void set_log_level(const struct options *o)
-{
-    log_set_threshold(o->debug ? LOG_DEBUG : LOG_INFO);
-}
-
 /* What the configuration says of the store, or the default. In a. */
 static const struct store_settings *settings_of(const struct serving *s, struct arena *a,
                                                 const struct config *c)
@@ -191,7 +187,7 @@ static bool apply(struct serving *s, struct config *config, struct cf_diags *dia
     s->plan = plan;
     s->config = config_ref(config);
     on_demand_configure(s->on_demand, config);
-    set_log_level(config->options);
+    own_log_apply(config, s->stderr_sink);
     watch_files_set(s->watched, config->document);
     hook_program(s->sink.hook, config->options->on_certificate);
     return true;
@@ -540,7 +536,7 @@ static bool start(struct serving *s)
     struct config *config = load_config(s->config_path, &diags);
     bool ok = config != NULL;
     if (ok) {
-        set_log_level(config->options);
+        own_log_level(config);
         ok = open_store(s, config);
     }
     if (ok && !start_parts(s, &err)) {
@@ -622,7 +618,7 @@ static void tear_down(struct serving *s)
     if (acme_ended) {
         hook_stop(s->sink.hook);
     }
-    log_set_sink(NULL, NULL);
+    own_log_end();
     log_writer_stop(LOG_FLUSH_MS);
     if (!acme_ended) {
         _exit(s->stopping ? 0 : 1); /* it hangs in a look-up; it must not see memory go away */

@@ -61,6 +61,9 @@ struct access_logs {
 };
 
 void log_config_unref(struct log_config *c);
+/* The global option log: what becomes of the program's own log, into b->own_log, which is released
+ * with b's releases. level: where it names none. Errors go to b->diags. */
+void log_read_own(struct build *b, const struct cf_directive *d, enum log_level level);
 
 /* Which logs the exchange is written to. */
 void access_logs_choose(struct access_logs *a, const struct site_log *of_site,

@@ -15,7 +15,8 @@
  * there several times. Default: stderr, console on a terminal and JSON elsewhere. A file is made
  * 0600 (folders that are missing: 0700), rolled, and opened again on reload and when it was
  * renamed. Another machine is never waited for. Authorization, Cookie and Set-Cookie values are not
- * written. */
+ * written. The global option log { output; format console|json; level } says the same of the
+ * program's own log, which a site's log without a block goes to as well. */
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -377,31 +378,51 @@ static bool read_log(struct log_draft *draft, const struct cf_directive *d,
     c->name = count ? arena_copy(b->arena, args[0].text)
                     : arena_printf(b->arena, "log%u", b->log_count++);
     b->arena = outer;
+    if (b->own_log && !d->children && !count) { /* as in Caddy: it goes where all else goes */
+        c->format.encoding = b->own_log->format.encoding;
+        c->level = b->own_log->level;
+        c->sink = b->own_log->sink ? log_sink_ref(b->own_log->sink) : NULL;
+        return ok;
+    }
     if (!c->format.given) {
         c->format.encoding = isatty(STDERR_FILENO) ? ENCODE_CONSOLE : ENCODE_JSON;
     }
     return ok && open_sink(draft);
 }
 
-bool log_parse(struct build *b, const struct cf_directive *d, const struct cf_token *args,
-               size_t count, struct handler *out)
+static bool own_format(struct log_draft *draft, const struct cf_directive *o)
 {
-    (void)out;
-    struct site_log *use = ARENA_NEW(b->arena, struct site_log);
-    struct build_release *r = ARENA_NEW(b->arena, struct build_release);
-    must(use && r);
-    if (!expect_args(b, d, count, 0, 1)) {
+    const struct log_format_config *f = &draft->config->format;
+    if (!option_format(draft, o)) {
         return false;
     }
+    if (f->rearranged || (f->encoding != ENCODE_CONSOLE && f->encoding != ENCODE_JSON)) {
+        cf_error(draft->b->diags, &o->name, "caddis's own log is console or json, as it is; other"
+                 " formats are for the logs of sites");
+        return false;
+    }
+    return true;
+}
+
+/* Registered in b, so that it is released with the configuration. */
+static struct log_config *new_log(struct build *b)
+{
+    struct build_release *r = ARENA_NEW(b->arena, struct build_release);
+    must(r);
     struct log_config *c = mem_zalloc(sizeof(*c));
     atomic_init(&c->refs, 1);
     arena_init(&c->arena, ARENA_NO_MAX);
-    c->level = LOG_DEBUG;
-    use->log = c;
-    struct log_draft draft = {
+    *r = (struct build_release){b->releases, &log_ops, c};
+    b->releases = r;
+    return c;
+}
+
+static struct log_draft draft_of(struct build *b, const struct cf_directive *d,
+                                 struct log_config *c)
+{
+    return (struct log_draft){
         .b = b,
         .config = c,
-        .use = use,
         .target = "stderr",
         .at = &d->name,
         .file = {.roll_bytes = ROLL_BYTES,
@@ -410,8 +431,40 @@ bool log_parse(struct build *b, const struct cf_directive *d, const struct cf_to
                  .compress = true},
         .dial_timeout_ms = DIAL_TIMEOUT_MS,
     };
-    *r = (struct build_release){b->releases, &log_ops, c};
-    b->releases = r;
+}
+
+void log_read_own(struct build *b, const struct cf_directive *d, enum log_level level)
+{
+    static const struct log_option own_options[] = {
+        {S_INIT("output"), option_output},
+        {S_INIT("format"), own_format},
+        {S_INIT("level"), option_level},
+    };
+    struct log_config *c = new_log(b);
+    struct log_draft draft = draft_of(b, d, c);
+    c->level = level;
+    bool ok = read_options(&draft, "the global option log", d->children, own_options,
+                           ARRAY_LEN(own_options));
+    if (!c->format.given) {
+        c->format.encoding = isatty(STDERR_FILENO) ? ENCODE_CONSOLE : ENCODE_JSON;
+    }
+    b->own_log = ok && open_sink(&draft) ? c : NULL;
+}
+
+bool log_parse(struct build *b, const struct cf_directive *d, const struct cf_token *args,
+               size_t count, struct handler *out)
+{
+    (void)out;
+    struct site_log *use = ARENA_NEW(b->arena, struct site_log);
+    must(use);
+    if (!expect_args(b, d, count, 0, 1)) {
+        return false;
+    }
+    struct log_config *c = new_log(b);
+    struct log_draft draft = draft_of(b, d, c);
+    c->level = LOG_DEBUG;
+    use->log = c;
+    draft.use = use;
     if (!read_log(&draft, d, args, count)) {
         return false;
     }

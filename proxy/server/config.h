@@ -76,6 +76,7 @@ struct config {
     struct managed_name *demanded; /* of each address of such sites, a name it may be asked for */
     size_t demanded_count;
     struct background *backgrounds;
+    const struct log_config *own_log; /* the global option log's; NULL: not given */
     struct build_release *releases;
 };
 

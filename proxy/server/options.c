@@ -195,6 +195,22 @@ static void opt_acme_eab(struct reading *r, const struct cf_directive *d)
     }
 }
 
+/* Read when the logs of sites are: see log_read_own. */
+static void opt_log(struct reading *r, const struct cf_directive *d)
+{
+    if (d->arg_count > 1 || (d->arg_count && !slice_eq(d->args[0].text, S("default")))) {
+        struct cf_diag *e = cf_error(r->diags, &d->args[0], "the only log among the global options"
+                                     " of caddis is its own: log { ... } or log default { ... }");
+        if (e) {
+            e->hint = S("a log of requests is a directive of a site");
+        }
+    } else if (r->o->log) {
+        cf_error(r->diags, &d->name, "the option \"log\" is there already");
+    } else {
+        r->o->log = d;
+    }
+}
+
 static void opt_storage(struct reading *r, const struct cf_directive *d)
 {
     r->o->storage = storage_read(r->arena, d, r->diags);
@@ -546,7 +562,7 @@ static const struct {
     {S_INIT("events"), NULL},
     {S_INIT("fallback_sni"), NULL},
     {S_INIT("filesystem"), NULL},
-    {S_INIT("log"), NULL},
+    {S_INIT("log"), opt_log},
     {S_INIT("ocsp_interval"), opt_ocsp},
     {S_INIT("ocsp_stapling"), opt_ocsp},
     {S_INIT("on_demand_tls"), opt_on_demand_tls},
@@ -560,8 +576,8 @@ static const struct {
 static bool takes_block(option_fn *read)
 {
     return read == opt_acme_dns || read == opt_acme_eab || read == opt_dns ||
-           read == opt_issuance || read == opt_on_demand_tls || read == opt_servers ||
-           read == opt_storage;
+           read == opt_issuance || read == opt_log || read == opt_on_demand_tls ||
+           read == opt_servers || read == opt_storage;
 }
 
 /* Options of `servers` that people write one level too high. */

@@ -50,6 +50,7 @@ struct options {
     struct slice eab_key_id;
     struct slice eab_mac_key;
     const struct store_settings *storage; /* NULL: the default folder */
+    const struct cf_directive *log; /* unread; NULL: not given */
     bool admin_off;
     struct slice admin_path; /* Unix socket; empty: the default one */
     int64_t grace_period_ms;

@@ -319,3 +319,42 @@ def test_mistakes(tmp_path, block, words):
     file.write_text(f"http://localhost {{\n{block}\n}}\n")
     done = command("validate", "-c", str(file))
     assert done.returncode == 1 and words in done.stderr and ":2:" in done.stderr, done.stderr
+
+
+# ---- the program's own log ----
+
+
+def test_own_log(caddis, folder, eventually):
+    own = folder / "own.log"
+    log = f"log {{\n\t\toutput file {own}\n\t\tformat json\n\t\tlevel INFO\n\t}}"
+    c = caddis("http://localhost {\n\tlog\n\trespond hello\n}", globals=log)
+    assert c.get().body == b"hello"
+    # The site's log without a block goes where the program's own goes.
+    eventually(lambda: {"serving", "handled request"} <=
+               {line["msg"] for line in lines(own, 2)}, 30)
+    assert '"serving"' not in c.log() and "handled request" not in c.log()
+    c.file.write_text(c.file.read_text().replace("level INFO", "level ERROR"))
+    assert c.command("reload", "--config", c.file).returncode == 0
+    quiet = own.stat().st_size
+    assert c.get().body == b"hello"
+    c.file.write_text(c.file.read_text().replace("level ERROR", "level INFO")
+                      .replace(f"output file {own}", "output stderr"))
+    assert c.command("reload", "--config", c.file).returncode == 0
+    # Back on stderr, and what was quiet is missing in the file.
+    assert c.get().body == b"hello"
+    c.wait_log("handled request", timeout=30)
+    assert own.stat().st_size == quiet
+
+
+@pytest.mark.parametrize("log, words", [
+    ("log access {\n\t\tlevel INFO\n\t}", "the only log among the global options"),
+    ("log {\n\t\tinclude http.log.access\n\t}", 'the global option log has no option "include"'),
+    ("log {\n\t\tformat filter {\n\t\t\trequest>host delete\n\t\t}\n\t}", "console or json"),
+    ("log {\n\t\tlevel LOUD\n\t}", "DEBUG, INFO, WARN or ERROR"),
+])
+def test_own_log_mistakes(tmp_path, log, words):
+    file = tmp_path / "Caddyfile"
+    file.write_text(f"{{\n\t{log}\n}}\nhttp://localhost\n")
+    done = command("validate", "-c", str(file))
+    assert done.returncode == 1 and words in done.stderr, done.stderr
+    assert "Caddyfile:" in done.stderr
