@@ -38,6 +38,33 @@ static bool load_key(struct session *s, struct store *store, struct slice key, s
     return false;
 }
 
+static void read_location(struct slice record, struct dstr *out)
+{
+    struct err err; /* a damaged record has no URL */
+    cJSON *obj = json_parse_object(record, &err);
+    struct slice location = json_string(obj, "location");
+    if (message_url_ok(location)) {
+        dstr_append(out, location);
+    }
+    cJSON_Delete(obj);
+}
+
+void account_url(struct store *store, const struct acme_issuer *issuer, struct slice ca,
+                 struct dstr *out)
+{
+    struct arena a;
+    struct dstr text;
+    struct err err; /* whoever needs the account reports it */
+    arena_init(&a, 16384);
+    dstr_init(&text, JSON_BYTES_MAX);
+    if (store_get(store, store_account_key(&a, ca, issuer->email, ".json"), &text, &err) ==
+        STORE_OK) {
+        read_location(dstr_slice(&text), out);
+    }
+    dstr_fini(&text);
+    arena_fini(&a);
+}
+
 /* The account's URL as CertMagic keeps it ("location"); kid stays empty when it is not there. */
 static void load_location(struct session *s, struct store *store, struct slice json)
 {
@@ -51,12 +78,7 @@ static void load_location(struct session *s, struct store *store, struct slice j
                   LOG_Z("error", err.text));
     }
     if (got == STORE_OK) {
-        cJSON *obj = json_parse_object(dstr_slice(&text), &err);
-        struct slice location = json_string(obj, "location");
-        if (message_url_ok(location)) {
-            dstr_append(&s->kid, location);
-        }
-        cJSON_Delete(obj);
+        read_location(dstr_slice(&text), &s->kid);
     }
     dstr_fini(&text);
 }

@@ -14,6 +14,9 @@ NODISCARD bool account_ready(struct session *s, struct store *store,
                              const struct acme_issuer *issuer, struct slice ca,
                              struct slice lost_url, struct failure *f);
 
+/* Appends the account's URL as far as the store knows it: nothing when it does not. */
+void account_url(struct store *store, const struct acme_issuer *issuer, struct slice ca,
+                 struct dstr *out);
 /* Held while an account is made or changed. NULL: see store_lock. */
 struct store_lock *account_lock(struct store *store, struct slice ca, struct stop *stop,
                                 struct err *err);

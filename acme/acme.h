@@ -192,6 +192,23 @@ NODISCARD bool acme_roll_over(const struct acme_hand *h, const struct acme_issue
 NODISCARD bool acme_deactivate(const struct acme_hand *h, const struct acme_issuer *issuer,
                                struct err *err);
 
+/* Before it hurts: looks at what a public CA will look at. Advice, never a barrier. */
+enum acme_verdict { ACME_FINE, ACME_ADVICE, ACME_PROBLEM };
+struct acme_doctor {
+    struct store *store;
+    struct challenge_table *challenges; /* of the same store */
+    struct slice resolvers; /* "IP[:PORT],..."; empty: the system's */
+    unsigned port;          /* at which HTTP-01 comes in: 80 */
+    bool running;           /* a caddis answers challenges from the store */
+    /* about: a name or a CA; text says what, and what to change. Both borrowed for the call. */
+    void (*found)(void *ctx, enum acme_verdict verdict, struct slice about, const char *text);
+    void *ctx;
+};
+/* Directory and clock of every CA that is asked for the names; addresses, the way here, CAA and
+ * limits of every name that a public CA signs. Blocks, each question for some seconds; who gave no
+ * answer is not asked again. */
+void acme_examine(const struct acme_doctor *d, const struct acme_name *names, size_t count);
+
 /* Must this name be signed by the local CA (localhost, *.localhost, .local, .internal,
  * .home.arpa, names without a dot, loopback, private and link-local addresses)? A public IP address
  * need not: a CA that offers the profile "shortlived" signs for it (RFC 8738). */

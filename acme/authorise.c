@@ -90,7 +90,7 @@ bool authorise_prepare(struct order_run *run, struct failure *f)
     struct challenge_context context = context_of(run);
     challenge_dns_tidy(run->store, context.solvers, context.stop, run->name);
     if (!challenge_persist_used(context.solvers, run->name) ||
-        challenge_persist_ready(&context, run->session->directory.caa_identity, &err)) {
+        challenge_persist_ready(&context, run->session->directory.caa_identities[0], &err)) {
         return true;
     }
     return stop_requested(context.stop) ? failure_set(f, FAILURE_STOPPED, "stopping")

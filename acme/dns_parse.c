@@ -181,6 +181,18 @@ bool dns_data_name(const struct dns_message *m, const struct dns_record *r,
     return r->data.n > 0 && read_name(m->bytes, &at, out) && at <= end;
 }
 
+bool dns_caa(const struct dns_record *r, struct dns_caa *out)
+{
+    size_t tag = r->data.n > 1 ? (unsigned char)r->data.p[1] : 0;
+    if (tag == 0 || tag > r->data.n - 2) {
+        return false;
+    }
+    out->critical = (unsigned char)r->data.p[0] & 0x80;
+    out->tag = slice_upto(slice_from(r->data, 2), tag);
+    out->value = slice_from(r->data, 2 + tag);
+    return true;
+}
+
 struct slice dns_text(const struct dns_record *r, char out[DNS_TEXT_MAX])
 {
     struct slice data = r->data;

@@ -10,7 +10,7 @@
 #define DNS_MESSAGE_MAX ((size_t)65535)
 
 enum { DNS_A = 1, DNS_NS = 2, DNS_CNAME = 5, DNS_SOA = 6, DNS_TXT = 16, DNS_AAAA = 28,
-       DNS_TSIG = 250 };
+       DNS_TSIG = 250, DNS_CAA = 257 };
 enum { DNS_IN = 1, DNS_CLASS_NONE = 254, DNS_CLASS_ANY = 255 };
 enum { DNS_NOERROR = 0, DNS_SERVFAIL = 2, DNS_NXDOMAIN = 3, DNS_REFUSED = 5, DNS_NOTAUTH = 9 };
 enum dns_section { DNS_ANSWER, DNS_AUTHORITY, DNS_ADDITIONAL };
@@ -52,6 +52,12 @@ NODISCARD bool dns_data_name(const struct dns_message *m, const struct dns_recor
 struct slice dns_text(const struct dns_record *r, char out[DNS_TEXT_MAX]);
 /* Is a TXT record's text, its strings joined, equal to value? */
 bool dns_text_is(const struct dns_record *r, struct slice value);
+/* A CAA record's data (RFC 8659 section 4.1); false when it is malformed. Slices of the message. */
+struct dns_caa {
+    bool critical;
+    struct slice tag, value;
+};
+NODISCARD bool dns_caa(const struct dns_record *r, struct dns_caa *out);
 /* Letters, digits, "-", "_" and dots between labels of 1 to 63: what challenges' names are made
  * of. A name from the DNS that is something else is not followed. */
 bool dns_name_plain(struct slice name);

@@ -37,9 +37,14 @@ bool message_directory(struct arena *a, struct slice body, struct directory *out
     out->new_order = url_field(a, obj, "newOrder");
     const cJSON *meta = json_object(obj, "meta");
     out->terms_of_service = arena_copy(a, slice_upto(json_string(meta, "termsOfService"), 1024));
-    const cJSON *identities = json_array(meta, "caaIdentities");
-    out->caa_identity = arena_copy(
-        a, slice_upto(json_element_string(identities ? identities->child : NULL), 253));
+    const cJSON *identity;
+    cJSON_ArrayForEach(identity, json_array(meta, "caaIdentities"))
+    {
+        struct slice domain = json_element_string(identity);
+        if (domain.n && domain.n <= 253 && out->caa_count < MESSAGE_CAA_MAX) {
+            out->caa_identities[out->caa_count++] = arena_copy(a, domain);
+        }
+    }
     out->binding_required = json_true(meta, "externalAccountRequired");
     out->revoke_cert = url_field(a, obj, "revokeCert");
     out->key_change = url_field(a, obj, "keyChange");

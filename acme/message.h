@@ -11,6 +11,7 @@
 #define MESSAGE_AUTHZ_MAX 100
 #define MESSAGE_CHALLENGES_MAX 20
 #define MESSAGE_PROFILES_MAX 32
+#define MESSAGE_CAA_MAX 16
 #define MESSAGE_ALTERNATES_MAX 8
 
 /* https://, no spaces or control bytes, not too long. */
@@ -19,7 +20,8 @@ bool message_url_ok(struct slice url);
 struct directory {
     struct slice new_nonce, new_account, new_order;
     struct slice terms_of_service; /* or empty */
-    struct slice caa_identity;     /* the first of meta.caaIdentities, or empty */
+    struct slice caa_identities[MESSAGE_CAA_MAX]; /* meta.caaIdentities, if any */
+    size_t caa_count;
     bool binding_required;         /* meta.externalAccountRequired */
     struct slice revoke_cert, key_change, renewal_info; /* or empty */
     struct slice profiles[MESSAGE_PROFILES_MAX];        /* names of those offered */

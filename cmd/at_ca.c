@@ -7,7 +7,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "cmd/certificates.h"
 #include "cmd/commands.h"
 #include "cmd/control.h"
 #include "cmd/load.h"
@@ -40,15 +39,6 @@ static const struct arg account_table[] = {
      "the control socket, if not the one the Caddyfile names", "PATH"},
 };
 
-/* A configuration and its storage, for one command. */
-struct desk {
-    struct arena arena;
-    struct config *config;
-    struct cert_plan plan;
-    struct cert_plan demanded; /* the one name that find() was asked for, if it is on demand */
-    struct acme_hand hand;
-};
-
 /* Files that root makes in a folder of another user's would be of no use to that user. */
 static bool become_owner(const struct store_settings *settings, struct err *err)
 {
@@ -65,7 +55,7 @@ static bool become_owner(const struct store_settings *settings, struct err *err)
                    (unsigned)st.st_uid);
 }
 
-static void leave(struct desk *d)
+void desk_leave(struct desk *d)
 {
     challenge_table_free(d->hand.challenges);
     store_close(d->hand.store);
@@ -100,8 +90,7 @@ static bool read_config(struct desk *d, const char *command, const char *path, s
     return ok;
 }
 
-/* Leave it in either case. */
-static bool enter(struct desk *d, const char *command, const char *path, struct err *err)
+bool desk_enter(struct desk *d, const char *command, const char *path, struct err *err)
 {
     struct places places;
     *d = (struct desk){.config = NULL};
@@ -168,7 +157,7 @@ static void say(void *ctx, const char *activity)
 bool at_ca_dry_run(const char *command, const char *config, struct slice name, struct err *err)
 {
     struct desk d;
-    bool ok = enter(&d, command, config, err);
+    bool ok = desk_enter(&d, command, config, err);
     const struct acme_name *found = ok ? find(&d, name, err) : NULL;
     d.hand.say = say;
     ok = found && acme_dry_run(&d.hand, found, err);
@@ -176,7 +165,7 @@ bool at_ca_dry_run(const char *command, const char *config, struct slice name, s
         printf("The rehearsal went well: a certificate for %.*s was made at the test CA and thrown"
                " away.\n", SLICE_ARG(name));
     }
-    leave(&d);
+    desk_leave(&d);
     return ok;
 }
 
@@ -217,7 +206,7 @@ int revoke_command(const struct command *self, int argc, char **argv)
                            : "which name? caddis revoke example.com");
         return 1;
     }
-    bool ok = enter(&d, self->name, args.config, &err);
+    bool ok = desk_enter(&d, self->name, args.config, &err);
     const struct acme_name *found = ok ? find(&d, slice_str(name), &err) : NULL;
     ok = found && acme_revoke(&d.hand, found, reason, &err);
     if (ok) {
@@ -230,7 +219,7 @@ int revoke_command(const struct command *self, int argc, char **argv)
     } else {
         (void)fprintf(stderr, "caddis revoke: %s\n", err.text);
     }
-    leave(&d);
+    desk_leave(&d);
     return ok ? 0 : 1;
 }
 
@@ -305,11 +294,11 @@ int account_command(const struct command *self, int argc, char **argv)
         (void)fprintf(stderr, "caddis account: rollover (another key) or deactivate (end it)?\n");
         return 1;
     }
-    bool ok = enter(&d, self->name, args.config, &err) && change_accounts(&d, roll_over, &err);
+    bool ok = desk_enter(&d, self->name, args.config, &err) && change_accounts(&d, roll_over, &err);
     if (!ok) {
         (void)fprintf(stderr, "caddis account: %s\n", err.text);
     }
-    leave(&d);
+    desk_leave(&d);
     if (ok) {
         tell_running();
     }

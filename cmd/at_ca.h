@@ -2,8 +2,20 @@
 #ifndef CMD_AT_CA_H
 #define CMD_AT_CA_H
 
-#include "proxy/base/err.h"
-#include "proxy/base/slice.h"
+#include "cmd/certificates.h"
+
+/* A configuration and its storage, for one command. */
+struct desk {
+    struct arena arena;
+    struct config *config;
+    struct cert_plan plan;
+    struct cert_plan demanded; /* the one name that find() was asked for, if it is on demand */
+    struct acme_hand hand;
+};
+
+/* Reads the configuration and opens its storage, as that one's owner. Leave it in either case. */
+NODISCARD bool desk_enter(struct desk *d, const char *command, const char *path, struct err *err);
+void desk_leave(struct desk *d);
 
 /* A whole order for the name at the test directory of its CA; says on stdout how it goes. config:
  * the Caddyfile, or NULL for the one in the working folder. */

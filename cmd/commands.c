@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "cmd/control.h"
+#include "cmd/doctor.h"
 #include "cmd/envfile.h"
 #include "cmd/load.h"
 #include "cmd/paths.h"
@@ -23,6 +24,7 @@ static struct {
     const char *adapter;
     const char *address;
     bool force;
+    bool online;
     struct arg_texts envfiles;
 } args;
 
@@ -36,6 +38,8 @@ static const struct arg table[] = {
 };
 
 static const struct arg validate_table[] = {
+    {"online", 0, ARG_FLAG, &args.online,
+     "look at names, ports, store and CAs too, as caddis doctor does", NULL},
     {"config", 'c', ARG_TEXT, &args.config,
      "the Caddyfile (default: Caddyfile in this folder; - is stdin)", NULL},
     {"adapter", 'a', ARG_TEXT, &args.adapter, "caddyfile, which is the default", "NAME"},
@@ -213,6 +217,10 @@ int validate_command(const struct command *self, int argc, char **argv)
     if (!args.config || !envfiles_load(self->name, &args.envfiles)) {
         return 1;
     }
+    if (args.online && slice_eq(slice_str(args.config), S("-"))) {
+        (void)fprintf(stderr, "caddis validate: --online needs a file, not standard input\n");
+        return 1;
+    }
     struct config *config = load_for_command(args.config);
     bool ok = config != NULL;
     if (ok) {
@@ -220,6 +228,7 @@ int validate_command(const struct command *self, int argc, char **argv)
         mention_format(args.config);
     }
     config_unref(config);
+    ok = ok && (!args.online || doctor_look(self->name, args.config, NULL, 0, false));
     return ok ? 0 : 1;
 }
 

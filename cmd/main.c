@@ -30,6 +30,8 @@ static const struct command commands[] = {
      certs_help},
     {"renew", "get another certificate for a name now; --dry-run only tries", renew_command,
      renew_help},
+    {"doctor", "say what stands in the way of certificates, before a CA is asked", doctor_command,
+     doctor_help},
     {"revoke", "have the CA revoke a name's certificate", revoke_command, revoke_help},
     {"account", "give the account with the CA another key, or end it", account_command,
      account_help},

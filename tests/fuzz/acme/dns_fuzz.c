@@ -3,6 +3,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "acme/caa.h"
 #include "acme/challenge_persist.h"
 #include "acme/dns_update.h"
 #include "acme/json.h"
@@ -25,6 +26,12 @@ static void records(struct slice input)
         }
         (void)challenge_persist_fits(dns_text(&r, text), S("ca.example"), S("https://a"), true);
         (void)dns_text_is(&r, S("value"));
+        struct dns_caa caa;
+        struct slice ca = S("ca.example");
+        if (dns_caa(&r, &caa)) {
+            must(caa.tag.n + caa.value.n + 2 == r.data.n);
+            (void)caa_allows(caa.value, &ca, 1, S("https://ca.example/a/1"));
+        }
     }
 }
 

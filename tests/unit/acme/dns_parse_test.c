@@ -111,6 +111,24 @@ static void what_is_broken(void **state UNUSED)
     assert_false(dns_text_is(&r, S("abc")));
 }
 
+static void caa(void **state UNUSED)
+{
+    struct dns_message m;
+    struct dns_record r;
+    struct dns_caa got;
+    begin(1);
+    record(DNS_CAA, slice_of("\200\5issueca.example", 17));
+    assert_true(dns_read(dstr_slice(&text), &m) && dns_next(&m, &r) && dns_caa(&r, &got));
+    assert_true(got.critical && slice_eq(got.tag, S("issue")));
+    assert_true(slice_eq(got.value, S("ca.example")));
+    r.data = slice_of("\0\5iss", 5); /* a tag longer than the record */
+    assert_false(dns_caa(&r, &got));
+    r.data = slice_of("\0\0x", 3);
+    assert_false(dns_caa(&r, &got));
+    r.data = slice_of("\0", 1);
+    assert_false(dns_caa(&r, &got));
+}
+
 static void names(void **state UNUSED)
 {
     assert_true(dns_name_plain(S("_acme-challenge.example.com")));
@@ -127,6 +145,6 @@ static void names(void **state UNUSED)
 int main(void)
 {
     const struct CMUnitTest tests[] = {TEST(a_question), TEST(texts), TEST(names_in_data),
-                                       TEST(what_is_broken), TEST(names)};
+                                       TEST(what_is_broken), TEST(caa), TEST(names)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
