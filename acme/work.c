@@ -500,7 +500,8 @@ static void take_failure(struct acme *a, struct managed *m, struct attempt *t)
     if (!of_ca && !said) {
         log_event(LOG_ERROR, "acme", "no certificate", LOG_S("name", name_of(m)),
                   LOG_S("ca", m->from->ca->store_name), LOG_Z("error", t->failure.err.text),
-                  LOG_I("failures", t->failures), LOG_I("next_attempt_in_s", t->hold_ms / 1000));
+                  LOG_I("failures", t->failures), LOG_I("next_attempt_in_s", t->hold_ms / 1000),
+                  LOG_Z("see", "caddis doctor"));
     }
 }
 

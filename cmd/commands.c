@@ -5,6 +5,7 @@
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "cmd/control.h"
@@ -217,8 +218,10 @@ int validate_command(const struct command *self, int argc, char **argv)
     if (!args.config || !envfiles_load(self->name, &args.envfiles)) {
         return 1;
     }
-    if (args.online && slice_eq(slice_str(args.config), S("-"))) {
-        (void)fprintf(stderr, "caddis validate: --online needs a file, not standard input\n");
+    struct stat st; /* --online reads it again, which a pipe does not bear */
+    if (args.online && (stat(args.config, &st) != 0 || !S_ISREG(st.st_mode))) {
+        (void)fprintf(stderr, "caddis validate: --online needs a file, and %s is none\n",
+                      args.config);
         return 1;
     }
     struct config *config = load_for_command(args.config);

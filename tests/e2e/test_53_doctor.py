@@ -51,6 +51,8 @@ def test_all_is_well(world):
     assert p.orders == 1 and not list(c.store.rglob("challenge_tokens/*.json"))
     done = c.command("validate", "--online", "--config", c.file)
     assert "Valid configuration" in done.stdout and f"ok {p.url}: CA" in done.stdout
+    done = c.command("validate", "--online", "--config", "-")
+    assert done.returncode == 1 and "needs a file" in done.stderr
 
 
 def test_nobody_runs_and_a_port_is_taken(world):
