@@ -311,6 +311,7 @@ static void on_head(void *ctx)
         release_origins(f);
         return; /* and the configuration may be gone */
     }
+    ex->origin_answered_ms = loop_now_ms(ex->loop);
     judge_answer(f);
     release_origins(f);
     if (f->out.method == METHOD_HEAD && exchange_client_method(ex) != METHOD_HEAD) {
@@ -431,6 +432,22 @@ static bool choose(struct forward *f, uint64_t usable)
     return true;
 }
 
+/* What placeholders say of the attempt that begins. */
+static void note_attempt(struct forward *f)
+{
+    struct exchange *ex = f->ex;
+    const struct health *h = &f->origin->health;
+    if (f->retries != ex->origin_retries) {
+        f->prepared_for = NULL; /* header_up may name the number */
+    }
+    ex->origin_started_ms = f->started_ms;
+    ex->origin_attempt_ms = loop_now_ms(ex->loop);
+    ex->origin_answered_ms = 0;
+    ex->origin_retries = f->retries;
+    ex->origin_requests = atomic_load_explicit(&f->origin->active, memory_order_relaxed);
+    ex->origin_requests_max = h->policy.request_count_max;
+}
+
 static void try_origin(struct forward *f)
 {
     struct exchange *ex = f->ex;
@@ -440,6 +457,7 @@ static void try_origin(struct forward *f)
         }
         return;
     }
+    note_attempt(f);
     enum rules_result rules = forward_prepare(f);
     if (rules != RULES_DONE) {
         bool limit = rules == RULES_LIMIT;

@@ -136,6 +136,12 @@ struct exchange {
     void *forward;               /* reverse_proxy's own: whose answer handle_response looks at */
     int origin_status;           /* what it answered, where a handler looks before it goes on */
     struct fields origin_fields;
+    /* For placeholders; moments as loop_now_ms has them, 0: not yet. */
+    int64_t origin_started_ms;  /* the first attempt */
+    int64_t origin_attempt_ms;  /* the last one */
+    int64_t origin_answered_ms; /* the head of its answer */
+    unsigned origin_retries;
+    unsigned origin_requests, origin_requests_max; /* of the origin chosen, then; 0: no maximum */
     const struct addr *client_addr; /* the client behind trusted proxies; else client.peer */
     bool peer_trusted;              /* the peer is such a proxy: what it says of its client holds */
 };

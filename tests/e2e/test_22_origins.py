@@ -45,6 +45,25 @@ def test_header_up_every_operator(caddis, origin):
     assert r.get("Keep") == "1"
 
 
+def test_placeholders_of_attempts(caddis, origin):
+    o = origin()
+    c = caddis(site(
+        f"127.0.0.1:9 {o.address}",
+        "lb_policy first",
+        "lb_retries 3",
+        "unhealthy_request_count 7",
+        "header_up X-Attempt {rp.retries}/{rp.upstream.requests}/{rp.upstream.max_requests}",
+        "header_down X-Took {rp.upstream.latency}/{rp.upstream.latency_ms}",
+        "header_down X-All {rp.duration}/{rp.duration_ms}/{rp.upstream.duration_ms}",
+    ))
+    answer = c.get()
+    assert answer.status == 200
+    assert re.fullmatch(r"\d+/\d+/7", o.last.get("X-Attempt"))
+    text, ms = answer.get("X-Took").split("/")
+    assert text in (f"{ms}ms", f"{int(ms) / 1000:.3f}s")
+    assert re.fullmatch(r"[\d.]+m?s/\d+/\d+", answer.get("X-All"))
+
+
 def test_header_up_delete_all_keeps_what_is_set(caddis, origin):
     o = origin()
     c = caddis(site(o.address, "header_up X-New {host}", "header_up -*"))
