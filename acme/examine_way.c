@@ -90,7 +90,8 @@ static bool look_up(struct examination *e, struct slice name, struct addresses *
 static bool fetch(const struct examination *e, struct slice name, const char *address, bool v6,
                   struct slice token, struct slice expected, struct err *err)
 {
-    struct transport_options options = {.timeout_ms = ANSWER_TIMEOUT_MS, .plain_too = true};
+    struct transport_options options = {.timeout_ms = ANSWER_TIMEOUT_MS, .plain_too = true,
+                                        .direct = true};
     struct transport *t = transport_new(&options, e->stop, err);
     struct dstr url, host;
     struct reply reply;

@@ -183,6 +183,9 @@ static bool set_options(struct transport *t, const struct transport_options *opt
     SET(CURLOPT_PROTOCOLS, (long)CURLPROTO_HTTPS | (options->plain_too ? CURLPROTO_HTTP : 0));
     SET(CURLOPT_REDIR_PROTOCOLS, (long)CURLPROTO_HTTPS);
 #endif
+    if (options->direct) {
+        SET(CURLOPT_NOPROXY, "*");
+    }
     SET(CURLOPT_USERAGENT, "caddis/" CADDIS_VERSION);
     SET(CURLOPT_CONNECTTIMEOUT_MS, CONNECT_TIMEOUT_MS);
     SET(CURLOPT_TIMEOUT_MS,

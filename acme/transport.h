@@ -65,6 +65,7 @@ struct transport_options {
     size_t root_file_count;
     int64_t timeout_ms; /* of one request; 0: a minute */
     bool plain_too;     /* http:// is fine, and redirects are not followed: no CA is meant */
+    bool direct;        /* past any proxy that the environment names */
 };
 
 /* NULL and err on failure. Copies what it needs of the options. */

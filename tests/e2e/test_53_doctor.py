@@ -3,6 +3,7 @@
 import socket
 
 import pytest
+from lib.caddis import command
 from lib.pebble import always
 from lib.ports import free_port
 
@@ -42,6 +43,9 @@ def test_all_is_well(world):
     lines = look(c)
     assert all(line.startswith("ok ") for line in lines), lines
     find(lines, "ok", NAME, f"port {c.http}: 127.0.0.1 leads to this caddis")
+    proxy = {"http_proxy": f"http://127.0.0.1:{free_port()}"}  # a CA does not come through it
+    done = command("doctor", "--config", c.file, "--port", c.http, folder=c.folder, env=proxy)
+    assert done.returncode == 0 and "leads to this caddis" in done.stdout, done.stdout
     for word in ("CAA", "limits"):
         find(lines, "ok", NAME, word)
     for word in ("CA: ", "clock"):
