@@ -1,7 +1,8 @@
 """Which failed tests are worth a second look, alone.
 
-    again.py REPORT            exit 0: some failed, few enough, and none for a reason that time
-                               cannot explain (a sanitizer's report, a server that died)
+    again.py REPORT            prints the tests that failed, each with a NUL behind it, if they are
+                               few enough and none failed for a reason that time cannot explain (a
+                               sanitizer's report, a server that died)
     again.py REPORT SECOND     takes the failures that passed in SECOND out of REPORT, and says so
 
 Both are JUnit XML from pytest."""
@@ -23,9 +24,10 @@ def bad(case):
 
 
 def worth_it(report):
-    failures = [e for c in cases(report.getroot()).values() for e in bad(c)]
-    return 0 < len(failures) <= FEW and not any(
-        word in (e.text or "") + (e.get("message") or "") for e in failures for word in GRAVE)
+    failed = {key: bad(c) for key, c in cases(report.getroot()).items() if bad(c)}
+    grave = any(word in (e.text or "") + (e.get("message") or "")
+                for failures in failed.values() for e in failures for word in GRAVE)
+    return [] if grave or len(failed) > FEW else failed
 
 
 def merge(report, second):
@@ -43,6 +45,8 @@ if __name__ == "__main__":
     except (OSError, tree.ParseError):
         sys.exit(1)
     if len(sys.argv) == 2:
-        sys.exit(not worth_it(first))
+        for module, name in worth_it(first):
+            print(f"{module}.py::{name}", end="\0")
+        sys.exit()
     merge(first, tree.parse(sys.argv[2]))
     first.write(sys.argv[1])

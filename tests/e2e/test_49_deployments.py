@@ -433,7 +433,7 @@ def extra_headers(fields):
 APPS = "Nextcloud, Gitea, Grafana"
 
 
-def test_well_known_apps(deploy, app, folder):
+def test_well_known_apps(deploy, app, folder, eventually):
     def nextcloud(request):
         assert request.get("X-Forwarded-Proto") == "https"
         if request.method == "PROPFIND":
@@ -496,8 +496,8 @@ def test_well_known_apps(deploy, app, folder):
     fields, _ = seen(ask(c, "vault.example.com/api/sync", fields=[("X-Real-IP", "6.6.6.6")]))
     assert fields["x-real-ip"] == "127.0.0.1"
     assert ask(c, "vault.example.com/admin").status == 200  # from a private address
-    logged = [json.loads(line) for line in (folder / "vault.log").read_text().splitlines()]
-    assert [line["request"]["uri"] for line in logged if line["status"] == 200][0] == "/api/sync"
+    line = eventually(lambda: (folder / "vault.log").read_text().splitlines())[0]
+    assert (json.loads(line)["request"]["uri"], json.loads(line)["status"]) == ("/api/sync", 200)
     assert talk(c, "vault.example.com/notifications/hub?access_token=x", "ping") == ["ping"]
 
 

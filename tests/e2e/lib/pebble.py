@@ -207,7 +207,10 @@ class Mediator(Scripted):
             if isinstance(action, bytes):
                 raw.send(action)
                 return
-            response = self._ask(request)
+            try:
+                response = self._ask(request)
+            except (Closed, OSError):
+                return  # Pebble has closed without an answer: so does the mediator
             if callable(action):
                 response = action(response)
                 if response is None:
