@@ -60,9 +60,9 @@ static bool store(const char *command, const struct arg *a, const char *value)
         texts->items[texts->count++] = value;
         return true;
     case ARG_NUMBER:
-        if (!slice_u64(slice_str(value), 1024, &number) || number == 0) {
-            (void)fprintf(stderr, "caddis %s: --%s takes a number from 1 to 1024, not \"%s\"\n",
-                          command, a->name, value);
+        if (!slice_u64(slice_str(value), ARG_NUMBER_MAX, &number) || number == 0) {
+            (void)fprintf(stderr, "caddis %s: --%s takes a number from 1 to %d, not \"%s\"\n",
+                          command, a->name, ARG_NUMBER_MAX, value);
             return false;
         }
         *(unsigned *)a->out = (unsigned)number;

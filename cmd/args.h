@@ -7,6 +7,7 @@
 enum arg_kind { ARG_FLAG, ARG_TEXT, ARG_NUMBER, ARG_TEXTS, ARG_LATER /* Caddy's, not here yet */ };
 
 #define ARG_TEXTS_MAX 16
+#define ARG_NUMBER_MAX (1 << 20)
 
 struct arg_texts {
     const char *items[ARG_TEXTS_MAX];

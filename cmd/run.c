@@ -13,6 +13,8 @@
 #include "cmd/quick.h"
 #include "proxy/base/log.h"
 
+#define WORKERS_MAX 1024u
+
 struct run_args {
     const char *config;
     const char *adapter;
@@ -49,6 +51,11 @@ static bool parse(const char *command, int argc, char **argv)
 {
     if (!args_parse(command, table, ARRAY_LEN(table), argc, argv, NULL) ||
         !adapter_allowed(command, args.adapter)) {
+        return false;
+    }
+    if (args.workers > WORKERS_MAX) {
+        (void)fprintf(stderr, "caddis %s: --workers takes a number from 1 to %u\n", command,
+                      WORKERS_MAX);
         return false;
     }
     args.config = config_or_default(command, args.config);

@@ -70,7 +70,7 @@ def test_hash_password_mistakes(options, words):
 
 # ---- basic_auth ----
 
-ARGON2 = ["--algorithm", "argon2id", "--argon2id-memory", "64"]
+ARGON2 = ["--algorithm", "argon2id", "--argon2id-memory", "2048"]
 
 
 @pytest.mark.parametrize("kind, options", [("bcrypt", ["--bcrypt-cost", "4"]),
