@@ -416,7 +416,7 @@ def test_a_ca_that_forgets_everything(world, eventually):
 def test_killed_again_and_again_while_renewing(pebble, folder):
     """kill -9 at every kind of instant; what is on disk is one pair, orders are few."""
     http, https = free_port(), free_port()
-    p = pebble(http, https, validity=40)
+    p = pebble(http, https, validity=40, env={"PEBBLE_WFE_NONCEREJECT": "5"})
     roots = p.roots()
     c = Caddis(SITE, http=http, https=https, globals=p.globals + "\nrenew_interval 1s",
                binary=PLAIN_BIN, start=False, store=folder / "store")

@@ -64,7 +64,9 @@ class Pebble:
         }
         settings.update(config)
         (folder / "pebble.json").write_text(json.dumps({"pebble": settings}))
-        self.env = {**os.environ, "PEBBLE_VA_NOSLEEP": "1", "PEBBLE_AUTHZREUSE": "0", **(env or {})}
+        # Chance is asked for by the tests that mean it: of itself Pebble refuses one nonce in twenty.
+        self.env = {**os.environ, "PEBBLE_VA_NOSLEEP": "1", "PEBBLE_AUTHZREUSE": "0",
+                    "PEBBLE_WFE_NONCEREJECT": "0", **(env or {})}
         self.log = open(folder / "pebble.log", "ab")
         binaries = FOLDER / version / "usr/bin"
         assert (binaries / "pebble").exists(), (
