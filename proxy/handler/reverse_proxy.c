@@ -52,9 +52,10 @@
  * }
  *
  * origin: host:port, host:port1-port2 (one each), http://host[:80], https://host[:443],
- * h2c://host[:80], unix//path, unix+h2c//path. Forwards the request and its body as they come, the
- * answer likewise; an Upgrade that the origin accepts (a WebSocket; always asked for over HTTP/1.1)
- * becomes a tunnel. Connections to origins are kept and used again.
+ * h2c://host[:80], unix//path, unix+h2c//path, {placeholder}:port (reverse_proxy_named.c). Forwards
+ * the request and its body as they come, the answer likewise; an Upgrade that the origin accepts (a
+ * WebSocket; always asked for over HTTP/1.1) becomes a tunnel. Connections to origins are kept and
+ * used again.
  *
  * To the origin: hop-by-hop fields and names with "_" are removed; X-Forwarded-For, -Proto and
  * -Host say what we saw, whatever the client claimed (behind a trusted proxy they are kept, and the
@@ -70,17 +71,28 @@
 #include "proxy/handler/chain.h"
 #include "proxy/handler/directives.h"
 #include "proxy/handler/reverse_proxy_forward.h"
+#include "proxy/upstream/named.h"
 
 static void try_origin(struct forward *f);
 static void begin_round(struct forward *f);
 
-/* No more attempts: what was looked up is let go of. */
-static void release_origins(struct forward *f)
+/* What was looked up is let go of. */
+static void release_round(struct forward *f)
 {
     if (f->dynamic) {
         dynamic_release(f->dynamic);
         f->origin_count = 0;
         f->prepared_for = NULL; /* another origin may come to stand at its address */
+    }
+}
+
+/* No more attempts. */
+static void release_origins(struct forward *f)
+{
+    release_round(f);
+    if (f->named || f->named_dynamic) {
+        named_release(f);
+        f->origin_count = 0;
     }
 }
 
@@ -384,8 +396,11 @@ static uint64_t usable_origins(const struct forward *f)
     int64_t now = loop_now_ms(f->ex->loop);
     uint64_t usable = 0;
     for (size_t i = 0; i < f->origin_count; i++) {
+        if ((f->tried >> i) & 1) {
+            continue;
+        }
         unsigned active = atomic_load_explicit(&f->origins[i]->active, memory_order_relaxed);
-        if (!((f->tried >> i) & 1) && health_usable(&f->origins[i]->health, active, now)) {
+        if (health_usable(&f->origins[i]->health, active, now)) {
             usable |= (uint64_t)1 << i;
         }
     }
@@ -428,7 +443,8 @@ static bool choose(struct forward *f, uint64_t usable)
     }
     f->tried |= (uint64_t)1 << i;
     f->origin = f->origins[i];
-    f->ex->origin_text = p->dynamic ? arena_copy(&f->ex->arena, f->origin->text) : f->origin->text;
+    bool lasts = !f->dynamic && !f->named; /* as long as the configuration */
+    f->ex->origin_text = lasts ? f->origin->text : arena_copy(&f->ex->arena, f->origin->text);
     return true;
 }
 
@@ -506,15 +522,21 @@ static void begin_round(struct forward *f)
 {
     const struct reverse_proxy *p = f->proxy;
     struct upstream *u = chain_of(f->ex)->upstream;
-    release_origins(f);
+    struct dynamic *dynamic = p->named_dynamics ? named_dynamic(f) : p->dynamic;
+    release_round(f);
     f->tried = 0;
     f->origins = p->origins;
     f->origin_count = p->origin_count;
-    if (p->dynamic && !f->dynamic) {
+    if ((p->named && !named_origins(f) && !dynamic) ||
+        (p->named_dynamics && !dynamic && !p->origin_count)) {
+        fail(f, 502, S("the request names no origin that it could be forwarded to"));
+        return;
+    }
+    if (dynamic && !f->dynamic) {
         f->dynamic = ARENA_NEW(&f->ex->arena, struct dynamic_request);
     }
-    if (f->dynamic &&
-        !dynamic_start(p->dynamic, upstream_resolver(u), f->ex->loop, f->dynamic, looked_up, f)) {
+    if (dynamic && f->dynamic &&
+        !dynamic_start(dynamic, upstream_resolver(u), f->ex->loop, f->dynamic, looked_up, f)) {
         f->looking_up = true;
         exchange_hold(f->ex);
         return;
@@ -543,7 +565,7 @@ static void on_failed(void *ctx, const struct upstream_failure *failure)
         return; /* and the configuration may be gone */
     }
     if (failure->unsent && f->dynamic) {
-        dynamic_distrust(f->proxy->dynamic);
+        dynamic_distrust(f->dynamic->dynamic);
     }
     bool ours = failure->reason == END_NO_MEMORY || failure->status == 503;
     if (!ours && failure->reason != END_CLIENT_GONE && failure->reason != END_CLIENT_BAD &&
@@ -664,6 +686,9 @@ static void proxy_release(void *instance)
         origin_unref(p->origins[i]);
     }
     dynamic_unref(p->dynamic);
+    named_free(p->named);
+    named_free(p->named_dynamics);
+    origin_unref(p->dynamic_like);
     tunnel_policy_unref(p->tunnels);
 }
 

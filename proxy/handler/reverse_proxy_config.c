@@ -4,7 +4,10 @@
 #include "proxy/handler/directives.h"
 #include "proxy/handler/mistakes.h"
 #include "proxy/handler/reverse_proxy_dynamic.h"
+#include "proxy/upstream/named.h"
 #include "proxy/handler/reverse_proxy_transport.h"
+
+#define DYNAMICS_MAX 256u /* dynamic with placeholders: lists of origins that are remembered */
 
 /* One origin as written, until the transport is known. */
 struct draft {
@@ -15,6 +18,7 @@ struct draft {
     bool tls;
     bool h2c;
     bool dynamic; /* stands for all that are looked up */
+    struct named_place place;
 };
 
 struct drafts {
@@ -42,6 +46,52 @@ static bool draft_wants_tls(const struct draft *d, const struct transport *t)
     return d->tls || (!d->unix_path.n && transport_wants_tls(t, d->port));
 }
 
+static void *any_origin_ref(void *origin)
+{
+    return origin_ref(origin);
+}
+
+static void any_origin_unref(void *origin)
+{
+    origin_unref(origin);
+}
+
+static void *any_dynamic_ref(void *dynamic)
+{
+    return dynamic_ref(dynamic);
+}
+
+static void any_dynamic_unref(void *dynamic)
+{
+    dynamic_unref(dynamic);
+}
+
+/* Where some origins are made from requests: which, and the table of them. */
+static void make_places(const struct proxy_reading *r, const struct drafts *drafts,
+                        const struct transport *t)
+{
+    struct reverse_proxy *p = r->p;
+    bool any = false;
+    size_t n = 0;
+    struct named_place *places = ARENA_ARRAY(r->b->arena, struct named_place, drafts->count + 1);
+    must(places);
+    for (size_t i = 0; i < drafts->count; i++) {
+        const struct draft *d = &drafts->items[i];
+        if (d->dynamic && t->tls_name_template) {
+            cf_error(r->b->diags, t->tls, "tls_server_name has no placeholders beside dynamic");
+        } else if (!d->dynamic) {
+            places[n] = d->place;
+            places[n].server_name = t->tls_name_template;
+            any = any || places[n].address || places[n].server_name;
+            n++;
+        }
+    }
+    if (any) {
+        p->places = places;
+        p->named = named_new(NAMED_MAX, any_origin_ref, any_origin_unref);
+    }
+}
+
 static void make_origin(const struct proxy_reading *r, const struct draft *d,
                         const struct transport *t, struct tls_client *tls_client)
 {
@@ -53,7 +103,8 @@ static void make_origin(const struct proxy_reading *r, const struct draft *d,
     unsigned versions = d->h2c ? ORIGIN_H2C | ORIGIN_HTTP_2 : t->versions;
     bool v6 = slice_find(d->host, ':') != SLICE_NPOS;
     char local[ADDR_TEXT_BYTES];
-    struct slice text = d->unix_path.n ? d->unix_path
+    struct slice text = d->place.address ? d->place.at->text
+                        : d->unix_path.n ? d->unix_path
                                        : arena_printf(b->arena, v6 ? "[%.*s]:%u" : "%.*s:%u",
                                                       SLICE_ARG(d->host), d->port);
     struct origin like = {
@@ -86,7 +137,10 @@ static void make_origin(const struct proxy_reading *r, const struct draft *d,
         .limits = t->limits,
         .health = {.policy = r->passive},
     };
-    if (d->dynamic) {
+    if (d->dynamic && p->sources.any_named) {
+        p->dynamic_like = origin_new(&like);
+        p->named_dynamics = named_new(DYNAMICS_MAX, any_dynamic_ref, any_dynamic_unref);
+    } else if (d->dynamic) {
         p->dynamic = dynamic_new(p->sources.items, p->sources.count, &like);
     } else {
         p->origins[p->origin_count++] = origin_new(&like);
@@ -112,6 +166,7 @@ static void make_origins(const struct proxy_reading *r, const struct drafts *dra
         }
         make_origin(r, d, t, tls_client);
     }
+    make_places(r, drafts, t);
     tls_client_unref(tls_client);
 }
 
@@ -179,14 +234,23 @@ static void origin_scheme(struct build *b, const struct cf_token *t, struct slic
     }
 }
 
+static bool parse_named(struct build *b, struct drafts *drafts, const struct cf_token *t)
+{
+    struct draft d = {.at = t, .host = S("placeholder")};
+    if (!named_place_read(b, t, &d.place)) {
+        return false;
+    }
+    d.port = d.place.port;
+    return add_draft(b, drafts, &d);
+}
+
 static bool parse_origin(struct build *b, struct drafts *drafts, const struct cf_token *t)
 {
+    if (slice_find(t->text, '{') != SLICE_NPOS) {
+        return parse_named(b, drafts, t);
+    }
     if (slice_starts(t->text, S("unix/")) || slice_starts(t->text, S("unix+h2c/"))) {
         return parse_unix(b, drafts, t);
-    }
-    if (slice_find(t->text, '{') != SLICE_NPOS) {
-        cf_error(b->diags, t, "placeholders in an origin are Caddy's and not yet in caddis");
-        return false;
     }
     struct slice rest = t->text;
     struct cf_address a;

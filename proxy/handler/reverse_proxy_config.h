@@ -52,6 +52,10 @@ struct reverse_proxy {
     size_t origin_count;
     struct dynamic_sources sources;
     struct dynamic *dynamic; /* owned; NULL: only those above. They are used where it finds none. */
+    const struct named_place *places; /* one for each origin; NULL: none is made from requests */
+    struct named *named;              /* owned; of struct origin */
+    struct named *named_dynamics;     /* owned; of struct dynamic, instead of `dynamic`; or NULL */
+    struct origin *dynamic_like;      /* owned; with it */
     struct balance balance;
     struct retry_policy retry;
     struct field_rules header_up;

@@ -8,8 +8,8 @@
  * }
  * dynamic multi { a ...; srv ... }                          (all of them together)
  *
- * Caddy's, but for placeholders in names. When nothing can be looked up the origins that are
- * written beside it are used. */
+ * Names and ports may have placeholders. When nothing can be looked up the origins that are written
+ * beside it are used. */
 #include "proxy/handler/reverse_proxy_dynamic.h"
 
 #include "proxy/handler/directives.h"
@@ -19,6 +19,8 @@
 struct reading {
     struct build *b;
     struct dynamic_source *s;
+    struct named_source *named;
+    bool *any_named;
     struct slice service;
     struct slice proto;
 };
@@ -43,12 +45,19 @@ struct slice resolvers_read(struct build *b, const struct cf_directive *d)
     return list;
 }
 
-static bool read_name(struct reading *r, const struct cf_token *t, struct slice *out)
+/* Has t placeholders? Then they are compiled, into *out. */
+static bool read_template(struct reading *r, const struct cf_token *t, const struct template **out)
 {
-    if (slice_find(t->text, '{') != SLICE_NPOS) {
-        cf_error(r->b->diags, t, "placeholders in dynamic are Caddy's and not yet in caddis");
+    if (slice_find(t->text, '{') == SLICE_NPOS) {
         return false;
     }
+    *out = template_compile(r->b->arena, t, r->b->diags);
+    *r->any_named = true;
+    return true;
+}
+
+static bool read_name(struct reading *r, const struct cf_token *t, struct slice *out)
+{
     if (t->text.n == 0 || t->text.n > DNS_NAME_MAX) {
         cf_error(r->b->diags, t, "\"%.*s\" is no name", SLICE_ARG(t->text));
         return false;
@@ -60,12 +69,24 @@ static bool read_name(struct reading *r, const struct cf_token *t, struct slice 
 static bool read_port(struct reading *r, const struct cf_token *t)
 {
     uint64_t port;
+    if (read_template(r, t, &r->named->port)) {
+        r->s->port = 1; /* in its place */
+        return true;
+    }
     if (!slice_u64(t->text, 65535, &port) || port == 0) {
         cf_error(r->b->diags, t, "\"%.*s\" is no port from 1 to 65535", SLICE_ARG(t->text));
         return false;
     }
     r->s->port = (uint16_t)port;
     return true;
+}
+
+/* The whole name, once it is known. */
+static void name_templates(struct reading *r, const struct cf_token *at)
+{
+    struct cf_token whole = *at;
+    whole.text = r->s->name;
+    (void)read_template(r, &whole, &r->named->name);
 }
 
 static void read_duration(struct reading *r, const struct cf_directive *d, int64_t *out)
@@ -151,6 +172,7 @@ static void finish(struct reading *r, const struct cf_token *at)
         s->name = arena_printf(r->b->arena, "_%.*s._%.*s.%.*s", SLICE_ARG(r->service),
                                SLICE_ARG(r->proto), SLICE_ARG(s->name));
     }
+    name_templates(r, at);
     if (!s->name.n || (!s->srv && !s->port)) {
         cf_error(r->b->diags, at,
                  s->srv ? "dynamic srv needs a name: dynamic srv _http._tcp.example"
@@ -166,7 +188,11 @@ static void read_source(struct build *b, const struct cf_directive *d, const str
         cf_error(b->diags, kind, "more than %d dynamic sources", DYNAMIC_SOURCES_MAX);
         return;
     }
-    struct reading r = {.b = b, .s = &out->items[out->count++]};
+    struct reading r = {.b = b,
+                        .s = &out->items[out->count],
+                        .named = &out->named[out->count],
+                        .any_named = &out->any_named};
+    out->count++;
     *r.s = (struct dynamic_source){.srv = slice_eq(kind->text, S("srv")), .refresh_ms = REFRESH_MS};
     if (count > (r.s->srv ? 1U : 2U) || (!r.s->srv && count == 1)) {
         cf_error(b->diags, &args[count - 1], r.s->srv ? "dynamic srv takes one name"

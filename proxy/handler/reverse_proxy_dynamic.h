@@ -3,10 +3,13 @@
 #define HANDLER_REVERSE_PROXY_DYNAMIC_H
 
 #include "proxy/handler/handler.h"
+#include "proxy/handler/reverse_proxy_named.h"
 #include "proxy/upstream/dynamic.h"
 
 struct dynamic_sources {
     struct dynamic_source items[DYNAMIC_SOURCES_MAX];
+    struct named_source named[DYNAMIC_SOURCES_MAX]; /* their placeholders */
+    bool any_named;
     size_t count;
 };
 

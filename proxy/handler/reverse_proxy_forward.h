@@ -24,6 +24,9 @@ struct forward {
     size_t origin_count;
     struct dynamic_request *dynamic; /* holds these; or NULL */
     bool looking_up;     /* and then ex is held */
+    struct origin **named; /* counted, or NULL: those made from the request (_named.h) */
+    size_t named_count;
+    struct dynamic *named_dynamic; /* counted */
     uint64_t tried;      /* bit i: origin i, since the last wait */
     struct origin *origin; /* of the attempt under way; one of origins */
     unsigned retries;

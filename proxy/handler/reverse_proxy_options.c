@@ -536,7 +536,9 @@ static void start_checks(struct background *self, struct upstream *u)
 {
     struct reverse_proxy *p = container_of(self, struct reverse_proxy, background);
     for (size_t i = 0; i < p->origin_count; i++) {
-        health_checker_start(p->checkers[i], u);
+        if (p->checkers[i]) {
+            health_checker_start(p->checkers[i], u);
+        }
     }
 }
 
@@ -544,7 +546,9 @@ static void stop_checks(struct background *self)
 {
     struct reverse_proxy *p = container_of(self, struct reverse_proxy, background);
     for (size_t i = 0; i < p->origin_count; i++) {
-        health_checker_stop(p->checkers[i]);
+        if (p->checkers[i]) {
+            health_checker_stop(p->checkers[i]);
+        }
     }
 }
 
@@ -613,6 +617,11 @@ static void make_checkers(struct proxy_reading *r)
 {
     struct reverse_proxy *p = r->p;
     for (size_t i = 0; i < p->origin_count; i++) {
+        if (p->places && p->places[i].address) {
+            cf_warning(r->b->diags, p->places[i].at, "active health checks do not reach an origin"
+                       " that is made from requests");
+            continue;
+        }
         struct origin *asked = asked_origin(r, p->origins[i]);
         if (!asked) {
             return;
@@ -627,7 +636,7 @@ static void make_checkers(struct proxy_reading *r)
 void reverse_proxy_reading_end(struct proxy_reading *r, const struct cf_directive *d)
 {
     struct reverse_proxy *p = r->p;
-    (void)d;
+    bool looks_up = p->dynamic || p->named_dynamics;
     if (r->passive_at && p->origin_count && !r->passive.fail_duration_ms) {
         cf_warning(r->b->diags, r->passive_at, "\"%.*s\" does nothing without fail_duration",
                    SLICE_ARG(r->passive_at->text));
@@ -643,13 +652,13 @@ void reverse_proxy_reading_end(struct proxy_reading *r, const struct cf_directiv
     if (!p->retry.try_duration_ms && !r->try_interval_set) {
         p->retry.try_interval_ms = 0;
     }
-    for (const struct balance *x = p->dynamic ? &p->balance : NULL; x; x = x->fallback) {
+    for (const struct balance *x = looks_up ? &p->balance : NULL; x; x = x->fallback) {
         if (x->policy == POLICY_COOKIE || x->policy == POLICY_WEIGHTED_ROUND_ROBIN) {
             cf_error(r->b->diags, x->at ? x->at : &d->name,
                      "this lb_policy with dynamic is Caddy's and not yet in caddis");
         }
     }
-    if (p->dynamic && r->active) {
+    if (looks_up && r->active) {
         cf_warning(r->b->diags, r->active_at, "active health checks do not reach dynamic origins");
     }
     balance_finish(r->b, p);

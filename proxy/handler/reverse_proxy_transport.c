@@ -180,8 +180,18 @@ static void transport_tls_insecure(struct transport_reading *r, const struct cf_
 static void transport_tls_server_name(struct transport_reading *r, const struct cf_directive *d)
 {
     if (expect_args(r->b, d, d->arg_count, 1, 1)) {
+        struct slice name = d->args[0].text;
         r->t->tls = &d->name;
-        r->t->tls_server_name = d->args[0].text;
+        if (slice_find(name, '{') == SLICE_NPOS) {
+            r->t->tls_server_name = name;
+        } else if (!slice_eq(name, S("{http.reverse_proxy.upstream.host}")) &&
+                   !slice_eq(name, S("{rp.upstream.host}"))) { /* that is what it is anyway */
+            r->t->tls_name_template = template_compile(r->b->arena, &d->args[0], r->b->diags);
+            if (r->t->tls_name_template && template_names_origin(r->t->tls_name_template)) {
+                cf_error(r->b->diags, &d->args[0], "of the origin's placeholders only"
+                         " {http.reverse_proxy.upstream.host} is for tls_server_name");
+            }
+        }
     }
 }
 

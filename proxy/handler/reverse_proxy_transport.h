@@ -22,6 +22,7 @@ struct transport {
     struct slice resolvers;
     int64_t fallback_delay_ms;
     struct slice tls_server_name;
+    const struct template *tls_name_template; /* the same with placeholders; or NULL */
     struct slice tls_ca_file;
     const struct slice *more_ca_files;
     size_t more_ca_count;

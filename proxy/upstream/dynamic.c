@@ -9,6 +9,7 @@
 
 #include "proxy/base/clock.h"
 #include "proxy/base/mem.h"
+#include "proxy/upstream/named.h"
 
 #define TEXT_BYTES (DNS_NAME_MAX + 16)
 #define DISTRUST_MS 1000
@@ -55,6 +56,12 @@ static void list_clear(struct source_list *list)
     list->count = 0;
 }
 
+struct dynamic *dynamic_ref(struct dynamic *d)
+{
+    atomic_fetch_add_explicit(&d->refs, 1, memory_order_relaxed);
+    return d;
+}
+
 void dynamic_unref(struct dynamic *d)
 {
     if (!d || atomic_fetch_sub_explicit(&d->refs, 1, memory_order_acq_rel) != 1) {
@@ -83,7 +90,6 @@ void dynamic_distrust(struct dynamic *d)
 static struct origin *origin_for(struct dynamic *d, struct slice host, uint16_t port)
 {
     char text[TEXT_BYTES];
-    char key[2 * TEXT_BYTES];
     bool v6 = slice_find(host, ':') != SLICE_NPOS;
     (void)snprintf(text, sizeof(text), v6 ? "[%.*s]:%u" : "%.*s:%u", SLICE_ARG(host), port);
     for (size_t i = 0; i < d->source_count; i++) {
@@ -93,15 +99,8 @@ static struct origin *origin_for(struct dynamic *d, struct slice host, uint16_t 
             }
         }
     }
-    struct origin like = *d->like;
-    (void)snprintf(key, sizeof(key), "%s %.*s", text,
-                   SLICE_ARG(slice_upto(d->like->key, TEXT_BYTES)));
-    like.key = slice_str(key);
-    like.text = slice_str(text);
-    like.host = host;
-    like.port = port;
-    like.unix_path = S("");
-    return origin_new(&like);
+    struct named_address at = {.host = host, .port = port, .unix_path = S("")};
+    return named_origin_new(d->like, &at, S(""));
 }
 
 static void add(struct source_list *list, struct origin *o)
@@ -224,7 +223,7 @@ bool dynamic_start(struct dynamic *d, struct resolver *r, struct loop *l,
 {
     *dr = (struct dynamic_request){
         .dynamic = d, .resolver = r, .loop = l, .done = done, .owner = owner};
-    atomic_fetch_add_explicit(&d->refs, 1, memory_order_relaxed);
+    (void)dynamic_ref(d);
     pthread_mutex_lock(&d->lock);
     dr->ask_again = d->distrusted;
     bool fresh = !d->distrusted && all_fresh(d);

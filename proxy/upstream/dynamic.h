@@ -25,6 +25,7 @@ struct dynamic; /* counted, shared by the workers; requests hold it: it may outl
  * NULL (cold). */
 struct dynamic *dynamic_new(const struct dynamic_source *sources, size_t count,
                             const struct origin *like);
+struct dynamic *dynamic_ref(struct dynamic *d);
 /* NULL is allowed. */
 void dynamic_unref(struct dynamic *d);
 /* A connection to one of its origins failed: the next request asks again, once a second at most. */

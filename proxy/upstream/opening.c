@@ -217,7 +217,8 @@ static void dialed(void *ctx, enum dial_result result, struct stream *s, struct 
         opened(o, s, (origin->versions & ORIGIN_H2C) && !o->http_1_only);
         return;
     }
-    o->tls_connect = tls_connect_start(origin->tls_client, s, origin->host,
+    struct slice name = origin->server_name.n ? origin->server_name : origin->host;
+    o->tls_connect = tls_connect_start(origin->tls_client, s, name,
                                        o->http_1_only ? S("http/1.1") : S(""),
                                        origin->tls_timeout_ms, tls_done, o);
     if (!o->tls_connect) {

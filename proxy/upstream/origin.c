@@ -21,6 +21,7 @@ struct origin *origin_new(const struct origin *like)
     o->host = dup(like->host);
     o->port = like->port;
     o->unix_path = dup(like->unix_path);
+    o->server_name = dup(like->server_name);
     o->tls_client = like->tls_client ? tls_client_ref(like->tls_client) : NULL;
     o->versions = like->versions;
     o->proxy_version = like->proxy_version;
@@ -63,6 +64,7 @@ void origin_unref(struct origin *o)
     drop(o->text);
     drop(o->host);
     drop(o->unix_path);
+    drop(o->server_name);
     drop(o->resolvers);
     health_fini(&o->health);
     free(o);

@@ -34,6 +34,7 @@ struct origin {
     struct slice host;       /* empty for Unix sockets */
     uint16_t port;
     struct slice unix_path;        /* empty for TCP */
+    struct slice server_name; /* of TLS: for this origin alone; empty: tls_client's, or host */
     struct tls_client *tls_client; /* counted; NULL: plain */
     bool fastcgi;        /* spoken instead of HTTP: each connection carries one request */
     bool fastcgi_stderr; /* what scripts say there is logged */

@@ -529,7 +529,7 @@ def test_client_that_leaves_while_names_are_asked(caddis, cleanup, names, eventu
 
 @pytest.mark.parametrize("text, message", [
     ("a app.test", "a name and a port"), ("srv", "needs a name"), ("b x", "is a, srv or multi"),
-    ("multi", "needs a block"), ("a {host} 80", "placeholders in dynamic"),
+    ("multi", "needs a block"),
     ("a app.test 80 {\nversions ipv5\n}", "versions are ipv4 and ipv6"),
     ("srv {\nservice http\nname x\n}", "service and proto go together"),
 ])
