@@ -24,7 +24,7 @@ struct config *load_config(const char *path, struct cf_diags *diags)
     struct cf_document *document = is_given
                                        ? cf_parse_text(S(LOAD_GIVEN), given, &options, diags)
                                        : cf_parse_file(path, &options, diags);
-    if (diags->errors > 0) {
+    if (document->unusable) {
         cf_free(document);
         return NULL;
     }

@@ -88,6 +88,7 @@ const struct lexemes *cf_collect_block(struct parser *p, struct cursor *cur,
         new_line = false;
         cf_lexemes_add(p, out, item);
     }
+    p->torn = true;
     if (!p->stopped && !p->cut_off) {
         cf_error(p->diags, opener, "the block that opens here is never closed");
     }

@@ -152,11 +152,13 @@ static void report_unclosed(struct parser *p, const struct cursor *cur, const st
     }
     if (b->one_line && p->glued && p->glued->at.source == b->opener->at.source &&
         p->glued->at.line == b->opener->at.line) {
+        p->torn = true;
         set_hint(cf_error(p->diags, p->glued, "a space is missing in front of \"%s\", which should "
                           "close the block opened at column %u", closer, b->opener->at.column),
                  S("a brace that belongs to the word goes in quotes"));
         return;
     }
+    p->torn = true;
     struct cf_diag *diag = cf_error(p->diags, b->opener, "the block that opens here is never "
                                     "closed");
     const struct cf_token *site = b->depth <= 1 ? looks_like_site(inside) : NULL;
@@ -209,8 +211,13 @@ static bool take_end(struct parser *p, struct cursor *cur, const struct block *b
 static void set_block(struct parser *p, struct cursor *cur, const struct block *b,
                       enum opener how, struct cf_directive *d)
 {
+    unsigned lost = p->lost;
+    if (b->end == END_OF_TEXT && how == OPENS_BRACE) {
+        cf_mend(p, cur, &d->name);
+    }
     d->has_block = true;
     d->children = cf_parse_block(p, cur, how, b->depth);
+    d->torn = p->lost != lost;
 }
 
 static void parse_directive(struct parser *p, struct cursor *cur, const struct block *b,
@@ -302,9 +309,27 @@ static bool looks_like_snippet(const struct cursor *cur, const struct block *b)
            cf_opener(&next->token, b->end == END_ANGLE) != OPENS_NOTHING;
 }
 
+/* "{" on a line of its own: the block of the line above, if that has none yet. */
+static void parse_stray_block(struct parser *p, struct cursor *cur, const struct block *b,
+                              enum opener how, struct cf_directive *above)
+{
+    const struct cf_token *t = &cur->at->token;
+    bool attach = above && !above->has_block && cur->at->first_on_line &&
+                  above->name.at.source == t->at.source && above->name.at.line < t->at.line;
+    struct slice hint = S("put it at the end of the line above");
+    if (attach) {
+        set_hint(cf_error(p->diags, t, "\"{\" must not stand on a line of its own"), hint);
+        set_block(p, cur, b, how, above);
+        return;
+    }
+    set_hint(cf_error(p->diags, t, "a block without a name"),
+             S("\"{\" belongs at the end of the line above"));
+    (void)cf_parse_block(p, cur, how, b->depth);
+}
+
 /* Something that can begin no directive, or a directive. */
 static void parse_line(struct parser *p, struct cursor *cur, const struct block *b,
-                       struct cf_directive ***tail)
+                       struct cf_directive *above, struct cf_directive ***tail)
 {
     const struct cf_token *t = &cur->at->token;
     if (cf_is_bare(t, "import")) {
@@ -313,9 +338,7 @@ static void parse_line(struct parser *p, struct cursor *cur, const struct block 
     }
     enum opener how = cf_opener(t, b->end == END_ANGLE);
     if (how != OPENS_NOTHING) {
-        set_hint(cf_error(p->diags, t, "a block without a name"),
-                 S("\"{\" belongs at the end of the line above"));
-        (void)cf_parse_block(p, cur, how, b->depth);
+        parse_stray_block(p, cur, b, how, above);
         return;
     }
     if (cf_is_bare(t, ";") || cf_is_bare(t, ">") || cf_is_bare(t, "<")) {
@@ -357,7 +380,9 @@ void cf_parse_directives(struct parser *p, struct cursor *cur, const struct bloc
             cur->at++;
             return;
         } else {
-            parse_line(p, cur, b, tail);
+            struct cf_directive *above =
+                *tail == first ? NULL : container_of(*tail, struct cf_directive, next);
+            parse_line(p, cur, b, above, tail);
         }
     }
     if (b->end != END_OF_TEXT) {

@@ -48,6 +48,7 @@ struct cf_directive {
     struct cf_token *args; /* array */
     size_t arg_count;
     bool has_block; /* a block was written, even an empty one */
+    bool torn;      /* an import in its block brought nothing, after an error: parts are missing */
     struct cf_directive *children;
 };
 
@@ -55,6 +56,7 @@ struct cf_site {
     struct cf_site *next;
     struct cf_token *addresses; /* array, at least one */
     size_t address_count;
+    bool torn; /* as in a directive */
     struct cf_directive *directives;
 };
 
@@ -70,6 +72,7 @@ struct cf_document {
     struct cf_directive *options; /* the global block's, NULL if none */
     struct cf_site *sites;
     struct cf_named_route *named_routes;
+    bool unusable; /* after errors that left no tree worth a look: only cf_free is left */
 };
 
 /* ---- diagnostics --------------------------------------------------------------------------- */
@@ -98,6 +101,10 @@ struct cf_diags {
     unsigned errors;
     unsigned warnings;
     unsigned repeats; /* of the errors: the same at the same place, through another import */
+    /* After parsing: where its diagnostics end. What later steps say at the place of one of its
+     * errors follows from that and is counted, but not kept. */
+    struct cf_diag **parsed;
+    bool incomplete; /* an import failed: what is not defined may have been in it */
     struct map declared; /* names that the configuration itself brings into being: cf_declare */
 };
 
@@ -121,7 +128,7 @@ bool cf_is_declared(const struct cf_diags *d, struct slice name);
  *                     revers_proxy localhost:8000
  *                     ^^^^^^^^^^^^ did you mean "reverse_proxy"?
  *                   imported at sites/a.caddy:3:1
- * Sorted by severity? No: in the order found, places first. Control bytes are made visible. */
+ * In the order of the places, file by file. Control bytes are made visible. */
 void cf_diags_print(const struct cf_diags *d, struct dstr *out);
 
 /* ---- parsing --------------------------------------------------------------------------------- */
@@ -135,8 +142,8 @@ struct cf_options {
     bool no_files;     /* imports may name snippets only: for text that someone else sent */
 };
 
-/* Reads and parses path and its imports ("-" is standard input). Never NULL; when d->errors is
- * not 0 afterwards the document is incomplete and only good for cf_free(). */
+/* Reads and parses path and its imports ("-" is standard input). Never NULL. After errors it is
+ * what they left: good for finding more of them, unless it is unusable, and for nothing else. */
 struct cf_document *cf_parse_file(const char *path, const struct cf_options *options,
                                   struct cf_diags *d);
 /* The same for bytes in memory; name is for messages, imports are relative to name's folder. */

@@ -1,7 +1,8 @@
 /* Diagnostics: collected with their places, printed for a person.
  *
  * In:  a token (for its place) and a message.
- * Out: a list in the order found, at most 100 long, and text with excerpts and carets.
+ * Out: a list in the order found, at most 100 long, and text with excerpts and carets, in the order
+ *      of the places.
  * The list owns copies of all it needs, so it outlives the document it is about. What was in the
  * file is never sent to a terminal as it is: control bytes, invalid UTF-8 and characters that
  * reorder or hide text are shown as escapes. */
@@ -115,14 +116,18 @@ static void keep_place(struct cf_diags *d, struct cf_place *to, const struct cf_
 
 static bool is_repeat(const struct cf_diags *d, const struct cf_token *at, struct slice message)
 {
+    bool parsing = !d->parsed || d->parsed == &d->first;
     if (!at || !at->at.source) {
         return false;
     }
     for (const struct cf_diag *o = d->first; o; o = o->next) {
+        bool follows = !parsing && o->severity == CF_ERROR;
         if (o->at.source && o->at.line == at->at.line && o->at.column == at->at.column &&
-            slice_eq(o->at.source->name, at->at.source->name) && slice_eq(o->message, message)) {
+            slice_eq(o->at.source->name, at->at.source->name) &&
+            (follows || slice_eq(o->message, message))) {
             return true;
         }
+        parsing = parsing || &o->next == d->parsed;
     }
     return false;
 }
@@ -373,12 +378,44 @@ static void print_diag(const struct cf_diag *diag, struct dstr *out)
     }
 }
 
+/* Those without a place come last. */
+static bool stands_before(const struct cf_diag *a, const struct cf_diag *b)
+{
+    if (!a->at.source || !b->at.source) {
+        return a->at.source && !b->at.source;
+    }
+    return slice_eq(a->at.source->name, b->at.source->name) &&
+           (a->at.line < b->at.line ||
+            (a->at.line == b->at.line && a->at.column < b->at.column));
+}
+
+/* Parsing and what comes after it find things in an order of their own; people read a file from
+ * above. What is found in one file stays together, the files in the order found. */
+static unsigned in_order(const struct cf_diags *d, const struct cf_diag **out)
+{
+    unsigned count = 0;
+    for (const struct cf_diag *diag = d->first; diag; diag = diag->next) {
+        unsigned at = count;
+        for (unsigned i = 0; i < count && at == count && diag->at.source; i++) {
+            bool same_file = out[i]->at.source &&
+                             slice_eq(out[i]->at.source->name, diag->at.source->name);
+            bool file_ends = i + 1 == count || !out[i + 1]->at.source ||
+                             !slice_eq(out[i + 1]->at.source->name, diag->at.source->name);
+            at = stands_before(diag, out[i]) ? i : same_file && file_ends ? i + 1 : at;
+        }
+        memmove(&out[at + 1], &out[at], (count - at) * sizeof(out[0]));
+        out[at] = diag;
+        count++;
+    }
+    return count;
+}
+
 void cf_diags_print(const struct cf_diags *d, struct dstr *out)
 {
-    unsigned printed = 0;
-    for (const struct cf_diag *diag = d->first; diag; diag = diag->next) {
-        print_diag(diag, out);
-        printed++;
+    const struct cf_diag *sorted[DIAGS_MAX + 1];
+    unsigned printed = in_order(d, sorted);
+    for (unsigned i = 0; i < printed; i++) {
+        print_diag(sorted[i], out);
     }
     if (d->errors + d->warnings - d->repeats > printed) {
         dstr_printf(out, "... and %u more\n", d->errors + d->warnings - d->repeats - printed);

@@ -196,6 +196,14 @@ static bool is_cycle(const struct parser *p, const struct import *im,
            p->root_ino != 0;
 }
 
+/* After an error: what the import should have brought is missing. */
+static bool lose(struct parser *p)
+{
+    p->lost++;
+    p->diags->incomplete = true;
+    return false;
+}
+
 static struct import_frame *new_frame(struct parser *p, const struct import *im)
 {
     struct import_frame *f = ARENA_NEW(&p->doc->arena, struct import_frame);
@@ -253,13 +261,13 @@ static bool begin_glob(struct parser *p, struct import *im)
     if (count_of(what->text, '*') > 1 || count_of(what->text, '?') > 1 ||
         slice_find(what->text, '[') != SLICE_NPOS) {
         cf_error(p->diags, what, "an import may have one \"*\" or \"?\", and no \"[\"");
-        return false;
+        return lose(p);
     }
     im->is_glob = true;
     int r = glob(im->path, GLOB_MARK | GLOB_NOESCAPE, NULL, &im->found);
     if (r != 0 && r != GLOB_NOMATCH) {
         cf_error(p->diags, what, "cannot list the files of \"%s\"", im->path);
-        return false;
+        return lose(p);
     }
     if (r == GLOB_NOMATCH) {
         cf_warning(p->diags, what, "no file matches \"%s\"", im->path);
@@ -272,7 +280,7 @@ bool cf_import_begin(struct parser *p, struct import *im)
 {
     if (im->arg_count == 0) {
         cf_error(p->diags, im->word, "import needs the name of a snippet or file");
-        return false;
+        return lose(p);
     }
     const struct cf_token *what = &im->args[0];
     im->snippet = map_get(&p->snippets, what->text);
@@ -281,13 +289,13 @@ bool cf_import_begin(struct parser *p, struct import *im)
     }
     if (what->text.n == 0 || memchr(what->text.p, 0, what->text.n)) {
         cf_error(p->diags, what, "the name of what is imported is empty");
-        return false;
+        return lose(p);
     }
     if (p->options && p->options->no_files) {
         struct cf_diag *diag = cf_error(p->diags, what, "there is no snippet \"%.*s\", and files "
                                         "cannot be imported here", SLICE_ARG(what->text));
         suggest_snippet(p, diag, what->text);
-        return false;
+        return lose(p);
     }
     im->path = join(what);
     if (count_of(what->text, '*') || count_of(what->text, '?')) {
@@ -298,7 +306,7 @@ bool cf_import_begin(struct parser *p, struct import *im)
                                         "line, and no file \"%s\"", SLICE_ARG(what->text),
                                         im->path);
         suggest_snippet(p, diag, what->text);
-        return false;
+        return lose(p);
     }
     return true;
 }
@@ -312,7 +320,7 @@ static bool next_snippet(struct parser *p, struct import *im, struct cursor *out
     if (is_cycle(p, im, frame)) {
         cf_error(p->diags, im->word, "the snippet \"%.*s\" imports itself",
                  SLICE_ARG(im->args[0].text));
-        return false;
+        return lose(p);
     }
     const struct lexemes *text = cf_expand(p, im, im->snippet->body, frame);
     *out = text ? cf_cursor(text) : *out;
@@ -325,11 +333,11 @@ static bool read_file(struct parser *p, struct import *im, const char *path, str
     const struct cf_source *source =
         frame ? cf_read_source(p, path, &im->args[0], frame) : NULL;
     if (!source) {
-        return false;
+        return lose(p);
     }
     if (is_cycle(p, im, frame)) {
         cf_error(p->diags, im->word, "the file \"%s\" imports itself", path);
-        return false;
+        return lose(p);
     }
     struct lexemes *raw = cf_lexemes_new(p);
     cf_lex(p, source, &frame->at, raw);

@@ -149,16 +149,58 @@ static void finish(struct lexer *l, struct lexeme *item, struct slice text)
     cf_lexemes_add(l->p, l->out, *item);
 }
 
+static struct slice without_cr(struct slice line)
+{
+    return line.n > 0 && line.p[line.n - 1] == '\r' ? slice_upto(line, line.n - 1) : line;
+}
+
 /* ---- quotes ------------------------------------------------------------------------------ */
 
-static void unterminated(struct lexer *l, const struct lexeme *item, const char *what)
+/* What was meant is one line, most likely: it ends there, or in front of a brace at its end, and
+ * what follows is read as if it had been closed. */
+static void end_at_line(struct lexer *l, struct lexeme *item)
+{
+    size_t from = (size_t)(item->raw.p - l->text.p);
+    struct slice line = slice_from(item->raw, 1);
+    line = slice_upto(line, slice_find(line, '\n'));
+    struct slice trimmed = slice_trim(line);
+    size_t brace = (size_t)(trimmed.p + trimmed.n - line.p);
+    if (trimmed.n && brace > 1 && strchr("{}>", line.p[brace - 1]) && line.p[brace - 2] == ' ') {
+        line.n = brace - 1;
+    }
+    l->i = from + 1 + line.n;
+    l->line = item->token.at.line;
+    l->line_start = from + 1 - item->token.at.column;
+    finish(l, item, without_cr(line));
+}
+
+static void unterminated(struct lexer *l, struct lexeme *item, const char *what)
 {
     struct cf_diag *diag = cf_error(l->p->diags, &item->token,
                                     "the %s that opens here is never closed", what);
     if (diag) {
         diag->width = 1;
     }
-    l->p->cut_off = true;
+    end_at_line(l, item);
+}
+
+/* A quote that ends lines further down, inside of what looks like a word, was not meant to: it is
+ * the next one's opening quote. */
+static bool ends_in_a_word(struct lexer *l, struct lexeme *item)
+{
+    unsigned end = l->line;
+    if (end == item->token.at.line || l->i == l->text.n || l->text.p[l->i] == '\r' ||
+        space_length(rest_of(l))) {
+        return false;
+    }
+    struct cf_diag *diag = cf_error(l->p->diags, &item->token, "the quote that opens here is closed"
+                                    " only on line %u, where another seems to begin", end);
+    if (diag) {
+        diag->width = 1;
+        diag->hint = S("is the closing quote missing on this line?");
+    }
+    end_at_line(l, item);
+    return true;
 }
 
 /* In "..." only \" is an escape; every other backslash stays, together with what follows it, so
@@ -171,7 +213,9 @@ static void lex_double(struct lexer *l)
         char c = l->text.p[l->i];
         if (c == '"') {
             l->i++;
-            finish(l, &item, dstr_slice(&l->buffer));
+            if (!ends_in_a_word(l, &item)) {
+                finish(l, &item, dstr_slice(&l->buffer));
+            }
             return;
         }
         if (c == '\\' && l->i + 1 < l->text.n) {
@@ -216,11 +260,6 @@ static bool is_mark(struct slice s)
         }
     }
     return s.n > 0;
-}
-
-static struct slice without_cr(struct slice line)
-{
-    return line.n > 0 && line.p[line.n - 1] == '\r' ? slice_upto(line, line.n - 1) : line;
 }
 
 static size_t indent_length(struct slice line)
@@ -293,6 +332,7 @@ static void lex_heredoc_body(struct lexer *l, struct lexeme *item, struct slice 
     cf_error(l->p->diags, &item->token, "this heredoc never ends: no line begins with its mark "
                                         "\"%.*s\" alone", SLICE_ARG(mark));
     l->p->cut_off = true;
+    finish(l, item, S("")); /* with it the directive is whole */
 }
 
 /* A bare token that begins with "<<" and reaches to the end of its line opens a heredoc. */

@@ -104,6 +104,7 @@ static struct cf_token *words_of(struct parser *p, const struct head *h)
 static void parse_options(struct parser *p, struct cursor *cur, enum opener how)
 {
     const struct cf_token *opener = &cur->at->token;
+    cf_mend(p, cur, opener);
     struct cf_directive *options = cf_parse_block(p, cur, how, 0);
     if (p->stopped) {
         return;
@@ -190,11 +191,13 @@ static void parse_site(struct parser *p, struct cursor *cur, const struct head *
     }
     *p->last_site = site;
     p->last_site = &site->next;
+    unsigned lost = p->lost;
     if (h->how != OPENS_NOTHING) {
         site->directives = cf_parse_block(p, cur, h->how, depth);
     } else {
         parse_unbraced(p, cur, site, depth);
     }
+    site->torn = p->lost != lost;
 }
 
 /* (name) or &(name), bare: the prefix tells which. */
@@ -215,6 +218,22 @@ static bool is_stray_matcher(struct parser *p, struct cursor *cur, const struct 
     if (h->how != OPENS_NOTHING) {
         (void)cf_parse_block(p, cur, h->how, 0);
     }
+    return true;
+}
+
+/* A head without an opener whose block is closed all the same: an error, and the last word of the
+ * head stands for its opener. */
+static bool find_opener(struct parser *p, struct cursor *cur, struct head *h)
+{
+    const struct cf_token *first = &h->words->items[0].token;
+    if (cur->at == cur->end || !cf_lost_opener(cur, first)) {
+        return false;
+    }
+    set_hint(cf_error(p->diags, &h->words->items[h->words->count - 1].token,
+                      "\"{\" is expected at the end of this line"),
+             S("a \"}\" further down closes the block that should begin here"));
+    cur->at--;
+    h->how = OPENS_BRACE;
     return true;
 }
 
@@ -240,7 +259,11 @@ static void parse_item(struct parser *p, struct cursor *cur, unsigned depth)
     }
     bool snippet = is_named(first, S("("));
     bool route = is_named(first, S("&("));
+    if (h.how == OPENS_BRACE) {
+        cf_mend(p, cur, first);
+    }
     if (!snippet && !route) {
+        (void)(h.how == OPENS_NOTHING && find_opener(p, cur, &h));
         parse_site(p, cur, &h, depth);
         return;
     }
@@ -250,7 +273,7 @@ static void parse_item(struct parser *p, struct cursor *cur, unsigned depth)
     } else if (first->text.n == (snippet ? 2U : 3U)) {
         cf_error(p->diags, first, "the name is empty");
     }
-    if (h.how == OPENS_NOTHING) {
+    if (h.how == OPENS_NOTHING && !find_opener(p, cur, &h)) {
         cf_error(p->diags, first, "\"{\" is expected behind the name of a %s",
                  snippet ? "snippet" : "named route");
     } else if (snippet) {
@@ -327,6 +350,8 @@ static struct cf_document *finish(struct parser *p, const struct cf_source *sour
     cf_lexemes_free(p);
     map_fini(&p->snippets);
     map_fini(&p->routes);
+    p->doc->unusable = !source || p->stopped || p->torn;
+    p->diags->parsed = p->diags->last;
     return p->doc;
 }
 

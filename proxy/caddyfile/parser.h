@@ -68,6 +68,7 @@ struct parser {
     dev_t root_dev; /* of the first file, if it is one */
     ino_t root_ino; /* 0: it is none */
     bool cut_off; /* a quote or heredoc ran to the end: blocks are unclosed only because of it */
+    bool torn; /* a block could not be told apart from what follows it */
     bool stopped; /* a limit was hit: said once, then everything ends */
     const struct cf_source **last_source;
     struct cf_site **last_site;
@@ -75,6 +76,7 @@ struct parser {
     const struct cf_site *unbraced; /* the site without braces, if there is one */
     bool options_seen;
     bool for_format; /* fmt.c's: comments are lexemes, too, and {$...} was not replaced: one word */
+    unsigned lost; /* imports that brought nothing, after an error */
     const struct cf_token *glued; /* the last word of a one-line block that ends in its closer */
 };
 
@@ -130,6 +132,13 @@ const struct lexemes *cf_expand(struct parser *p, const struct import *im,
  * (an error was given). */
 const struct lexemes *cf_collect_block(struct parser *p, struct cursor *cur,
                                        const struct cf_token *opener);
+
+/* mend.c: at the opener (its line begins at `first`) of a block that no other block of this text is
+ * around: where the braces from here on do not go together, gives an error for each that is missing
+ * or left over, and turns the cursor to lexemes in which they do. */
+void cf_mend(struct parser *p, struct cursor *cur, const struct cf_token *first);
+/* Nothing opens a block behind the address or name `first`, but further on a "}" closes it? */
+bool cf_lost_opener(const struct cursor *cur, const struct cf_token *first);
 
 /* block.c */
 enum block_end { END_OF_TEXT, END_BRACE, END_ANGLE };

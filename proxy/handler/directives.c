@@ -270,6 +270,9 @@ static bool build_one(struct build *b, const struct cf_directive *d, struct entr
     if (!place_allowed(b, directive, d)) {
         return false;
     }
+    if (d->torn && !mistake_is_own_block(d->name.text)) {
+        return false; /* whether it is right depends on what could not be imported */
+    }
     mistakes_of_directive(b->diags, d);
     const struct cf_token *args = d->args;
     size_t count = d->arg_count;

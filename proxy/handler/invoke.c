@@ -94,6 +94,9 @@ static struct named_route *find(struct build *b, const struct cf_token *name)
     if (n) {
         return n;
     }
+    if (b->diags->incomplete) {
+        return NULL; /* what failed to be imported may define it */
+    }
     for (struct map_entry *e; count < ARRAY_LEN(names) && (e = map_next(b->named_routes, &at));) {
         names[count++] = e->key;
     }

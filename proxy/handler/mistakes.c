@@ -316,15 +316,20 @@ static void variables_of(struct cf_diags *diags, const struct cf_directive *d)
     }
 }
 
-void mistakes_of_directive(struct cf_diags *diags, const struct cf_directive *d)
+bool mistake_is_own_block(struct slice directive)
 {
-    static const struct slice own_blocks[] = { /* their lines are directives, and come by */
+    static const struct slice own_blocks[] = {
         S_INIT("handle"), S_INIT("handle_path"), S_INIT("route"), S_INIT("handle_errors"),
     };
+    return one_of(own_blocks, ARRAY_LEN(own_blocks), directive);
+}
+
+void mistakes_of_directive(struct cf_diags *diags, const struct cf_directive *d)
+{
     narrow_matcher(diags, d);
     odd_values(diags, d);
     variables_of(diags, d);
-    if (!one_of(own_blocks, ARRAY_LEN(own_blocks), d->name.text)) {
+    if (!mistake_is_own_block(d->name.text)) {
         for (const struct cf_directive *o = d->children; o; o = o->next) {
             variables_of(diags, o);
         }

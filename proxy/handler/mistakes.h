@@ -16,6 +16,9 @@ struct slice mistake_proxy_option(struct slice name);
 /* The same for arguments where the directive has none. */
 struct slice mistake_arguments(struct slice directive);
 
+/* Is what stands in its block directives, which come by on their own? */
+bool mistake_is_own_block(struct slice directive);
+
 /* Warns of a matcher that takes much less than it seems to ("basic_auth / ..."), and of variables
  * of nginx in the words of d and of the options in its block. */
 void mistakes_of_directive(struct cf_diags *diags, const struct cf_directive *d);

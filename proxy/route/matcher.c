@@ -263,6 +263,9 @@ bool matcher_from_token(struct arena *a, const struct matcher_scope *scope,
             names[count++] = n->name->text;
         }
     }
+    if (diags->incomplete) {
+        return false; /* what failed to be imported may define it */
+    }
     struct cf_diag *diag = cf_error(diags, token, "the matcher %.*s is not defined here",
                                     SLICE_ARG(token->text));
     if (diag) {

@@ -525,7 +525,7 @@ static void build_site(struct building *b, const struct cf_site *source, struct 
         }
         add_address(b, site, &source->addresses[i]);
     }
-    if (!source->directives) {
+    if (!source->directives && !source->torn) {
         empty_site(b, site->name);
     }
 }

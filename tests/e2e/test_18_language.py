@@ -2,6 +2,7 @@
 rules that never run. Answers are those of Caddy where it has the same words."""
 
 import pytest
+from lib.caddis import command
 
 ORDERS = [
     # body of the site, target, answer
@@ -149,3 +150,31 @@ def test_ten_thousand_sites(caddis):
     for i in (0, 4999, 9999):
         answer = c.get("/api/x", host=f"s{i}.test")
         assert (answer.body, answer.get("X-Site")) == (b"api%d" % i, str(i))
+
+
+def test_all_that_is_wrong_at_once(tmp_path):
+    """A brace, an import, a quote and an option: each wrong one is said once and hides nothing."""
+    (tmp_path / "Caddyfile").write_text("""{
+	emial me@example.com
+}
+a.test {
+	handle /x {
+		respnd a
+	import nothing
+	reverse_proxy @in_nothing localhost:1
+}
+b.test {
+	respond "hello
+	header X "y"
+}
+c.test {
+	reverse_proxy localhost:1 {
+		header_upp Host x
+	}
+}
+""")
+    done = command("validate", cwd=tmp_path)
+    places = [line.split(": ")[0] for line in done.stderr.splitlines() if ": error: " in line]
+    assert places == [f"Caddyfile:{at}" for at in
+                      ("2:2", "5:12", "6:3", "7:9", "11:10", "16:3")], done.stderr
+    assert done.returncode == 1 and done.stderr.endswith("6 errors\n")

@@ -48,6 +48,9 @@ static void lexer_errors(void **state)
     static const struct row rows[] = {
         {"a {\n x \"b\n}\n", 1, 0, "C:2:4: error: the quote that opens here is never closed\n"
                                    "     x \"b\n       ^\n"},
+        {"a {\n x \"b\n y \"c\" d\n}\n", 1, 0,
+         "C:2:4: error: the quote that opens here is closed only on line 3, where another"},
+        {"a {\n x \"b\n c\"\n}\n", 0, 0, ""},
         {"a { x ` }", 1, 0, "C:1:7: error: the backtick that opens here is never closed"},
         {"a {\n x <<E\n y\n}\n", 1, 0, "C:2:4: error: this heredoc never ends: no line begins with "
                                        "its mark \"E\" alone\n     x <<E\n       ^^^"},
@@ -81,7 +84,9 @@ static void block_errors(void **state)
         {"a { x}\n", 1, 0, "C:1:5: error: a space is missing in front of \"}\""},
         {"a < x 80>\n", 1, 0, "C:1:7: error: a space is missing in front of \">\""},
         {"a\n{\n x\n}\n", 1, 0, "C:2:1: error: \"{\" must not stand on a line of its own"},
-        {"a {\n x\n {\n  y\n }\n}\n", 1, 0, "C:3:2: error: a block without a name"},
+        {"a {\n x\n {\n  y\n }\n}\n", 1, 0,
+         "C:3:2: error: \"{\" must not stand on a line of its own"},
+        {"a {\n {\n  y\n }\n}\n", 1, 0, "C:2:2: error: a block without a name"},
         {"a < x }\n", 1, 0, "C:1:7: error: this block was opened with \"<\" (line 1)"},
         {"a { x }\n{\n debug\n}\n", 1, 0, "C:2:1: error: a block without a name is for the global"},
         {"{\n a\n}\n{\n b\n}\n", 1, 0, "C:4:1: error: a block without a name is for the global"},
@@ -205,6 +210,65 @@ static void limits(void **state)
     dstr_fini(&text);
 }
 
+/* The block or brace that is to blame, and nothing that follows from it. */
+static void mended(void **state)
+{
+    (void)state;
+    static const struct row rows[] = {
+        /* a "}" is missing */
+        {"a.com {\n  x {\n    y\n  z\n}\nb.com {\n  y\n}\n", 1, 0,
+         "C:2:5: error: the block that opens here is never closed\n      x {\n        ^ is a \"}\" "
+         "missing above line 4?"},
+        {"a.com {\n\tx {\n\t\ty\n}\nb.com {\n\ty\n}\n", 1, 0,
+         "C:2:4: error: the block that opens here is never closed\n    \tx {\n    \t  ^ is a \"}\" "
+         "missing above line 4?"},
+        {"a.com {\nx\nb.com {\ny\n}\n(s) {\nz\n}\nc.com {\nimport s\n}\n", 1, 0,
+         "C:1:7: error: the block that opens here is never closed\n    a.com {\n          ^ is a "
+         "\"}\" missing above line 3?"},
+        {"(s) {\n x\na.com {\n import s\n}\n", 1, 0, "missing above line 3?"},
+        {"{\n x\na.com {\n y\n}\n", 1, 0, "C:1:1: error: the block that opens here"},
+        {"a.com {\n x {\n  y\nb.com {\n z {\n  y\n", 4, 0, "C:5:4: error: the block that opens"},
+        {"a.com { x y}\nb.com {\n z\n}\n", 1, 0, "C:1:11: error: a space is missing in front"},
+        {"a.com\nx {\n y\nz\n", 1, 0, "C:2:3: error: the block that opens here is never closed"},
+        /* one is left over */
+        {"a.com {\n  x {\n  y\n  }\n  }\n  z\n}\nb.com {\n  y\n}\n", 1, 0,
+         "C:5:3: error: this \"}\" closes the block of line 1, but what follows looks like a part"},
+        {"a.com {\n  x\n  }\n  intranet {\n  y\n  }\n", 0, 0, ""},
+        /* the opener is missing */
+        {"a.com\n  x\n}\nb.com {\n  y\n}\n", 1, 0,
+         "C:1:1: error: \"{\" is expected at the end of this line"},
+        {"(s)\n  x\n}\nb.com {\n  import s\n}\n", 1, 0, "C:1:1: error: \"{\" is expected at the"},
+        {"b.com {\n  y\n}\na.com, c.com\n  x\n}\n", 1, 0, "C:4:8: error: \"{\" is expected at the"},
+    };
+    check_rows(rows, ARRAY_LEN(rows), NULL);
+}
+
+/* What steps behind the parser say at the place of one of its errors is a consequence. */
+static void consequences(void **state)
+{
+    (void)state;
+    struct cf_diags diags;
+    struct dstr out;
+    cf_diags_init(&diags);
+    dstr_init(&out, 1 << 20);
+    struct cf_document *doc = cf_parse_text(S("C"), S("a {\n y{\n }\n x\n z\n}\n"), NULL, &diags);
+    const struct cf_directive *y = doc->sites->directives;
+    assert_false(doc->unusable);
+    assert_int_equal(diags.errors, 1);
+    assert_non_null(cf_error(&diags, &y->next->next->name, "unknown z"));
+    assert_null(cf_error(&diags, &y->name, "unknown y"));
+    assert_non_null(cf_error(&diags, &y->next->name, "unknown x"));
+    assert_int_equal(diags.errors - diags.repeats, 3);
+    cf_diags_print(&diags, &out);
+    dstr_append(&out, S(""));
+    const char *x = strstr(out.p, "C:4:2: error: unknown x"); /* in the order of the text */
+    const char *z = strstr(out.p, "C:5:2: error: unknown z");
+    assert_true(x && z && x < z && x > strstr(out.p, "C:2:2: error: a space is missing"));
+    cf_free(doc);
+    cf_diags_fini(&diags);
+    dstr_fini(&out);
+}
+
 static void all_at_once(void **state)
 {
     (void)state;
@@ -299,6 +363,7 @@ int main(void)
         cmocka_unit_test(lexer_errors),  cmocka_unit_test(block_errors),
         cmocka_unit_test(item_errors),   cmocka_unit_test(import_errors),
         cmocka_unit_test(limits),        cmocka_unit_test(all_at_once),
+        cmocka_unit_test(mended),        cmocka_unit_test(consequences),
         cmocka_unit_test(excerpts),      cmocka_unit_test(at_most_a_hundred),
         cmocka_unit_test(suggestions),   cmocka_unit_test(unset_variables),
     };

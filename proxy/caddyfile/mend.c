@@ -1,0 +1,307 @@
+/* Braces that are missing or left over, and what was meant.
+ *
+ * In:  lexemes, with the cursor at the opener of a block that stands at the top of a text, or
+ *      behind an address whose opener is missing.
+ * Out: an error for each brace, at the block or brace that is to blame, and a cursor over lexemes
+ *      in which the braces go together, so that one missing "}" is one error and everything behind
+ *      it is still read and checked.
+ * Text whose braces go together is never touched. In other text the indentation tells where a block
+ * was meant to end; no more than what is missing is put in. */
+#include "proxy/caddyfile/parser.h"
+
+#define EXTRA_MAX 8 /* left over braces in one block that are looked for */
+
+struct frame {
+    const struct lexeme *opener;
+    unsigned column; /* where the line of the opener begins */
+    bool looked;     /* its first line inside was seen: */
+    bool indented;   /* it begins further right */
+};
+
+struct mending {
+    struct parser *p;
+    const struct lexeme *end;
+    struct lexemes *out;
+    struct frame open[CF_DEPTH_MAX];
+    unsigned depth;
+    size_t missing; /* closers that are still to be put in */
+    unsigned column; /* where the current line begins */
+};
+
+static void set_hint(struct cf_diag *diag, struct slice hint)
+{
+    if (diag) {
+        diag->hint = hint; /* a literal */
+    }
+}
+
+static bool ends_line(const struct lexeme *l, const struct lexeme *end)
+{
+    return l + 1 == end || l[1].first_on_line;
+}
+
+static bool opens(const struct lexeme *l, const struct lexeme *end)
+{
+    struct slice text = l->token.text;
+    return cf_is_bare(&l->token, "{") ||
+           (l->token.quote == CF_BARE && text.n > 1 && text.p[text.n - 1] == '{' &&
+            ends_line(l, end));
+}
+
+/* The parser takes a ">" alone on its line for a closer, after an error. */
+static bool closes(const struct lexeme *l, const struct lexeme *end)
+{
+    return cf_is_bare(&l->token, "}") ||
+           (l->first_on_line && cf_is_bare(&l->token, ">") && ends_line(l, end));
+}
+
+/* Behind the closer that goes with the opener at `at`; NULL, and how many are missing. */
+static const struct lexeme *matching(const struct lexeme *at, const struct lexeme *end,
+                                     size_t *missing)
+{
+    *missing = 0;
+    for (const struct lexeme *l = at; l < end; l++) {
+        *missing += opens(l, end) ? 1 : 0;
+        *missing -= closes(l, end) ? 1 : 0;
+        if (*missing == 0) {
+            return l + 1;
+        }
+    }
+    return NULL;
+}
+
+/* A word of small letters, or "@name": no address, but what stands inside a site. */
+static bool is_inner_word(const struct cf_token *t)
+{
+    for (size_t i = 0; i < t->text.n; i++) {
+        char c = t->text.p[i];
+        if (!(c >= 'a' && c <= 'z') && c != '_' && !(i == 0 && c == '@')) {
+            return false;
+        }
+    }
+    return t->quote == CF_BARE && t->text.n > 0 && !slice_eq(t->text, S("localhost"));
+}
+
+/* "example.com {", "(snippet) {": a line that can only stand at the top. */
+static bool is_top_line(const struct lexeme *l, const struct lexeme *end)
+{
+    struct slice text = l->token.text;
+    if (l->token.quote != CF_BARE || text.n == 0 || text.p[0] == '@' || text.p[0] == '{') {
+        return false;
+    }
+    bool named = slice_starts(text, S("(")) || slice_starts(text, S("&("));
+    if (!named && slice_find(text, '.') == SLICE_NPOS && slice_find(text, ':') == SLICE_NPOS) {
+        return false;
+    }
+    while (!ends_line(l, end)) {
+        l++;
+    }
+    return opens(l, end);
+}
+
+/* ---- closers that are missing ------------------------------------------------------------ */
+
+static void put_closer(struct mending *m, const struct lexeme *before)
+{
+    struct lexeme closer = *before;
+    closer.token.text = S("}");
+    closer.token.quote = CF_BARE;
+    closer.first_on_line = true;
+    cf_lexemes_add(m->p, m->out, closer);
+    m->depth--;
+    m->missing--;
+}
+
+static void report(struct mending *m, const struct lexeme *before)
+{
+    const struct lexeme *opener = m->open[m->depth - 1].opener;
+    if (m->p->cut_off) {
+        return; /* said already, and the reason for this one */
+    }
+    struct cf_diag *diag = cf_error(m->p->diags, &opener->token, "the block that opens here is "
+                                    "never closed");
+    if (diag && before) {
+        diag->hint = arena_printf(&m->p->diags->arena, "is a \"}\" missing above line %u?",
+                                  before->token.at.line);
+    }
+}
+
+/* "{ respond x}": takes the brace off the last word. */
+static bool unglue(struct mending *m)
+{
+    const struct frame *f = &m->open[m->depth - 1];
+    struct lexeme *last = &m->out->items[m->out->count - 1];
+    struct slice text = last->token.text;
+    bool glued = last->token.quote == CF_BARE && text.n > 1 && text.p[text.n - 1] == '}' &&
+                 slice_find(text, '{') == SLICE_NPOS && !f->looked &&
+                 last->token.at.line == f->opener->token.at.line;
+    if (!glued) {
+        return false;
+    }
+    set_hint(cf_error(m->p->diags, &last->token, "a space is missing in front of \"}\", which "
+                      "should close the block opened at column %u", f->opener->token.at.column),
+             S("a brace that belongs to the word goes in quotes"));
+    last->token.text = arena_copy(&m->p->doc->arena, slice_upto(text, text.n - 1));
+    return true;
+}
+
+/* At the first word of a line: which blocks should have ended above it? */
+static void close_lost(struct mending *m, const struct lexeme *l)
+{
+    bool closer = closes(l, m->end);
+    m->column = l->token.at.column;
+    while (m->depth > 0 && m->missing > 0 && !m->p->stopped) {
+        struct frame *f = &m->open[m->depth - 1];
+        bool top_line = m->depth == 1 && m->column <= f->column && is_top_line(l, m->end);
+        bool unglued = unglue(m);
+        if (!f->looked) {
+            f->looked = true;
+            f->indented = m->column > f->column;
+        }
+        bool dedented = f->indented && (closer ? m->column < f->column : m->column <= f->column);
+        if (!dedented && !top_line && !unglued) {
+            return;
+        }
+        if (!unglued) {
+            report(m, l);
+        }
+        put_closer(m, l);
+    }
+}
+
+static void copy_lexeme(struct mending *m, const struct lexeme *l)
+{
+    if (l->first_on_line) {
+        close_lost(m, l);
+    }
+    if (opens(l, m->end)) {
+        m->open[m->depth++] = (struct frame){.opener = l, .column = m->column};
+    } else if (closes(l, m->end)) {
+        if (m->depth == 0) {
+            return; /* the block it should close was closed for it */
+        }
+        m->depth--;
+    }
+    cf_lexemes_add(m->p, m->out, *l);
+}
+
+/* From the opener at the cursor to the end of the text. */
+static void put_closers(struct parser *p, struct cursor *cur, size_t missing, unsigned column)
+{
+    struct mending m = {.p = p, .end = cur->end, .out = cf_lexemes_new(p), .missing = missing,
+                        .column = column};
+    const struct lexeme *l = cur->at;
+    for (; l < cur->end && m.depth < CF_DEPTH_MAX && !p->stopped; l++) {
+        copy_lexeme(&m, l);
+    }
+    if (l < cur->end || p->stopped) {
+        return; /* nested too deeply: the parser will say so */
+    }
+    while (m.depth > 0 && m.missing > 0 && !p->stopped) {
+        if (!unglue(&m)) {
+            report(&m, NULL);
+        }
+        put_closer(&m, cur->end - 1);
+    }
+    if (!p->stopped) {
+        cur->at = m.out->items;
+        cur->end = m.out->items + m.out->count;
+    }
+}
+
+/* ---- closers that are left over ---------------------------------------------------------- */
+
+/* The "}" of a site stands too far right, what follows looks like a part of the site, and further
+ * on a "}" closes nothing. */
+static bool is_left_over(struct parser *p, const struct lexeme *closer, const struct lexeme *end,
+                         unsigned column)
+{
+    const struct lexeme *next = closer + 1;
+    size_t depth = 1;
+    if (!closer->first_on_line || closer->token.at.column <= column || next >= end ||
+        !next->first_on_line || next->token.at.column <= column || !is_inner_word(&next->token)) {
+        return false;
+    }
+    const struct lexeme *l = next;
+    for (; l < end && depth > 0; l++) {
+        depth += opens(l, end) ? 1 : 0;
+        depth -= closes(l, end) ? 1 : 0;
+    }
+    /* Looking far ahead for every block is work too. */
+    size_t cost = (size_t)(l - next) / 16;
+    p->tokens_left -= cost < p->tokens_left ? cost : p->tokens_left;
+    return depth == 0;
+}
+
+static void leave_out(struct parser *p, struct cursor *cur, const struct lexeme *closer)
+{
+    struct lexemes *out = cf_lexemes_new(p);
+    set_hint(cf_error(p->diags, &closer->token, "this \"}\" closes the block of line %u, but what "
+                      "follows looks like a part of it", cur->at->token.at.line),
+             S("is it one too many?"));
+    for (const struct lexeme *l = cur->at; l < cur->end && !p->stopped; l++) {
+        if (l != closer) {
+            cf_lexemes_add(p, out, *l);
+        }
+    }
+    if (!p->stopped) {
+        cur->at = out->items;
+        cur->end = out->items + out->count;
+    }
+}
+
+/* ---- the entrance ------------------------------------------------------------------------ */
+
+void cf_mend(struct parser *p, struct cursor *cur, const struct cf_token *first)
+{
+    unsigned column = first->at.column;
+    const struct lexeme *opener = cur->at;
+    size_t missing;
+    bool glued_end = false;
+    if (!opens(opener, cur->end)) {
+        return;
+    }
+    if (!ends_line(opener, cur->end)) { /* a block on one line */
+        const struct lexeme *last = opener;
+        while (!ends_line(last, cur->end)) {
+            last++;
+        }
+        struct slice text = last->token.text;
+        glued_end = last->token.quote == CF_BARE && text.n > 1 && text.p[text.n - 1] == '}' &&
+                    slice_find(text, '{') == SLICE_NPOS;
+        if (!glued_end) {
+            return;
+        }
+    }
+    for (unsigned i = 0; i < EXTRA_MAX && !p->stopped; i++) {
+        const struct lexeme *behind = matching(cur->at, cur->end, &missing);
+        if (!behind) {
+            put_closers(p, cur, missing, column);
+            return;
+        }
+        if (glued_end || !is_left_over(p, behind - 1, cur->end, column)) {
+            return;
+        }
+        leave_out(p, cur, behind - 1);
+    }
+}
+
+bool cf_lost_opener(const struct cursor *cur, const struct cf_token *first)
+{
+    size_t depth = 1;
+    for (const struct lexeme *l = cur->at; l < cur->end; l++) {
+        bool outside = depth == 1 && l->first_on_line && l->token.at.column <= first->at.column;
+        if (outside && closes(l, cur->end)) {
+            return true;
+        }
+        if (outside && (is_top_line(l, cur->end) || opens(l, cur->end))) {
+            return false;
+        }
+        depth += opens(l, cur->end) ? 1 : 0;
+        depth -= closes(l, cur->end) ? 1 : 0;
+        if (depth == 0) {
+            return false;
+        }
+    }
+    return false;
+}
