@@ -95,7 +95,7 @@ static bool look_for_running(const struct desk *d, size_t *problems, const char 
 static void look_at_store(struct desk *d, size_t *problems)
 {
     struct err err;
-    char text[2048];
+    char text[sizeof(err.text) + 128];
     bool ok = store_check_writable(d->hand.store, &err);
     (void)snprintf(text, sizeof(text), ok ? "store: %s can be written"
                                           : "store: %s: make it writable, or free space there;"
