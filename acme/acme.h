@@ -97,6 +97,7 @@ struct acme_name {
     size_t issuer_count;               /* 1 to ACME_ISSUERS_MAX */
     enum acme_key_type key_type;
     bool reuse_key;       /* a renewal keeps the private key */
+    bool ask_first;       /* may_renew is asked before each renewal */
     unsigned ratio_ppm;   /* renew when this part of the lifetime is left; 0: a third or a half */
 };
 
@@ -120,6 +121,8 @@ struct acme_status {
     int64_t next_attempt_wall_ms; /* 0: none planned */
 };
 
+enum acme_permission { ACME_PERMITTED, ACME_NOT_PERMITTED, ACME_PERMISSION_LATER };
+
 struct acme_callbacks {
     /* A certificate to serve from now on. PEM; borrowed for the call. */
     void (*on_certificate)(void *ctx, struct slice name, struct slice chain_pem,
@@ -128,6 +131,10 @@ struct acme_callbacks {
     /* The store has another certificate for the name, by the CA of that store name, than it had
      * (not for what was found at the start). Or NULL. */
     void (*on_change)(void *ctx, struct slice name, struct slice ca);
+    /* May a name with ask_first be renewed? Unlike the others this may be called by several threads
+     * at a time; it must not block. LATER: asked again in a second. NO: left alone for a minute,
+     * and no failure (whoever says so takes the name away). NULL: always. */
+    enum acme_permission (*may_renew)(void *ctx, struct slice name);
     void *ctx;
 };
 

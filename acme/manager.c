@@ -117,6 +117,7 @@ static struct managed *new_name(struct acme *a, const struct acme_name *from)
     m->from = &m->sources[0];
     m->key_type = from->key_type;
     m->reuse_key = from->reuse_key;
+    m->ask_first = from->ask_first;
     m->ratio_ppm = from->ratio_ppm;
     for (size_t i = 0; i < m->source_count; i++) {
         m->sources[i].ca = ca_for(a, &from->issuers[i]);
@@ -128,7 +129,8 @@ static struct managed *new_name(struct acme *a, const struct acme_name *from)
 static bool same_name(const struct managed *m, const struct acme_name *from)
 {
     bool same = m->source_count == from->issuer_count && m->key_type == from->key_type &&
-                m->reuse_key == from->reuse_key && m->ratio_ppm == from->ratio_ppm;
+                m->reuse_key == from->reuse_key &&
+                m->ask_first == from->ask_first && m->ratio_ppm == from->ratio_ppm;
     for (size_t i = 0; same && i < m->source_count; i++) {
         same = issuer_same(&m->sources[i].ca->issuer, &from->issuers[i]);
     }

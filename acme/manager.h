@@ -51,8 +51,9 @@ struct managed {
     struct managed_source sources[ACME_ISSUERS_MAX]; /* in the order they are asked */
     size_t source_count;                             /* constant */
     struct managed_source *from; /* the one that is, or was last, at work */
-    enum acme_key_type key_type; /* constant, as the next two */
+    enum acme_key_type key_type; /* constant, as the next three */
     bool reuse_key;
+    bool ask_first;
     unsigned ratio_ppm;
     bool gone;   /* not configured any more */
     bool busy;   /* owned by a thread */

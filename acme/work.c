@@ -10,6 +10,9 @@
 #include "proxy/base/log.h"
 #include "proxy/base/rand.h"
 
+/* Between questions whether a name may be renewed, and after a no. */
+#define PERMISSION_HOLD_MS 1000
+#define REFUSED_HOLD_MS (60 * 1000)
 #define BUSY_HOLD_MS SCHEDULE_SECOND_MS
 #define UNSAVED_HOLD_MS (10 * SCHEDULE_SECOND_MS)
 /* Between two certificates of one name, whatever their dates say. */
@@ -601,6 +604,23 @@ static void save_unsaved(struct acme *a, struct managed *m)
     managed_report(a, m, NULL);
 }
 
+/* Names on demand are renewed as long as somebody permits them. Without mutex, m being busy. */
+static bool may_attempt(struct acme *a, struct managed *m)
+{
+    if (!m->ask_first || !m->has_cert || !a->callbacks.may_renew) {
+        return true;
+    }
+    enum acme_permission p = a->callbacks.may_renew(a->callbacks.ctx, name_of(m));
+    if (p == ACME_PERMITTED) {
+        return true;
+    }
+    pthread_mutex_lock(&a->mutex);
+    m->hold_until_mono_ms =
+        clock_mono_ms() + (p == ACME_PERMISSION_LATER ? PERMISSION_HOLD_MS : REFUSED_HOLD_MS);
+    pthread_mutex_unlock(&a->mutex);
+    return false;
+}
+
 void managed_work(struct acme *a, struct managed *m)
 {
     int64_t mono = clock_mono_ms(), wall = clock_wall_ms();
@@ -610,7 +630,7 @@ void managed_work(struct acme *a, struct managed *m)
         m->from = next_source(m, mono);
     }
     struct session *session = ca->idle_count ? ca->idle[--ca->idle_count] : NULL;
-    bool save = m->has_unsaved, by_hand = m->by_hand;
+    bool save = m->has_unsaved, by_hand = m->by_hand, later = false;
     m->busy = true;
     ca->in_flight++;
     pthread_mutex_unlock(&a->mutex);
@@ -619,7 +639,10 @@ void managed_work(struct acme *a, struct managed *m)
     } else if (save) {
         save_unsaved(a, m);
     } else {
-        attempt(a, m, &session, by_hand);
+        later = !may_attempt(a, m);
+        if (!later) {
+            attempt(a, m, &session, by_hand);
+        }
     }
     pthread_mutex_lock(&a->mutex);
     if (session && ca->idle_count < MANAGER_PER_CA_MAX) {
@@ -628,7 +651,7 @@ void managed_work(struct acme *a, struct managed *m)
     }
     ca->in_flight--;
     m->busy = false;
-    m->by_hand = m->by_hand && (ask || save); /* one attempt, whatever came of it */
+    m->by_hand = m->by_hand && (ask || save || later); /* one attempt, whatever came of it */
     a->wake = true;
     pthread_cond_signal(&a->main_cond);
     if (session) {

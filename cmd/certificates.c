@@ -63,9 +63,11 @@ static bool plan_name(struct cert_plan *p, const struct config *c, const struct 
     if (same) {
         *out = out[-1];
         out->name = m->name;
-        return possible(m, out, diags);
+    } else if (!issuers_for(&p->arena, m, c, diags, out)) {
+        return false;
     }
-    return issuers_for(&p->arena, m, c, diags, out) && possible(m, out, diags);
+    out->ask_first = m->on_demand;
+    return possible(m, out, diags);
 }
 
 /* The configured names, then the others. */
@@ -84,10 +86,13 @@ void cert_plan_init(struct cert_plan *p, const struct config *c, const struct ma
     struct acme_name *names = ARENA_ARRAY(&p->arena, struct acme_name, count + 1);
     p->served = ARENA_ARRAY(&p->arena, struct slice, count + c->own_count + 1);
     must(names && p->served);
+    const struct managed_name *before = NULL;
     for (size_t i = 0; i < count; i++) {
         const struct managed_name *m = managed_at(c, more, i);
-        const struct managed_name *before = i ? managed_at(c, more, i - 1) : NULL;
-        if (plan_name(p, c, m, before, &names[p->acme.name_count], diags)) {
+        if (m->brought) {
+            p->served[p->served_count++] = m->name;
+        } else if (plan_name(p, c, m, before, &names[p->acme.name_count], diags)) {
+            before = m;
             p->acme.name_count++;
             p->served[p->served_count++] = m->name;
         }
@@ -209,10 +214,17 @@ static void on_change(void *ctx, struct slice name, struct slice ca)
     arena_fini(&a);
 }
 
+static enum acme_permission may_renew(void *ctx, struct slice name)
+{
+    const struct cert_sink *sink = ctx;
+    return on_demand_may_renew(sink->on_demand, name);
+}
+
 struct acme_callbacks cert_callbacks(struct cert_sink *sink)
 {
     return (struct acme_callbacks){.on_certificate = on_certificate,
                                    .on_status = on_status,
                                    .on_change = on_change,
+                                   .may_renew = may_renew,
                                    .ctx = sink};
 }

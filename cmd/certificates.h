@@ -5,6 +5,7 @@
 
 #include "acme/acme.h"
 #include "cmd/hook.h"
+#include "cmd/on_demand.h"
 #include "proxy/server/config.h"
 #include "proxy/tls/certs.h"
 
@@ -33,6 +34,7 @@ struct cert_sink {
     struct certs *certs;
     struct hook *hook; /* on_certificate's, or NULL */
     struct store *store;
+    struct on_demand *on_demand;
 };
 /* Callbacks that feed the table and the hook; ctx is the sink. */
 struct acme_callbacks cert_callbacks(struct cert_sink *sink);

@@ -5,6 +5,7 @@
 #ifndef CMD_ON_DEMAND_H
 #define CMD_ON_DEMAND_H
 
+#include "acme/acme.h"
 #include "proxy/server/config.h"
 
 /* Names that are looked after at a time; past that, new ones are refused. */
@@ -20,6 +21,11 @@ void on_demand_configure(struct on_demand *o, struct config *c);
 /* The names, as c wants them managed; the array lives until the next call. */
 const struct managed_name *on_demand_names(struct on_demand *o, const struct config *c,
                                            size_t *count);
+/* May a name whose certificate was obtained on demand be renewed? The answer comes from whoever is
+ * asked for permission, in the background: LATER until it is there. After a no the name is
+ * forgotten: its certificate is not served any more, and the next handshake asks anew. When nobody
+ * can be asked the last yes holds. Any thread. */
+enum acme_permission on_demand_may_renew(struct on_demand *o, struct slice name);
 /* Ends the threads (whoever is being asked is not waited for). Before the loops are freed. */
 void on_demand_stop(struct on_demand *o);
 /* After all handshakes have ended. Both: NULL is allowed. */

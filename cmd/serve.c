@@ -21,6 +21,8 @@
 #include "cmd/on_demand.h"
 #include "cmd/own_log.h"
 #include "cmd/paths.h"
+#include "cmd/store_begin.h"
+#include "cmd/trust_keeper.h"
 #include "cmd/watch_files.h"
 #include "proxy/base/log.h"
 #include "proxy/base/mem.h"
@@ -62,6 +64,7 @@ struct serving {
     struct config *config;
     struct cert_plan plan;
     struct on_demand *on_demand;
+    struct trust_keeper *trust;
     struct watch_files *watched; /* --watch, or NULL */
     bool stop_ordered; /* these came while an answer was awaited */
     bool reload_ordered;
@@ -168,12 +171,14 @@ static bool apply(struct serving *s, struct config *config, struct cf_diags *dia
     cert_plan_init(&plan, config, more, more_count, diags);
     bool ok = diags->errors == 0;
     if (ok) {
+        trust_keeper_configure(s->trust, config);
         cert_plan_configure(&plan, s->config ? &s->plan : NULL, config, s->certs);
         cert_plan_preload(&plan, s->acme, s->certs);
         ok = server_apply(s->server, config, diags);
     }
     if (!ok) {
         if (s->config) {
+            trust_keeper_configure(s->trust, s->config);
             cert_plan_configure(&s->plan, NULL, s->config, s->certs);
             acme_preload(s->acme, &s->plan.acme); /* where the refused one had brought its own */
         }
@@ -438,45 +443,14 @@ static void open_control(struct serving *s)
 
 /* ---- start and end ---- */
 
-static void note_entry(void *ctx, struct slice name, bool is_folder)
-{
-    (void)name;
-    (void)is_folder;
-    *(bool *)ctx = true;
-}
-
-/* Says when a Caddy's certificates lie beside an empty store of ours. */
-static void mention_caddy(struct serving *s)
-{
-    struct err err;
-    bool ours = false;
-    const char *theirs = paths_find_caddy(&s->arena);
-    if (theirs && store_list(s->store, S("certificates"), note_entry, &ours, &err) !=
-                      STORE_FAILED && !ours) {
-        log_event(LOG_INFO, "store",
-                  "Caddy has certificates on this machine and caddis has none yet; to take them"
-                  " over: caddis storage import --from-caddy",
-                  LOG_Z("folder", theirs));
-    }
-}
-
 static bool open_store(struct serving *s, const struct config *c)
 {
     struct err err;
-    const struct store_settings *settings = settings_of(s, &s->arena, c);
-    s->store = settings->kind->open(settings, &err);
+    s->store = store_begin(settings_of(s, &s->arena, c), &err);
     if (!s->store) {
         (void)fprintf(stderr, "caddis: the store cannot be opened: %s\n", err.text);
-        return false;
     }
-    if (!store_check_writable(s->store, &err)) {
-        log_event(LOG_ERROR, "store",
-                  "the store cannot be written: nothing will be ordered until it"
-                  " can; certificates that are there are served",
-                  LOG_Z("reason", err.text));
-    }
-    mention_caddy(s);
-    return true;
+    return s->store != NULL;
 }
 
 /* From here on there are threads: a sandbox would be entered just before. */
@@ -507,7 +481,8 @@ static bool start_parts(struct serving *s, struct err *err)
     if (!s->on_demand) {
         return false;
     }
-    s->sink = (struct cert_sink){s->certs, hook_start(err), s->store};
+    s->trust = trust_keeper_new(s->loop, s->jobs, s->store);
+    s->sink = (struct cert_sink){s->certs, hook_start(err), s->store, s->on_demand};
     if (!s->sink.hook) {
         return false;
     }
@@ -629,6 +604,7 @@ static void tear_down(struct serving *s)
     resolver_free(s->resolver);
     ticket_keeper_stop(&s->tickets);
     on_demand_stop(s->on_demand);
+    trust_keeper_stop(s->trust);
     jobs_free(s->jobs);
     jobs_free(s->slow_jobs);
     server_free(s->server);
@@ -639,6 +615,7 @@ static void tear_down(struct serving *s)
     config_unref(s->config);
     loop_free(s->loop); /* delivers what has come */
     on_demand_free(s->on_demand);
+    trust_keeper_free(s->trust);
     free(s->config_path);
     arena_fini(&s->arena);
 }

@@ -14,6 +14,10 @@
 #define IDLE_MAX ((size_t)8)
 /* After a failure nobody tries for so long, and then one caller at a time. */
 #define PAUSE_MS 2000
+/* How long the first attempt to connect may take, and the first after connections were lost: twice
+ * as long each time, up to the time-out. A server that accepts and says nothing is not to hold up a
+ * start, nor whoever is next. */
+#define PATIENCE_MS 1000
 /* What a server says is shown to this length. */
 #define SAID_MAX ((size_t)200)
 
@@ -28,6 +32,7 @@ struct redis_link {
     bool down;           /* the last attempt to connect failed */
     bool trying;         /* a caller is trying again */
     int64_t down_until_ms;
+    int64_t patience_ms; /* of the next attempt to connect */
     struct err down_err;
 };
 
@@ -40,6 +45,7 @@ struct redis_link *redis_link_new(const struct redis_link_setup *setup)
     }
     l->username = mem_dup(setup->username);
     l->password = mem_dup(setup->password);
+    l->patience_ms = PATIENCE_MS;
     pthread_mutex_init(&l->mutex, NULL);
     return l;
 }
@@ -175,12 +181,13 @@ static bool choose_db(struct redis_link *l, struct redis_stream *s, struct err *
     return l->setup.db == 0 || expect_ok(s, args, ARRAY_LEN(args), "choosing the db", err);
 }
 
-static struct redis_stream *connect_one(struct redis_link *l, size_t i, struct err *err)
+static struct redis_stream *connect_one(struct redis_link *l, size_t i, int64_t patience_ms,
+                                        struct err *err)
 {
-    int64_t deadline = clock_mono_ms() + l->setup.timeout_ms;
+    int64_t deadline = clock_mono_ms() + patience_ms;
     struct redis_stream *s = redis_stream_open(l->addresses[i], l->setup.tls, deadline, err);
     if (s) {
-        redis_stream_set_deadline(s, clock_mono_ms() + l->setup.timeout_ms);
+        redis_stream_set_deadline(s, deadline);
         if (!log_in(l, s, err) || !choose_db(l, s, err) ||
             !l->setup.greet(l->setup.ctx, s, err)) {
             redis_stream_close(s);
@@ -214,6 +221,7 @@ static void note_outcome(struct redis_link *l, bool ok, size_t address, const st
                       LOG_Z("address", l->addresses[address]));
         }
         l->down = false;
+        l->patience_ms = PATIENCE_MS;
         l->next_address = address;
         return;
     }
@@ -222,6 +230,7 @@ static void note_outcome(struct redis_link *l, bool ok, size_t address, const st
                   LOG_Z("reason", err->text));
     }
     l->down = true;
+    l->patience_ms *= l->patience_ms < l->setup.timeout_ms ? 2 : 1;
     l->down_err = *err;
     l->down_until_ms = clock_mono_ms() + PAUSE_MS;
 }
@@ -231,11 +240,13 @@ static struct redis_stream *connect_any(struct redis_link *l, struct err *err)
     pthread_mutex_lock(&l->mutex);
     size_t first = l->next_address, at = first;
     bool may = may_try(l, err);
+    int64_t patience_ms =
+        l->patience_ms < l->setup.timeout_ms ? l->patience_ms : l->setup.timeout_ms;
     pthread_mutex_unlock(&l->mutex);
     struct redis_stream *s = NULL;
     for (size_t i = 0; may && !s && i < l->setup.address_count; i++) {
         at = (first + i) % l->setup.address_count;
-        s = connect_one(l, at, err);
+        s = connect_one(l, at, patience_ms, err);
     }
     if (may) {
         pthread_mutex_lock(&l->mutex);

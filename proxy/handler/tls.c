@@ -96,7 +96,7 @@ static TLS_SUBDIRECTIVE(read_force_automate)
 
 static const struct {
     struct slice name;
-    tls_subdirective_fn *read; /* NULL: Caddy's, not here yet */
+    tls_subdirective_fn *read;
 } table[] = {
     {S_INIT("protocols"), tls_read_protocols},
     {S_INIT("ciphers"), tls_read_ciphers},
@@ -114,7 +114,7 @@ static const struct {
     {S_INIT("renewal_window_ratio"), tls_read_issuance},
     {S_INIT("reuse_private_keys"), tls_read_issuance},
     {S_INIT("force_automate"), read_force_automate},
-    {S_INIT("get_certificate"), NULL},
+    {S_INIT("get_certificate"), tls_read_get_certificate},
     {S_INIT("dns"), tls_read_challenges},
     {S_INIT("dns_ttl"), tls_read_challenges},
     {S_INIT("dns_challenge_override_domain"), tls_read_challenges},
@@ -129,11 +129,6 @@ static bool read_line(struct build *b, const struct cf_directive *d)
     for (size_t i = 0; i < ARRAY_LEN(table); i++) {
         names[i] = table[i].name;
         if (slice_eq(d->name.text, table[i].name)) {
-            if (!table[i].read) {
-                cf_error(b->diags, &d->name, "tls's \"%.*s\" is Caddy's and not yet in caddis",
-                         SLICE_ARG(d->name.text));
-                return false;
-            }
             return table[i].read(b, &b->site->tls, d);
         }
     }

@@ -20,6 +20,8 @@ struct tls_settings {
     const struct cf_token *token; /* the directive, for messages; NULL: the site has none */
     bool internal;                /* tls internal: the local CA */
     bool on_demand;               /* certificates when a handshake asks for them */
+    const struct slice *managers; /* get_certificate http: URLs, asked in order */
+    size_t manager_count;
     bool force_automate;          /* a certificate of its own, whatever else covers the name */
     struct slice email;           /* or empty */
     struct cert_source *own; /* CERT and KEY, or NULL; counted, given up with the configuration */
@@ -51,11 +53,22 @@ TLS_SUBDIRECTIVE(tls_read_load);
 TLS_SUBDIRECTIVE(tls_read_challenges);
 /* tls_client_auth.c */
 TLS_SUBDIRECTIVE(tls_read_client_auth);
+/* tls_trust.c: the lines of client_auth that name certificates. */
+TLS_SUBDIRECTIVE(tls_read_trust_pool);
+TLS_SUBDIRECTIVE(tls_read_verifier);
+TLS_SUBDIRECTIVE(tls_read_trusted_text);
+TLS_SUBDIRECTIVE(tls_read_trusted_files);
+/* tls_managers.c: who brings certificates during handshakes. */
+TLS_SUBDIRECTIVE(tls_read_get_certificate);
 
 /* The whole file (at most 1 MiB) in the arena; false after an error at the token that names it. */
 bool tls_read_file(struct build *b, const struct cf_token *path, struct slice *out);
 /* The same appended to out, for what is to be zeroed afterwards; path is a C string. */
 bool tls_read_into(struct build *b, const struct cf_token *at, const char *path, struct dstr *out);
+/* Calls each with every file *.pem in the folder that at names, and below it; ends with the first
+ * false. False also after an error at the token. */
+bool tls_each_pem(struct build *b, const struct cf_token *at,
+                  bool (*each)(void *ctx, const struct cf_token *at, const char *path), void *ctx);
 /* Ties source to the configuration's life. */
 void tls_own(struct build *b, struct cert_source *source);
 

@@ -601,6 +601,7 @@ void config_unref(struct config *c)
         map_fini(&t->redirect_ports);
     }
     free(c->own);
+    free(c->trusting);
     free(c->managed);
     free(c->demanded);
     free(c->bindings);

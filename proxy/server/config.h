@@ -57,6 +57,14 @@ struct managed_name {
     struct slice email; /* the site's own, or empty */
     const struct challenge_settings *challenges; /* the site's own */
     const struct issuance *issuance; /* the site's own, or NULL */
+    bool on_demand; /* because a handshake asked for it */
+    bool brought; /* by a manager (get_certificate): served, and nothing is ordered for it */
+};
+
+/* A policy that trusts what is fetched while the program runs. */
+struct trusting_policy {
+    struct tls_policy *policy; /* the configuration's */
+    const struct tls_policy_spec *spec;
 };
 
 struct config {
@@ -75,6 +83,8 @@ struct config {
     bool on_demand; /* some site gets certificates on demand */
     struct managed_name *demanded; /* of each address of such sites, a name it may be asked for */
     size_t demanded_count;
+    struct trusting_policy *trusting;
+    size_t trusting_count;
     struct background *backgrounds;
     const struct log_config *own_log; /* the global option log's; NULL: not given */
     struct build_release *releases;

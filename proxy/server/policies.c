@@ -1,6 +1,8 @@
 /* Making the policies of sites. See policies.h. */
 #include "proxy/server/policies.h"
 
+#include "proxy/base/mem.h"
+
 struct known_policy {
     struct known_policy *next;
     const struct tls_policy_spec *spec;
@@ -29,13 +31,24 @@ static bool same_names(const struct tls_policy_spec *a, const struct tls_policy_
     return same;
 }
 
+static bool same_sources(const struct tls_policy_spec *a, const struct tls_policy_spec *b)
+{
+    bool same = a->source_count == b->source_count;
+    for (size_t i = 0; same && i < a->source_count; i++) {
+        const struct tls_trust_source *x = &a->sources[i], *y = &b->sources[i];
+        same = x->kind == y->kind && x->leafs == y->leafs && slice_eq(x->place, y->place) &&
+               slice_eq(x->root_file, y->root_file);
+    }
+    return same;
+}
+
 static bool same_spec(const struct tls_policy_spec *a, const struct tls_policy_spec *b)
 {
     return a->min_version == b->min_version && a->max_version == b->max_version &&
            a->client == b->client && a->system_roots == b->system_roots &&
            slice_eq(a->ciphers, b->ciphers) && slice_eq(a->groups, b->groups) &&
            slice_eq(a->roots_pem, b->roots_pem) && slice_eq(a->leafs_pem, b->leafs_pem) &&
-           slice_eq(a->secrets_log, b->secrets_log) && same_names(a, b);
+           slice_eq(a->secrets_log, b->secrets_log) && same_names(a, b) && same_sources(a, b);
 }
 
 /* What the server speaks, in the site's order if it has one. */
@@ -60,7 +73,16 @@ static void give_up(void *ctx)
     tls_policy_unref(ctx);
 }
 
-void policy_list_apply(struct policy_list *l, const struct config *c, struct site *site,
+static void note_sources(struct config *c, struct tls_policy *policy,
+                         const struct tls_policy_spec *spec)
+{
+    if (spec->source_count) {
+        c->trusting = mem_realloc_array(c->trusting, c->trusting_count + 1, sizeof(*c->trusting));
+        c->trusting[c->trusting_count++] = (struct trusting_policy){policy, spec};
+    }
+}
+
+void policy_list_apply(struct policy_list *l, struct config *c, struct site *site,
                        struct cf_diags *diags)
 {
     struct tls_settings *t = &site->settings.tls;
@@ -91,6 +113,7 @@ void policy_list_apply(struct policy_list *l, const struct config *c, struct sit
     k->spec = &t->policy;
     k->next = l->first;
     l->first = k;
+    note_sources(c, k->policy, k->spec);
     site->policy = k->policy;
 }
 

@@ -17,6 +17,10 @@
 /* An order takes at most this long; then the name may be asked for again. */
 #define OBTAIN_MAX_MS ((int64_t)180 * 1000)
 
+/* A question that has waited longer for its turn is not asked any more: those behind it are not to
+ * wait for whom nobody answers. */
+#define QUEUED_MAX_MS ((int64_t)5 * 1000)
+
 enum phase { ASKING, OBTAINING, ENDED };
 
 struct name {
@@ -149,6 +153,7 @@ void demand_done(struct demand *d, struct slice name, bool ok)
 struct asking {
     struct job job;
     struct demand *demand;
+    int64_t since_ms;
     size_t n;
     char name[NAME_MAX_BYTES];
 };
@@ -159,7 +164,12 @@ static void ask(struct job *j)
     struct demand *d = a->demand;
     struct slice text = slice_of(a->name, a->n);
     struct err err = {""};
-    enum demand_answer answer = d->ops.ask(d->ops.ctx, text, &err);
+    enum demand_answer answer = DEMAND_UNASKED;
+    if (clock_mono_ms() - a->since_ms > QUEUED_MAX_MS) {
+        err_set(&err, "the questions before it were not answered in time");
+    } else {
+        answer = d->ops.ask(d->ops.ctx, text, &err);
+    }
     pthread_mutex_lock(&d->lock);
     struct name *n = map_get(&d->by_name, text);
     if (n && answer == DEMAND_YES) {
@@ -193,6 +203,7 @@ static bool begin_asking(struct demand *d, struct slice name)
     }
     a->job = (struct job){.work = ask, .dropped = never_asked};
     a->demand = d;
+    a->since_ms = clock_mono_ms();
     a->n = name.n;
     memcpy(a->name, name.p, name.n);
     if (!job_submit(d->jobs, NULL, &a->job)) {
@@ -280,7 +291,8 @@ static struct name *name_of(struct demand *d, struct slice text, const struct ad
     } else if (n) {
         return n->phase == ENDED ? NULL : n;
     }
-    if (text.n == 0 || text.n > NAME_MAX_BYTES || !make_room(d) ||
+    if (text.n == 0 || text.n > NAME_MAX_BYTES ||
+        (d->ops.is_stuck && d->ops.is_stuck(d->ops.ctx)) || !make_room(d) ||
         !count_client(d, client, now_ms)) {
         return NULL;
     }

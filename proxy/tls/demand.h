@@ -28,6 +28,9 @@ struct demand_ops {
     enum demand_answer (*ask)(void *ctx, struct slice name, struct err *err);
     /* Get it one (on a job's thread): demand_done follows, from whatever thread. */
     void (*obtain)(void *ctx, struct slice name);
+    /* Would another question only wait behind those that nobody answers? Then new names are refused
+     * (and not remembered). Any thread, must not block. May be NULL. */
+    bool (*is_stuck)(void *ctx);
     void *ctx;
 };
 

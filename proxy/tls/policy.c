@@ -3,16 +3,12 @@
 #include "proxy/tls/policy_priv.h"
 
 #include <openssl/err.h>
-#include <openssl/evp.h>
-#include <openssl/pem.h>
-#include <openssl/x509v3.h>
 #include <stdlib.h>
 
 #include "proxy/base/dstr.h"
 #include "proxy/base/mem.h"
 #include "proxy/loop/log_writer.h"
 #include "proxy/tls/ossl.h"
-#include "proxy/tls/roots.h"
 #include "proxy/tls/tickets.h"
 #include "proxy/tls/tls_challenge.h"
 #include "proxy/tls/tls_stream.h"
@@ -88,140 +84,51 @@ enum tls_group_result tls_group_find(struct slice name, struct slice *out)
 
 /* ---- client certificates --------------------------------------------------------------------- */
 
-static bool is_allowed_leaf(const struct tls_policy *p, X509 *leaf)
+static struct client_trust *trust_now(struct tls_policy *p)
 {
-    unsigned char digest[32];
-    unsigned n = 0;
-    if (!leaf || X509_digest(leaf, EVP_sha256(), digest, &n) != 1 || n != sizeof(digest)) {
-        return false;
-    }
-    for (size_t i = 0; i < p->leaf_count; i++) {
-        if (memcmp(p->leafs[i], digest, sizeof(digest)) == 0) {
-            return true;
-        }
-    }
-    return false;
+    pthread_mutex_lock(&p->trust_lock);
+    struct client_trust *t = p->trust ? client_trust_ref(p->trust) : NULL;
+    pthread_mutex_unlock(&p->trust_lock);
+    return t;
 }
 
 /* In place of OpenSSL's own check of the chain. That the client has the key is checked anyway. */
 static int on_client_chain(X509_STORE_CTX *x, void *arg)
 {
-    const struct tls_policy *p = arg;
+    struct tls_policy *p = arg;
     if (p->client == TLS_CLIENT_REQUEST || p->client == TLS_CLIENT_REQUIRE) {
         X509_STORE_CTX_set_error(x, X509_V_OK);
         return 1;
     }
+    struct client_trust *t = trust_now(p);
     int ok = X509_verify_cert(x);
-    if (ok == 1 && p->leaf_count && !is_allowed_leaf(p, X509_STORE_CTX_get0_cert(x))) {
+    if (ok == 1 && !client_trust_allows(t, X509_STORE_CTX_get0_cert(x))) {
         X509_STORE_CTX_set_error(x, X509_V_ERR_APPLICATION_VERIFICATION);
-        return 0;
+        ok = 0;
     }
+    client_trust_unref(t);
     return ok;
 }
 
-/* Calls take for each certificate in PEM text; false after an error. */
-static bool each_certificate(struct slice pem, struct err *err, const char *what,
-                             bool (*take)(void *ctx, X509 *x), void *ctx)
+bool tls_policy_trust(struct tls_policy *p, const struct tls_policy_spec *spec,
+                      struct slice roots_pem, struct slice leafs_pem, struct err *err)
 {
-    BIO *b = BIO_new_mem_buf(pem.p, (int)pem.n);
-    size_t count = 0;
-    bool ok = b != NULL;
-    while (ok) {
-        X509 *x = PEM_read_bio_X509(b, NULL, NULL, NULL);
-        if (!x) {
-            break;
-        }
-        count++;
-        ok = take(ctx, x);
-        X509_free(x);
+    struct client_trust *was = trust_now(p);
+    bool same = was && was->id == client_trust_id(spec, roots_pem, leafs_pem);
+    client_trust_unref(was);
+    if (same) {
+        return true;
     }
-    BIO_free(b);
-    unsigned long e = ERR_peek_last_error();
-    bool at_end = ERR_GET_LIB(e) == ERR_LIB_PEM && ERR_GET_REASON(e) == PEM_R_NO_START_LINE;
-    if (!ok || !at_end || count == 0) {
-        return ossl_err(err, what);
+    struct client_trust *t = client_trust_new(spec, roots_pem, leafs_pem, err);
+    if (!t) {
+        return false;
     }
-    ERR_clear_error();
+    pthread_mutex_lock(&p->trust_lock);
+    was = p->trust;
+    p->trust = t;
+    pthread_mutex_unlock(&p->trust_lock);
+    client_trust_unref(was);
     return true;
-}
-
-struct roots_reading {
-    X509_STORE *store;
-    STACK_OF(X509_NAME) * names; /* told to clients, so that they offer what fits; or NULL */
-};
-
-static bool add_root(void *ctx, X509 *x)
-{
-    struct roots_reading *r = ctx;
-    if (r->names) {
-        X509_NAME *name = X509_NAME_dup(X509_get_subject_name(x));
-        if (!name || !sk_X509_NAME_push(r->names, name)) {
-            X509_NAME_free(name);
-            return false;
-        }
-    }
-    return X509_STORE_add_cert(r->store, x) == 1;
-}
-
-static bool add_leaf(void *ctx, X509 *x)
-{
-    struct tls_policy *p = ctx;
-    unsigned n = 0;
-    if (p->leaf_count == TLS_LEAFS_MAX) {
-        return false;
-    }
-    p->leafs = mem_realloc_array(p->leafs, p->leaf_count + 1, sizeof(*p->leafs));
-    return X509_digest(x, EVP_sha256(), p->leafs[p->leaf_count++], &n) == 1;
-}
-
-static bool add_system_roots(X509_STORE *store, struct err *err)
-{
-    return X509_STORE_load_file(store, roots_system_path()) == 1 ||
-           ossl_err(err, "reading the system's CA certificates");
-}
-
-static bool set_trust(struct tls_policy *p, const struct tls_policy_spec *spec, struct err *err)
-{
-    struct roots_reading r = {SSL_CTX_get_cert_store(p->ctx), sk_X509_NAME_new_null()};
-    if (!r.names) {
-        return err_set(err, "out of memory");
-    }
-    SSL_CTX_set_client_CA_list(p->ctx, r.names);
-    if (spec->leafs_pem.n &&
-        !each_certificate(spec->leafs_pem, err, "reading the trusted leaf certificates", add_leaf,
-                          p)) {
-        return false;
-    }
-    if (spec->roots_pem.n && !each_certificate(spec->roots_pem, err,
-                                               "reading the trusted CA certificates", add_root,
-                                               &r)) {
-        return false;
-    }
-    if (!spec->roots_pem.n && !spec->system_roots && spec->leafs_pem.n) {
-        r.names = NULL;
-        X509_STORE_set_flags(r.store, X509_V_FLAG_PARTIAL_CHAIN);
-        return each_certificate(spec->leafs_pem, err, "reading the trusted leaf certificates",
-                                add_root, &r);
-    }
-    return (spec->roots_pem.n && !spec->system_roots) || add_system_roots(r.store, err);
-}
-
-static uint64_t client_id(const struct tls_policy_spec *spec)
-{
-    unsigned char digest[32] = {0};
-    unsigned char head[2] = {(unsigned char)spec->client, spec->system_roots};
-    uint64_t id = 0;
-    EVP_MD_CTX *md = EVP_MD_CTX_new();
-    uint64_t lengths[2] = {spec->roots_pem.n, spec->leafs_pem.n};
-    bool ok = md && EVP_DigestInit_ex(md, EVP_sha256(), NULL) == 1 &&
-              EVP_DigestUpdate(md, head, sizeof(head)) == 1 &&
-              EVP_DigestUpdate(md, lengths, sizeof(lengths)) == 1 &&
-              EVP_DigestUpdate(md, spec->roots_pem.p, spec->roots_pem.n) == 1 &&
-              EVP_DigestUpdate(md, spec->leafs_pem.p, spec->leafs_pem.n) == 1 &&
-              EVP_DigestFinal_ex(md, digest, NULL) == 1;
-    EVP_MD_CTX_free(md);
-    memcpy(&id, digest, sizeof(id));
-    return ok && id ? id : ok ? 1 : 0;
 }
 
 static int verify_flags(enum tls_client_mode mode)
@@ -234,12 +141,12 @@ static int verify_flags(enum tls_client_mode mode)
 
 /* A session resumed stands for the certificate that was shown when it began: so only where the
  * same is asked for. */
-static bool set_session_context(SSL_CTX *ctx, uint64_t id)
+static bool set_session_context(SSL *ssl, uint64_t id)
 {
     unsigned char context[sizeof(SESSION_CONTEXT) - 1 + sizeof(id)];
     memcpy(context, SESSION_CONTEXT, sizeof(SESSION_CONTEXT) - 1);
     memcpy(context + sizeof(SESSION_CONTEXT) - 1, &id, sizeof(id));
-    return SSL_CTX_set_session_id_context(ctx, context, sizeof(context)) == 1;
+    return SSL_set_session_id_context(ssl, context, sizeof(context)) == 1;
 }
 
 static bool set_client_auth(struct tls_policy *p, const struct tls_policy_spec *spec,
@@ -249,14 +156,26 @@ static bool set_client_auth(struct tls_policy *p, const struct tls_policy_spec *
     if (spec->client == TLS_CLIENT_NONE) {
         return true;
     }
-    bool verifies = spec->client >= TLS_CLIENT_VERIFY_IF_GIVEN;
-    p->client_id = client_id(spec);
-    if (verifies && !set_trust(p, spec, err)) {
-        return false;
+    p->client_id = client_trust_id(spec, S(""), S(""));
+    if (!p->client_id) {
+        return ossl_err(err, "setting up client certificates");
     }
     SSL_CTX_set_cert_verify_callback(p->ctx, on_client_chain, p);
-    return (p->client_id && set_session_context(p->ctx, p->client_id)) ||
-           ossl_err(err, "setting up client certificates");
+    return spec->client < TLS_CLIENT_VERIFY_IF_GIVEN ||
+           tls_policy_trust(p, spec, S(""), S(""), err);
+}
+
+/* What is trusted at this moment, and nothing resumed from where something else was. */
+static bool apply_client_auth(struct tls_policy *p, SSL *ssl)
+{
+    if (p->client == TLS_CLIENT_NONE) {
+        return true;
+    }
+    struct client_trust *t = trust_now(p);
+    bool ok = set_session_context(ssl, t ? t->id : p->client_id) &&
+              (!t || client_trust_apply(t, ssl));
+    client_trust_unref(t);
+    return ok;
 }
 
 /* ---- the rest -------------------------------------------------------------------------------- */
@@ -337,6 +256,7 @@ struct tls_policy *tls_policy_new(const struct tls_policy_spec *spec, struct err
     ERR_clear_error();
     struct tls_policy *p = mem_zalloc(sizeof(*p));
     atomic_init(&p->refs, 1);
+    pthread_mutex_init(&p->trust_lock, NULL);
     p->ctx = SSL_CTX_new(TLS_server_method());
     if (!p->ctx || !ossl_common_policy(p->ctx) || !ossl_cipher_policy(p->ctx) ||
         !tickets_enable(p->ctx)) {
@@ -368,8 +288,9 @@ void tls_policy_unref(struct tls_policy *p)
     if (p->secrets) {
         log_sink_unref(p->secrets);
     }
+    client_trust_unref(p->trust);
+    pthread_mutex_destroy(&p->trust_lock);
     free(p->groups);
-    free(p->leafs);
     free(p);
 }
 
@@ -380,12 +301,13 @@ uint64_t tls_policy_client_id(const struct tls_policy *p)
 
 /* What SSL_new copied out of the first context is set by hand; suites, protocols, trusted roots and
  * callbacks are read from the context that the connection has now. */
-bool tls_policy_apply(const struct tls_policy *p, SSL *ssl)
+bool tls_policy_apply(struct tls_policy *p, SSL *ssl)
 {
     if (SSL_set_SSL_CTX(ssl, p->ctx) != p->ctx ||
         SSL_set_min_proto_version(ssl, p->min_version) != 1 ||
         SSL_set_max_proto_version(ssl, p->max_version) != 1 ||
-        (p->groups && SSL_set1_groups_list(ssl, p->groups) != 1)) {
+        (p->groups && SSL_set1_groups_list(ssl, p->groups) != 1) ||
+        !apply_client_auth(p, ssl)) {
         return false;
     }
     SSL_set_verify(ssl, verify_flags(p->client), NULL);

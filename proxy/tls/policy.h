@@ -14,6 +14,16 @@ enum tls_client_mode {
     TLS_CLIENT_REQUIRE_AND_VERIFY,
 };
 
+enum tls_trust_kind { TLS_TRUST_STORE, TLS_TRUST_HTTP };
+
+/* A place that certificates to trust are fetched from while the program runs. */
+struct tls_trust_source {
+    enum tls_trust_kind kind;
+    bool leafs;             /* client certificates themselves; else CAs */
+    struct slice place;     /* a key of the store; a URL */
+    struct slice root_file; /* HTTP: PEM file of the CAs that its server is trusted by; or empty */
+};
+
 struct tls_policy_spec {
     unsigned min_version;  /* 12 or 13; 0: 12 */
     unsigned max_version;  /* 12 or 13; 0: 13 */
@@ -25,6 +35,8 @@ struct tls_policy_spec {
     struct slice roots_pem; /* the CAs of client certificates: PEM, one behind the other */
     bool system_roots;      /* and those of the system */
     struct slice leafs_pem; /* only these client certificates; empty: whatever is signed */
+    const struct tls_trust_source *sources; /* of more of both, see tls_policy_trust */
+    size_t source_count;
     struct slice secrets_log; /* a file for the sessions' keys (for debuggers), or empty */
 };
 
@@ -36,6 +48,12 @@ struct tls_policy;
 struct tls_policy *tls_policy_new(const struct tls_policy_spec *spec, struct err *err);
 struct tls_policy *tls_policy_ref(struct tls_policy *p);
 void tls_policy_unref(struct tls_policy *p); /* NULL is allowed */
+
+/* What the sources of spec (the one that p was made of) have given, all of it: PEM texts of CAs and
+ * of client certificates. Before the first call they count as empty: nobody is let in by them.
+ * Handshakes from now on follow it. False with the reason: all stays as it was. Any thread. */
+NODISCARD bool tls_policy_trust(struct tls_policy *p, const struct tls_policy_spec *spec,
+                                struct slice roots_pem, struct slice leafs_pem, struct err *err);
 
 /* The same for policies that ask the same of clients, whatever the generation; 0: no certificates
  * are asked for (or p is NULL). Sessions are resumed only among equals. */

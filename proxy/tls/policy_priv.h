@@ -3,12 +3,12 @@
 #define TLS_POLICY_PRIV_H
 
 #include <openssl/ssl.h>
+#include <pthread.h>
 #include <stdatomic.h>
 
-#include "proxy/tls/policy.h"
+#include "proxy/tls/client_trust.h"
 
 #define TLS_ALPN_WIRE_MAX ((size_t)256)
-#define TLS_LEAFS_MAX ((size_t)1024)
 
 struct tls_policy {
     atomic_uint refs;
@@ -19,12 +19,12 @@ struct tls_policy {
     unsigned alpn_n;
     enum tls_client_mode client;
     uint64_t client_id;
-    unsigned char (*leafs)[32]; /* owned: SHA-256 of the certificates that are let in */
-    size_t leaf_count;
+    pthread_mutex_t trust_lock;
+    struct client_trust *trust; /* counted, under trust_lock; NULL: nothing is verified */
     struct log_sink *secrets; /* counted, or NULL */
 };
 
 /* In the client-hello callback: makes ssl follow p from here on. False: memory. */
-NODISCARD bool tls_policy_apply(const struct tls_policy *p, SSL *ssl);
+NODISCARD bool tls_policy_apply(struct tls_policy *p, SSL *ssl);
 
 #endif

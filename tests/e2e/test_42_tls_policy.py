@@ -230,10 +230,10 @@ def test_a_reload_changes_the_policy(caddis, clients):
     ("curves brainpool", "no curve"),
     ("alpn spdy/3", "speaks h2 and http/1.1"),
     ("client_auth {\n mode demand\n }", "no mode"),
-    ("client_auth {\n trust_pool pki_root\n }", "not in caddis"),
+    ("client_auth {\n trust_pool pki_root\n }", "needs at least one"),
     ("client_auth {\n trusted_ca_cert AAAA\n }", "reading the trusted CA certificates"),
     ("client_auth {\n mode require\n trusted_ca_cert AAAA\n }", "let every certificate in"),
-    ("get_certificate tailscale", "not yet in caddis"),
+    ("get_certificate tailscale", "tailscale cert NAME"),
     ("protocls tls1.2", 'did you mean "protocols"'),
 ])
 def test_errors_say_what_and_where(caddis, line, message):

@@ -1,7 +1,9 @@
 """Certificates on demand: obtained while the handshake waits, for names that are permitted."""
 
+import socket
 import ssl
 import threading
+import time
 
 import pytest
 from lib import certs
@@ -193,3 +195,69 @@ def test_nobody_to_ask(caddis):
     c.file.write_text(SITE)
     done = c.command("validate", "--config", c.file)
     assert done.returncode != 0 and "need somebody who permits them" in done.stdout + done.stderr
+
+
+def test_a_renewal_asks_again(caddis, origin):
+    """Short-lived certificates: renewed as long as that is permitted, then not even served."""
+    answers = {"a.test"}
+    handler, asked = permission(answers)
+    o = origin(handler)
+    c = caddis("localhost {\n respond x\n}\nhttps:// {\n tls {\n on_demand\n issuer internal {\n"
+               " lifetime 12s\n }\n }\n respond hello\n}",
+               globals=f"on_demand_tls {{\n ask http://{o.address}/\n }}")
+    first = shake(c, "a.test")
+    assert first == (["a.test"], b"hello") and len(asked) == 1
+    end = time.monotonic() + 60
+    while c.log().count("local certificate issued\",\"name\":\"a.test") < 2:
+        assert time.monotonic() < end, c.log()
+        time.sleep(0.1)
+    assert len(asked) >= 2
+    answers.clear()
+    c.wait_log("permitted no longer", 60)
+    with pytest.raises(ssl.SSLError, match="(?i)unrecognized.name"):
+        shake(c, "a.test")
+
+
+def test_who_is_asked_and_never_answers(caddis, scripted):
+    """When all that can be asked at a time hang, others are refused at once instead of waiting in
+    line behind them, and what is served goes on."""
+    gate = threading.Event()
+    s = scripted(lambda raw: gate.wait(60))
+    c = caddis("localhost {\n respond x\n}\n" + SITE,
+               globals=f"on_demand_tls {{\n ask http://{s.address}/\n }}")
+    context = tls_context(cafile=c.wait_root())
+    c.wait_certificate()
+
+    def try_from(address, name):
+        with socket.create_connection(("127.0.0.1", c.https), 60, (address, 0)) as plain:
+            with pytest.raises((ssl.SSLError, ConnectionError)):
+                context.wrap_socket(plain, server_hostname=name)
+
+    threads = [threading.Thread(target=try_from, args=(f"127.0.0.{10 + i % 4}", f"n{i}.test"))
+               for i in range(24)]
+    for t in threads:
+        t.start()
+    end = time.monotonic() + 30
+    while s.connections < 16:
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    # Once none of them has had an answer for a while, a newcomer is told at once.
+    quick = threading.Event()
+
+    def newcomer(i):
+        begun = time.monotonic()
+        try_from(f"127.0.1.{i}", f"late{i}.test")
+        if time.monotonic() - begun < 2:
+            quick.set()
+
+    for i in range(10, 20):
+        threads.append(threading.Thread(target=newcomer, args=(i,)))
+        threads[-1].start()
+        if quick.wait(0.7):
+            break
+    assert quick.is_set() and s.connections == 16
+    assert c.get(host="elsewhere").status in (200, 308)
+    c.wait_certificate()
+    for t in threads:
+        t.join(60)
+    gate.set()

@@ -1,6 +1,7 @@
 """One store for several machines, on a real Redis server: one order between them, any of them
 answers the challenge, and what a server that is away may and may not do."""
 
+import signal
 import socket
 import ssl
 import time
@@ -103,6 +104,33 @@ def test_a_server_that_goes_away_harms_nothing_that_is_served(machines, eventual
     a.wait_log("Redis is there again")
     assert p.orders == 1
 
+
+def test_a_server_that_accepts_and_says_nothing(caddis, redis, pebble, scripted):
+    """It holds up neither the start nor anything served; once it answers, the store is joined."""
+    r = redis()
+    p = pebble(*(ports := (free_port(), free_port())))
+    a = caddis(SITE, http=ports[0], https=ports[1], globals=p.globals, storage=storage(r))
+    der = a.wait_certificate(NAME, cadata=p.roots(), timeout=60)
+    a.stop()
+    r.stop()
+    silent = socket.create_server(("127.0.0.1", r.port))
+    silent.listen(64)
+    begun = time.monotonic()
+    a.start()
+    assert time.monotonic() - begun < 4.5, "it waited for the whole time-out"
+    assert a.get(host="elsewhere").status in (200, 308)
+    a.wait_log("Redis cannot be used now")
+    assert p.orders == 1
+    silent.close()
+    r.start()
+    assert a.wait_certificate(NAME, cadata=p.roots(), timeout=60) == der
+    # It falls silent while it is in use: visitors and reloads do not notice.
+    r.process.send_signal(signal.SIGSTOP)
+    a.reload()
+    with a.connect_tls(NAME, cadata=p.roots()) as c:
+        assert c.sock.getpeercert(True) == der and c.get().body == b"hello"
+    r.process.send_signal(signal.SIGCONT)
+    assert p.orders == 1
 
 def test_what_comes_while_it_is_away_is_kept_and_stored_later(machines, eventually):
     r, p, (a,) = machines(1)
