@@ -1,5 +1,5 @@
-/* Inside proxy/tls: which client certificates a policy lets in. Immutable and counted; where what
- * is trusted comes from places that change (struct tls_trust_source), the policy gets another one. */
+/* Inside proxy/tls: which client certificates a policy lets in. Immutable and counted; where it
+ * comes from places that change (struct tls_trust_source), the policy gets another one. */
 #ifndef TLS_CLIENT_TRUST_H
 #define TLS_CLIENT_TRUST_H
 
