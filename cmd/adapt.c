@@ -9,6 +9,7 @@
 #include "cmd/commands.h"
 #include "cmd/json_out.h"
 #include "cmd/load.h"
+#include "proxy/server/site_paths.h"
 
 #define JSON_MAX ((size_t)1 << 30)
 
@@ -224,15 +225,27 @@ static void put_options(struct json_out *j, const struct config *c)
     put_lines(j, "options_written", c->document->options);
 }
 
+/* A host that has several sites, by path, comes once for each. */
+static void put_host(struct json_out *j, struct slice host, const struct site *s)
+{
+    const struct site_fork *f = s->forks;
+    do {
+        json_open(j, NULL, '{');
+        json_text(j, "host", host);
+        if (f && f->path.n) {
+            json_text(j, "path", f->path);
+        }
+        put_place(j, f ? &f->site->name->at : &s->name->at);
+        json_close(j, '}');
+        f = f ? f->next : NULL;
+    } while (f);
+}
+
 static void put_hosts(struct json_out *j, const struct map *hosts)
 {
     size_t at = 0;
     for (struct map_entry *e; (e = map_next(hosts, &at));) {
-        const struct site *s = e->value;
-        json_open(j, NULL, '{');
-        json_text(j, "host", e->key);
-        put_place(j, &s->name->at);
-        json_close(j, '}');
+        put_host(j, e->key, e->value);
     }
 }
 

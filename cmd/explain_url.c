@@ -6,6 +6,7 @@
 #include "proxy/handler/chain.h"
 #include "proxy/loop/jobs.h"
 #include "proxy/net/stream.h"
+#include "proxy/server/site_paths.h"
 #include "store/challenge.h"
 
 struct explaining {
@@ -14,6 +15,7 @@ struct explaining {
     struct jobs *jobs;
     const struct config *config;
     const struct explain_request *request;
+    const struct port_table *table;
     const struct site *site;
     struct exchange *ex;
     struct addr peer;
@@ -132,6 +134,15 @@ static void over(struct chain_trace *t, struct exchange *ex, const struct handle
 
 /* ---- the exchange ------------------------------------------------------------------------ */
 
+static void print_site(const struct site *site, const char *why)
+{
+    struct dstr place;
+    dstr_init(&place, 4096);
+    explain_place(&site->name->at, &place);
+    printf("Site %.*s (%s): %s\n", SLICE_ARG(site->name->text), place.p, why);
+    dstr_fini(&place);
+}
+
 static void begin(struct exchange *ex)
 {
     struct explaining *e = current;
@@ -139,6 +150,15 @@ static void begin(struct exchange *ex)
         e->bad = !err_set(e->err, "out of memory");
         loop_stop(e->loop);
         return;
+    }
+    if (e->site->forks) {
+        e->site = site_paths_find(e->table, ex);
+        if (!e->site) {
+            printf("None of this host's sites has the path: an empty 200.\n");
+            loop_stop(e->loop);
+            return;
+        }
+        print_site(e->site, "by host and path");
     }
     chain_of(ex)->trace = &e->trace;
     chain_of(ex)->errors = e->site->settings.errors;
@@ -350,16 +370,12 @@ static const struct site *find_site(const struct port_table *t, const struct con
     return site;
 }
 
-static void print_site(const struct site *site, const struct port_table *t, const struct url *u)
+static const char *why_this_host(const struct site *site, const struct port_table *t,
+                                 const struct url *u)
 {
-    struct dstr place;
-    dstr_init(&place, 4096);
-    explain_place(&site->name->at, &place);
-    const char *why = map_get(&t->exact, u->host) == site ? "the host is its own"
-                      : t->any == site                    ? "it takes every host"
-                                                          : "its wildcard fits the host";
-    printf("Site %.*s (%s): %s\n", SLICE_ARG(site->name->text), place.p, why);
-    dstr_fini(&place);
+    return map_get(&t->exact, u->host) == site ? "the host is its own"
+           : t->any == site                    ? "it takes every host"
+                                               : "its wildcard fits the host";
 }
 
 static bool explain_on(struct explaining *e, const struct url *u)
@@ -371,11 +387,14 @@ static bool explain_on(struct explaining *e, const struct url *u)
     if (print_what_comes_first(t, e->config, u)) {
         return true;
     }
+    e->table = t;
     e->site = find_site(t, e->config, u);
     if (!e->site) {
         return true;
     }
-    print_site(e->site, t, u);
+    if (!e->site->forks) { /* else by the path, which is known when there is a request */
+        print_site(e->site, why_this_host(e->site, t, u));
+    }
     return run_route(e, u);
 }
 

@@ -204,7 +204,7 @@ void fastcgi_resolve_before(struct build *b, const struct fastcgi *c, struct han
     must(both && handlers);
     handlers[0] = (struct handler){.ops = &resolve_ops, .instance = (void *)(uintptr_t)c};
     handlers[1] = (struct handler){.ops = proxy->ops, .instance = proxy->instance};
-    *both = (struct route){handlers, 2};
+    *both = (struct route){.handlers = handlers, .count = 2};
     proxy->ops = &both_ops;
     proxy->instance = both;
 }

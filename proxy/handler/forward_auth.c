@@ -125,7 +125,7 @@ static struct response_rule *admission(struct build *b, const struct cf_token *a
     response_matcher_define(b, &scope, matcher);
     rule->matcher = response_matcher_find(b, &scope, &matcher->name);
     *handler = (struct handler){.ops = &copy_ops, .instance = copied};
-    rule->route = (struct route){handler, 1};
+    rule->route = (struct route){.handlers = handler, .count = 1};
     return rule;
 }
 

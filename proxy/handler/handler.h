@@ -60,7 +60,7 @@ struct handler {
 };
 
 /* Groups of directives that exclude one another, in one block. */
-enum { GROUP_NONE, GROUP_HANDLE, GROUP_REWRITE, GROUP_ROOT };
+enum { GROUP_NONE, GROUP_HANDLE, GROUP_REWRITE, GROUP_ROOT, GROUP_COUNT };
 
 static inline bool handler_always_answers(const struct handler *h)
 {
@@ -71,6 +71,7 @@ static inline bool handler_always_answers(const struct handler *h)
 struct route {
     struct handler *handlers;
     size_t count;
+    bool always_answers; /* no request that enters it comes out at its end, as far as can be told */
 };
 
 /* One handle_errors block; those without statuses last. */

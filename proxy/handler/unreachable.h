@@ -6,7 +6,7 @@
 #include "proxy/handler/handler.h"
 
 /* The rules of one route in the order they run: a warning for each that is certainly never
- * reached. */
-void unreachable_warn(struct cf_diags *diags, const struct route *route);
+ * reached. Says in the route, too, whether it always answers. */
+void unreachable_warn(struct cf_diags *diags, struct route *route);
 
 #endif

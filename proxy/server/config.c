@@ -5,7 +5,9 @@
 #include "proxy/base/mem.h"
 #include "proxy/handler/access_log.h"
 #include "proxy/handler/mistakes.h"
+#include "proxy/server/never.h"
 #include "proxy/server/policies.h"
+#include "proxy/server/site_paths.h"
 
 #define BINDINGS_MAX 1024
 
@@ -15,6 +17,7 @@ struct building {
     struct policy_list *policies;
     struct map names; /* of TLS sites, so far */
     struct site **last_site;
+    struct site_reach reach; /* of the site that is being built */
     struct map loaded; /* name -> struct cert_source, of `load`, so far */
     size_t managed_cap;
     size_t own_cap;
@@ -196,6 +199,7 @@ static void manage(struct building *b, const struct site *site, struct slice hos
 
 struct placed { /* a site address, decided */
     struct slice host;
+    struct slice path; /* empty: all of the host */
     uint16_t port;
     bool tls;
 };
@@ -237,17 +241,6 @@ static bool place_port(struct building *b, const struct cf_token *t, const struc
     return true;
 }
 
-/* A path in an address, and the handle block that means the same. */
-static void path_in_address(struct building *b, const struct cf_token *t, struct slice path)
-{
-    const char *star = path.p[path.n - 1] == '*' ? "" : "*";
-    struct cf_diag *d = cf_error(b->diags, t, "a site address has no path");
-    if (d) {
-        d->hint = arena_printf(&b->diags->arena, "inside the site write: handle %.*s%s { ... }",
-                               SLICE_ARG(path), star);
-    }
-}
-
 static bool read_address(struct building *b, const struct cf_token *t, struct cf_address *a)
 {
     struct slice why = S("");
@@ -278,10 +271,7 @@ static bool place(struct building *b, const struct cf_token *t, const struct sit
         bad_scheme(b, t, a.scheme);
         return false;
     }
-    if (a.path.n && !slice_eq(a.path, S("/"))) {
-        path_in_address(b, t, a.path);
-        return false;
-    }
+    out->path = slice_eq(a.path, S("/")) ? S("") : a.path;
     size_t star = slice_rfind(a.host, '*');
     if (star != SLICE_NPOS && star > 0) {
         cf_error(b->diags, t, "\"*\" stands for the first label only, as in *.example.com");
@@ -345,17 +335,33 @@ static bool add_to_table(struct building *b, struct site *site, const struct pla
     if (!table) {
         return false;
     }
-    struct site *other;
-    if (!p->host.n) {
-        other = table->any;
-        table->any = site;
-    } else {
-        other = map_put(is_wildcard(p->host) ? &table->wildcard : &table->exact, p->host, site);
-    }
+    struct map *hosts = is_wildcard(p->host) ? &table->wildcard : &table->exact;
+    struct site *there = p->host.n ? map_get(hosts, p->host) : table->any;
+    struct site *other = !p->path.n && there && !there->forks ? there : NULL;
+    struct site *now = other ? NULL
+                             : site_paths_add(&b->c->arena, there, site, p->path, t, b->diags,
+                                              &other);
     if (other) {
         ambiguous(b, t, other);
+    } else if (now && p->host.n) {
+        (void)map_put(hosts, p->host, now);
+    } else if (now) {
+        table->any = now;
     }
-    return other == NULL;
+    return now != NULL;
+}
+
+/* A name has one certificate; who comes first says how it is obtained. */
+static void one_certificate(struct building *b, const struct site *first,
+                            const struct cf_token *tls, struct slice host)
+{
+    struct cf_diag *d = cf_warning(b->diags, tls, "the certificate of \"%.*s\" is not affected by"
+                                   " this: another site of that name comes first",
+                                   SLICE_ARG(host));
+    if (d) {
+        d->hint = arena_printf(&b->diags->arena, "put it into the site of line %u, too",
+                               first->name->at.line);
+    }
 }
 
 static void add_address(struct building *b, struct site *site, const struct cf_token *t)
@@ -363,8 +369,13 @@ static void add_address(struct building *b, struct site *site, const struct cf_t
     struct placed p;
     const struct site_settings *s = &site->settings;
     if (!place(b, t, s, &p)) {
+        b->reach.any_host = b->reach.http = b->reach.https = true; /* whatever it was meant to be */
         return;
     }
+    b->reach.http |= !p.tls;
+    b->reach.https |= p.tls;
+    b->reach.any_host |= p.host.n == 0;
+    b->reach.hosts[b->reach.host_count++] = p.host;
     bool ok = s->bind_count > 0 || add_to_table(b, site, &p, S(""), t);
     for (size_t i = 0; i < s->bind_count && ok; i++) {
         ok = add_to_table(b, site, &p, s->bind[i], t);
@@ -377,8 +388,12 @@ static void add_address(struct building *b, struct site *site, const struct cf_t
         check_demand(b, site, t, p.host);
     }
     if (p.tls && p.host.n) {
-        if (!map_put(&b->names, p.host, site)) { /* the same host may have several ports */
+        struct site *first = map_get(&b->names, p.host); /* on another port, or for other paths */
+        if (!first) {
+            (void)map_put(&b->names, p.host, site);
             manage(b, site, p.host, t);
+        } else if (first != site && tls->token && !first->settings.tls.token) {
+            one_certificate(b, first, tls->token, p.host);
         }
     } else if (p.tls && !tls->own && !tls->loaded_count && !tls->on_demand) {
         cf_warning(b->diags, t, "\"%.*s\" names no host, so no certificate can be obtained for it;"
@@ -519,12 +534,16 @@ static void build_site(struct building *b, const struct cf_site *source, struct 
     }
     add_loaded(b, &site->settings.tls);
     mistakes_of_site(b->diags, source);
+    b->reach = (struct site_reach){
+        .hosts = ARENA_ARRAY(&b->c->arena, struct slice, source->address_count)};
+    must(b->reach.hosts);
     for (size_t i = 0; i < source->address_count; i++) {
         if (directive_among_addresses(b, source, i)) {
             return;
         }
         add_address(b, site, &source->addresses[i]);
     }
+    never_matches_warn(b->diags, source, &b->reach);
     if (!source->directives && !source->torn) {
         empty_site(b, site->name);
     }

@@ -19,6 +19,7 @@ struct site {
     struct route route;
     struct tls_policy *policy; /* its own; NULL: the usual one */
     const struct cf_token *name; /* its first address, for messages */
+    struct site_fork *forks; /* only in tables: a host's sites by path (site_paths.h); or NULL */
 };
 
 /* What a port serves. */
@@ -105,6 +106,10 @@ void config_unref(struct config *c);
 /* The site that a request for host (lower-case, no port) belongs to: exact, then wildcard, then,
  * with catch_all, the catch-all. NULL if none. */
 const struct site *port_table_find(const struct port_table *t, struct slice host, bool catch_all);
+/* One of these steps: the exact host, its wildcard, the catch-all. */
+enum find_step { FIND_EXACT, FIND_WILDCARD, FIND_ANY };
+const struct site *port_table_step(const struct port_table *t, struct slice host,
+                                   enum find_step step);
 /* The site that would serve name (lower-case) over TLS with a certificate obtained on demand, or
  * NULL. *listed: the name itself stands in the Caddyfile. */
 const struct site *config_demand_site(const struct config *c, struct slice name, bool *listed);

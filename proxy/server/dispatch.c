@@ -8,6 +8,7 @@
 #include "proxy/handler/chain.h"
 #include "proxy/handler/metrics.h"
 #include "proxy/loop/jobs.h"
+#include "proxy/server/site_paths.h"
 #include "proxy/server/worker.h"
 
 #define STATUS_TEXT_MAX ((size_t)4096)
@@ -291,7 +292,7 @@ static void run_site(struct exchange *ex, const struct site *site)
 
 static void nothing_here(struct exchange *ex)
 {
-    static const struct route empty = {NULL, 0};
+    static const struct route empty = {.count = 0};
     chain_run(ex, &empty);
 }
 
@@ -359,6 +360,9 @@ static void route_request(struct exchange *ex)
         return;
     }
     site = site ? site : table->any;
+    if (site && site->forks) {
+        site = site_paths_find(table, ex);
+    }
     if (site) {
         run_site(ex, site);
     } else if (table->redirects && ex->req.host.n) {

@@ -32,6 +32,15 @@ static void *find_host(const struct map *exact, const struct map *wildcard, stru
     return hit;
 }
 
+const struct site *port_table_step(const struct port_table *t, struct slice host,
+                                   enum find_step step)
+{
+    char buf[HOST_MAX];
+    return step == FIND_EXACT      ? map_get(&t->exact, host)
+           : step == FIND_WILDCARD ? map_get(&t->wildcard, wildcard_of(host, buf))
+                                   : t->any;
+}
+
 const struct site *port_table_find(const struct port_table *t, struct slice host, bool catch_all)
 {
     const struct site *site = find_host(&t->exact, &t->wildcard, host);

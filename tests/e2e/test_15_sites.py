@@ -319,3 +319,30 @@ def test_log_file_makes_its_folder(caddis, eventually):
     eventually(lambda: path.exists() and "/marker" in path.read_text())
     assert path.stat().st_mode & 0o777 == 0o600
     assert path.parent.stat().st_mode & 0o777 == 0o700
+
+
+def test_paths_in_addresses(caddis):
+    """Deprecated, as in Caddy: by host first, then by the longest path; what no path takes goes to
+    the wildcard."""
+    c = caddis("""http://a.test/app* {
+	respond app
+}
+http://a.test {
+	respond rest
+}
+http://a.test/app/deep {
+	respond deep
+}
+http://b.test/x {
+	respond x
+}
+http://*.test {
+	respond wild
+}
+""")
+    for host, target, want in (("a.test", "/apple", b"app"), ("a.test", "/app/deep", b"deep"),
+                               ("a.test", "/app/deep/er", b"app"), ("a.test", "/", b"rest"),
+                               ("b.test", "/x", b"x"), ("b.test", "/y", b"wild"),
+                               ("c.test", "/x", b"wild")):
+        assert c.get(target, host=host).body == want, (host, target)
+    assert c.log().count("a path in a site address is deprecated") == 3

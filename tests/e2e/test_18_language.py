@@ -84,6 +84,13 @@ def test_spellings_of_one_thing(caddis, text):
     ("route {\n\t\trespond /a* a\n\t\trespond /abc b\n\t}", 'warning: this "respond" is never'),
     ("@m method GET\n\tredir @m /\n\trespond @m 1", "is never reached"),
     ("route {\n\t\thandle {\n\t\t}\n\t\thandle /x {\n\t\t}\n\t}", 'this "handle" is never reached'),
+    ("handle /x {\n\t\trespond x\n\t}\n\thandle {\n\t\tfile_server\n\t}\n\tabort /secret",
+     'warning: this "abort" is never reached'),
+    ("route {\n\t\thandle {\n\t\t\terror 404\n\t\t}\n\t}\n\trespond 1", 'this "respond" is never reached'),
+    ("@h host other.test b.test\n\trespond @h 1",
+     'this never matches: no address of the site has the host "other.test"'),
+    ("@h {\n\t\thost localhost:80\n\t}\n\trespond @h 1", "a host has no scheme, port or path"),
+    ("@s protocol https\n\trespond @s 1", "never matches: the site is served over HTTP only"),
     ("@unused path /x\n\trespond 1", "never used"),
     ("respond {hots}", 'did you mean "host"?'),
 ])
@@ -110,7 +117,11 @@ def test_taken_as_caddy_takes_it(caddis, body):
 def test_no_false_alarms(caddis):
     c = caddis("http://localhost {\n\trespond /a a\n\trespond /a/b b\n\trespond /abc* c\n"
                "\t@m {\n\t\tpath /z\n\t\tmethod POST\n\t}\n\trespond @m d\n"
-               "\thandle /x {\n\t\trespond e\n\t}\n\thandle {\n\t\trespond f\n\t}\n\trespond g\n}",
+               "\thandle /x {\n\t\trespond e\n\t}\n\thandle {\n\t\theader X-F f\n\t}\n\trespond g\n}\n"
+               "(shared) {\n\t@inner host in.test\n\trespond @inner {args[0]}\n}\n"
+               "http://out.test, https://*.test {\n\t@in host a.test b.other\n\trespond @in 1\n"
+               "\t@plain protocol http\n\tredir @plain https://{host}\n\ttls internal\n"
+               "\timport shared 2\n}\nhttp://x.other {\n\timport shared 3\n}",
                start=False)
     done = c.command("validate", "--config", c.file)
     assert (done.returncode, done.stderr.count("warning")) == (0, 0), done.stderr
