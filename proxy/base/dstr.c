@@ -4,6 +4,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
+
+/* Behind cap, so that 16 bytes can be looked at wherever a string ends. */
+#define SLACK_BYTES 16
+
 void dstr_init(struct dstr *d, size_t max_bytes)
 {
     *d = (struct dstr){.max_bytes = max_bytes};
@@ -33,7 +40,8 @@ char *dstr_reserve(struct dstr *d, size_t n)
         while (cap < need + 1) {
             cap *= 2;
         }
-        char *p = realloc(d->p, cap);
+        cap = cap > d->max_bytes ? d->max_bytes + 1 : cap;
+        char *p = realloc(d->p, cap + SLACK_BYTES);
         if (!p) {
             d->failed = true;
             return NULL;
@@ -44,22 +52,24 @@ char *dstr_reserve(struct dstr *d, size_t n)
     return d->p + d->n;
 }
 
-void dstr_append(struct dstr *d, struct slice s)
+void dstr_number(struct dstr *d, uint64_t value, unsigned digits_min)
 {
-    char *at = dstr_reserve(d, s.n);
-    if (!at) {
-        return;
+    char digits[20];
+    size_t at = sizeof(digits);
+    while (value >= 10) { /* two at a time: half of the divisions */
+        unsigned pair = (unsigned)(value % 100);
+        value /= 100;
+        at -= 2;
+        digits[at] = (char)('0' + pair / 10);
+        digits[at + 1] = (char)('0' + pair % 10);
     }
-    if (s.n) {
-        memcpy(at, s.p, s.n);
+    if (value) {
+        digits[--at] = (char)('0' + value);
     }
-    d->n += s.n;
-    d->p[d->n] = '\0';
-}
-
-void dstr_byte(struct dstr *d, char c)
-{
-    dstr_append(d, slice_of(&c, 1));
+    while (sizeof(digits) - at < digits_min) {
+        digits[--at] = '0';
+    }
+    dstr_append(d, slice_of(digits + at, sizeof(digits) - at));
 }
 
 void dstr_vprintf(struct dstr *d, const char *fmt, va_list ap)
@@ -130,7 +140,118 @@ static size_t json_one(struct dstr *d, const unsigned char *p, size_t n)
     return 1;
 }
 
-void dstr_json(struct dstr *d, struct slice s)
+/* ---- strings that need nothing changed: nearly all -------- */
+
+#ifdef __SSE2__
+
+/* A bit for each of the 16 bytes that JSON wants escaped, or that is not ASCII. */
+static unsigned special_mask(__m128i v)
+{
+    __m128i low = _mm_cmplt_epi8(v, _mm_set1_epi8(0x20)); /* signed: 0x80 and above as well */
+    __m128i del = _mm_cmpeq_epi8(v, _mm_set1_epi8(0x7f));
+    __m128i quote = _mm_cmpeq_epi8(v, _mm_set1_epi8('"'));
+    __m128i slash = _mm_cmpeq_epi8(v, _mm_set1_epi8('\\'));
+    __m128i any = _mm_or_si128(_mm_or_si128(low, del), _mm_or_si128(quote, slash));
+    return (unsigned)_mm_movemask_epi8(any);
+}
+
+static __m128i load16(const char *p)
+{
+    return _mm_loadu_si128((const __m128i_u *)(const void *)p);
+}
+
+static void store16(char *p, __m128i v)
+{
+    _mm_storeu_si128((__m128i_u *)(void *)p, v);
+}
+
+/* For n < 16: everything at once, some bytes more than once. */
+static bool copy_short(char *to, const char *from, size_t n)
+{
+    __m128i v;
+    if (n >= 8) {
+        v = _mm_unpacklo_epi64(_mm_loadu_si64(from), _mm_loadu_si64(from + n - 8));
+        memcpy(to, from, 8);
+        memcpy(to + n - 8, from + n - 8, 8);
+    } else if (n >= 4) {
+        v = _mm_unpacklo_epi32(_mm_loadu_si32(from), _mm_loadu_si32(from + n - 4));
+        v = _mm_unpacklo_epi64(v, v);
+        memcpy(to, from, 4);
+        memcpy(to + n - 4, from + n - 4, 4);
+    } else if (n > 0) {
+        unsigned first = (unsigned char)from[0];
+        unsigned middle = (unsigned char)from[n / 2];
+        unsigned last = (unsigned char)from[n - 1];
+        v = _mm_set1_epi32((int)(first | middle << 8 | last << 16 | last << 24));
+        to[0] = (char)first;
+        to[n / 2] = (char)middle;
+        to[n - 1] = (char)last;
+    } else {
+        return true;
+    }
+    return special_mask(v) == 0;
+}
+
+/* Copies; false: JSON does not want it as it is. */
+static bool copy_plain(char *to, const char *from, size_t n)
+{
+    if (n < 16) {
+        return copy_short(to, from, n);
+    }
+    __m128i end = load16(from + n - 16);
+    unsigned special = special_mask(end);
+    for (size_t i = 0; i + 16 < n; i += 16) {
+        __m128i v = load16(from + i);
+        special |= special_mask(v);
+        store16(to + i, v);
+    }
+    store16(to + n - 16, end);
+    return special == 0;
+}
+
+/* The first letter and those behind a hyphen large, the others small. Behind n SLACK_BYTES may be
+ * touched. */
+static void capitalise(char *p, size_t n)
+{
+    __m128i first = _mm_cvtsi32_si128(0xff); /* behind a hyphen, or the first */
+    for (size_t i = 0; i < n; i += 16) {
+        __m128i v = load16(p + i);
+        __m128i letter = _mm_sub_epi8(_mm_or_si128(v, _mm_set1_epi8(0x20)), _mm_set1_epi8('a'));
+        letter = _mm_cmpeq_epi8(_mm_min_epu8(letter, _mm_set1_epi8(25)), letter);
+        __m128i hyphen = _mm_cmpeq_epi8(v, _mm_set1_epi8('-'));
+        __m128i large = _mm_or_si128(first, _mm_slli_si128(hyphen, 1));
+        first = _mm_srli_si128(hyphen, 15);
+        v = _mm_or_si128(v, _mm_and_si128(letter, _mm_set1_epi8(0x20)));
+        v = _mm_xor_si128(v, _mm_and_si128(_mm_and_si128(large, letter), _mm_set1_epi8(0x20)));
+        store16(p + i, v);
+    }
+}
+
+#else
+
+static bool copy_plain(char *to, const char *from, size_t n)
+{
+    bool plain = true;
+    for (size_t i = 0; i < n; i++) {
+        to[i] = from[i];
+        plain = plain && from[i] >= 0x20 && from[i] < 0x7f && from[i] != '"' && from[i] != '\\';
+    }
+    return plain;
+}
+
+static void capitalise(char *p, size_t n)
+{
+    bool large = true;
+    for (size_t i = 0; i < n; i++) {
+        char c = ascii_lower(p[i]);
+        p[i] = large && c >= 'a' && c <= 'z' ? (char)(c - 'a' + 'A') : c;
+        large = c == '-';
+    }
+}
+
+#endif
+
+static void escape(struct dstr *d, struct slice s)
 {
     dstr_byte(d, '"');
     size_t i = 0;
@@ -147,6 +268,43 @@ void dstr_json(struct dstr *d, struct slice s)
         }
     }
     dstr_byte(d, '"');
+}
+
+/* Where s goes, with its first quote in front, if there is room for all of it; NULL: it has been
+ * written with escapes, or has failed. */
+static char *quoted(struct dstr *d, struct slice s)
+{
+    size_t room = d->failed ? 0 : d->cap - d->n;
+    char *at = LIKELY(room >= 3 && s.n <= room - 3) ? d->p + d->n
+               : s.n < d->max_bytes                 ? dstr_reserve(d, s.n + 2)
+                                                    : NULL;
+    if (!at) {
+        d->failed = true;
+        return NULL;
+    }
+    if (UNLIKELY(!copy_plain(at + 1, s.p, s.n))) {
+        escape(d, s);
+        return NULL;
+    }
+    at[0] = '"';
+    at[s.n + 1] = '"';
+    at[s.n + 2] = '\0';
+    d->n += s.n + 2;
+    return at + 1;
+}
+
+void dstr_json(struct dstr *d, struct slice s)
+{
+    (void)quoted(d, s);
+}
+
+/* One with escapes is not from a message: no field has such a name. */
+void dstr_json_field_name(struct dstr *d, struct slice name)
+{
+    char *text = quoted(d, name);
+    if (text) {
+        capitalise(text, name.n);
+    }
 }
 
 void dstr_html(struct dstr *d, struct slice s)

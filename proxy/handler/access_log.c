@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "proxy/base/clock.h"
+#include "proxy/loop/loop.h"
 #include "proxy/net/stream.h"
 #include "proxy/route/vars.h"
 
@@ -16,18 +17,29 @@ static bool is_secret(enum field_id id)
            id == FIELD_PROXY_AUTHORIZATION;
 }
 
-/* "user-agent" -> "User-Agent", as Caddy writes names. */
-static void canonical_name(struct dstr *out, struct slice name)
+static void write_value(struct dstr *out, const struct field *f)
 {
-    char buf[128];
-    bool up = true;
-    size_t n = name.n < sizeof(buf) ? name.n : sizeof(buf);
-    for (size_t i = 0; i < n; i++) {
-        char c = ascii_lower(name.p[i]);
-        buf[i] = up && c >= 'a' && c <= 'z' ? (char)(c - 'a' + 'A') : c;
-        up = c == '-';
+    dstr_json(out, is_secret(f->id) ? S("REDACTED") : f->value);
+}
+
+/* One bit for each known name; those that are not known share some by their length. */
+static uint64_t name_bit(const struct field *f)
+{
+    _Static_assert(FIELD_ID_COUNT <= 48, "a bit for each, and some for the others");
+    return (uint64_t)1 << (f->id != FIELD_OTHER ? (unsigned)f->id : 48 + f->name.n % 16);
+}
+
+/* The bits that more than one field has. */
+static uint64_t shared_bits(const struct fields *f)
+{
+    uint64_t seen = 0;
+    uint64_t shared = 0;
+    for (unsigned i = 0; i < f->count; i++) {
+        uint64_t bit = name_bit(&f->items[i]);
+        shared |= seen & bit;
+        seen |= bit;
     }
-    dstr_json(out, slice_of(buf, n));
+    return shared;
 }
 
 static bool named_before(const struct fields *f, unsigned i)
@@ -40,24 +52,38 @@ static bool named_before(const struct fields *f, unsigned i)
     return false;
 }
 
+/* The values behind the first one, of fields of the same name. */
+static void write_more_values(struct dstr *out, const struct fields *f, unsigned i)
+{
+    for (unsigned j = i + 1; j < f->count; j++) {
+        if (slice_eq_case(f->items[j].name, f->items[i].name)) {
+            dstr_byte(out, ',');
+            write_value(out, &f->items[j]);
+        }
+    }
+}
+
 /* {"Name":["value",...],...} */
 static void write_fields(struct dstr *out, const struct fields *f)
 {
+    uint64_t shared = shared_bits(f);
     bool first = true;
     dstr_byte(out, '{');
     for (unsigned i = 0; i < f->count; i++) {
-        if (f->items[i].id == FIELD_HOST || named_before(f, i)) {
+        const struct field *x = &f->items[i];
+        bool alone = !(name_bit(x) & shared);
+        if (x->id == FIELD_HOST || (!alone && named_before(f, i))) {
             continue;
         }
-        dstr_append(out, first ? S("") : S(","));
+        if (!first) {
+            dstr_byte(out, ',');
+        }
         first = false;
-        canonical_name(out, f->items[i].name);
+        dstr_json_field_name(out, x->name);
         dstr_append(out, S(":["));
-        for (unsigned j = i; j < f->count; j++) {
-            if (j == i || slice_eq_case(f->items[j].name, f->items[i].name)) {
-                dstr_append(out, j == i ? S("") : S(","));
-                dstr_json(out, is_secret(f->items[j].id) ? S("REDACTED") : f->items[j].value);
-            }
+        write_value(out, x);
+        if (!alone) {
+            write_more_values(out, f, i);
         }
         dstr_byte(out, ']');
     }
@@ -83,7 +109,7 @@ static void write_cipher(struct dstr *out, struct slice name)
     };
     for (size_t i = 0; i < ARRAY_LEN(suites); i++) {
         if (slice_eq(name, suites[i].name)) {
-            dstr_printf(out, "%u", suites[i].number);
+            dstr_number(out, suites[i].number, 1);
             return;
         }
     }
@@ -92,9 +118,10 @@ static void write_cipher(struct dstr *out, struct slice name)
 
 static void write_tls(struct dstr *out, const struct stream_tls *tls)
 {
-    dstr_printf(out, ",\"tls\":{\"resumed\":%s,\"version\":", tls->resumed ? "true" : "false");
-    dstr_append(out, slice_eq(tls->version, S("tls1.3")) ? S("772") : S("771"));
-    dstr_append(out, S(",\"cipher_suite\":"));
+    dstr_append(out, tls->resumed ? S(",\"tls\":{\"resumed\":true,\"version\":")
+                                  : S(",\"tls\":{\"resumed\":false,\"version\":"));
+    dstr_append(out, slice_eq(tls->version, S("tls1.3")) ? S("772,\"cipher_suite\":")
+                                                         : S("771,\"cipher_suite\":"));
     write_cipher(out, tls->cipher);
     dstr_append(out, S(",\"proto\":"));
     dstr_json(out, tls->alpn);
@@ -115,8 +142,11 @@ static void write_request(struct dstr *out, const struct exchange *ex)
     struct slice peer = addr_host_text(ex->client.peer, buf);
     dstr_append(out, S(",\"request\":{\"remote_ip\":"));
     dstr_json(out, peer);
-    dstr_printf(out, ",\"remote_port\":\"%u\",\"client_ip\":", addr_port(ex->client.peer));
-    dstr_json(out, addr_host_text(ex->client_addr, buf));
+    dstr_append(out, S(",\"remote_port\":\""));
+    dstr_number(out, addr_port(ex->client.peer), 1);
+    dstr_append(out, S("\",\"client_ip\":"));
+    dstr_json(out, ex->client_addr == ex->client.peer ? peer
+                                                      : addr_host_text(ex->client_addr, buf));
     dstr_append(out, S(",\"proto\":"));
     dstr_json(out, http_version_text(ex->req.version));
     dstr_append(out, S(",\"method\":"));
@@ -162,21 +192,37 @@ static void write_added(struct dstr *out, const struct log_config *config,
     }
 }
 
+/* 1.234: so many digits behind the point as unit has zeros. */
+static void write_decimal(struct dstr *out, int64_t value, int64_t unit, unsigned digits)
+{
+    uint64_t v = value > 0 ? (uint64_t)value : 0;
+    dstr_number(out, v / (uint64_t)unit, 1);
+    dstr_byte(out, '.');
+    dstr_number(out, v % (uint64_t)unit, digits);
+}
+
 static void json_line(struct dstr *out, const struct log_config *config,
                       const struct log_notes *notes, struct exchange *ex, int64_t duration_us)
 {
-    int64_t now = clock_wall_ms();
     int status = logged_status(ex);
-    dstr_printf(out, "{\"level\":\"%s\",\"ts\":%lld.%03d,\"logger\":\"http.log.access.%.*s\","
-                     "\"msg\":\"handled request\"",
-                status >= 500 ? "error" : "info", (long long)(now / 1000), (int)(now % 1000),
-                SLICE_ARG(config->name));
+    dstr_append(out, status >= 500 ? S("{\"level\":\"error\",\"ts\":")
+                                   : S("{\"level\":\"info\",\"ts\":"));
+    write_decimal(out, loop_wall_ms(ex->loop), 1000, 3);
+    dstr_append(out, S(",\"logger\":\"http.log.access."));
+    dstr_append(out, config->name);
+    dstr_append(out, S("\",\"msg\":\"handled request\""));
     write_request(out, ex);
-    dstr_printf(out, ",\"bytes_read\":%llu,\"user_id\":", (unsigned long long)ex->received_bytes);
+    dstr_append(out, S(",\"bytes_read\":"));
+    dstr_number(out, ex->received_bytes, 1);
+    dstr_append(out, S(",\"user_id\":"));
     dstr_json(out, vars_value(ex, S("http.auth.user.id")));
-    dstr_printf(out, ",\"duration\":%lld.%06d,\"size\":%llu,\"status\":%d,\"resp_headers\":",
-                (long long)(duration_us / 1000000), (int)(duration_us % 1000000),
-                (unsigned long long)ex->sent_bytes, status);
+    dstr_append(out, S(",\"duration\":"));
+    write_decimal(out, duration_us, 1000000, 6);
+    dstr_append(out, S(",\"size\":"));
+    dstr_number(out, ex->sent_bytes, 1);
+    dstr_append(out, S(",\"status\":"));
+    dstr_number(out, status > 0 ? (uint64_t)status : 0, 1);
+    dstr_append(out, S(",\"resp_headers\":"));
     write_fields(out, &ex->res.fields);
     if (ex->reason != END_NONE || ex->error_detail.n) {
         dstr_append(out, S(",\"error\":"));

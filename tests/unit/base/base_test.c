@@ -5,6 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include <cmocka.h>
 
@@ -106,6 +107,81 @@ static void test_dstr_json(void **state)
     dstr_byte(&d, 'e');
     assert_true(d.failed);
     assert_slice(dstr_slice(&d), "abcd");
+    dstr_fini(&d);
+}
+
+/* Strings of every length up to a few vectors' worth, with something in them at every place. */
+static void test_dstr_json_places(void **state)
+{
+    (void)state;
+    static const struct {
+        char byte;
+        const char *text;
+    } bytes[] = {{'x', "x"},         {'~', "~"},         {' ', " "},
+                 {'"', "\\\""},      {'\\', "\\\\"},     {'\t', "\\t"},
+                 {'\0', "\\u0000"},   {'\x7f', "\\u007f"}, {'\x80', "\xef\xbf\xbd"}};
+    char in[40];
+    char out[64];
+    memset(in, 'a', sizeof(in));
+    for (size_t n = 1; n <= sizeof(in); n++) {
+        for (size_t at = 0; at < n; at++) {
+            for (size_t k = 0; k < ARRAY_LEN(bytes); k++) {
+                char *copy = malloc(n); /* of its own: nothing beside it may be read */
+                must(copy);
+                memset(copy, 'a', n);
+                copy[at] = bytes[k].byte;
+                snprintf(out, sizeof(out), "\"%.*s%s%.*s\"", (int)at, in, bytes[k].text,
+                         (int)(n - at - 1), in);
+                struct dstr d;
+                dstr_init(&d, 1000);
+                dstr_json(&d, slice_of(copy, n));
+                assert_string_equal(d.p, out);
+                dstr_fini(&d);
+                free(copy);
+            }
+        }
+    }
+}
+
+static void test_dstr_field_names(void **state)
+{
+    (void)state;
+    static const char *const names[][2] = {
+        {"a", "\"A\""},
+        {"HOST", "\"Host\""},
+        {"x-forwarded-for", "\"X-Forwarded-For\""},
+        {"accept-language-", "\"Accept-Language-\""},
+        {"ACCEPT-LANGUAGE-X9_z", "\"Accept-Language-X9_z\""},
+        {"upgrade-insecure-requests-and-more-than-that",
+         "\"Upgrade-Insecure-Requests-And-More-Than-That\""},
+        {"not\"a-name", "\"not\\\"a-name\""},
+    };
+    struct dstr d;
+    dstr_init(&d, 1000);
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        dstr_reset(&d);
+        dstr_json_field_name(&d, slice_str(names[i][0]));
+        assert_string_equal(d.p, names[i][1]);
+    }
+    dstr_fini(&d);
+    dstr_init(&d, 5);
+    dstr_json(&d, S("abcd"));
+    assert_true(d.failed); /* with its quotes it is too long */
+    dstr_fini(&d);
+}
+
+static void test_dstr_number(void **state)
+{
+    (void)state;
+    struct dstr d;
+    dstr_init(&d, 1000);
+    const uint64_t values[] = {0, 7, 10, 99, 100, 12345, UINT64_MAX};
+    const unsigned digits[] = {1, 3, 1, 2, 6, 0, 1};
+    for (size_t i = 0; i < ARRAY_LEN(values); i++) {
+        dstr_number(&d, values[i], digits[i]);
+        dstr_byte(&d, ' ');
+    }
+    assert_slice(dstr_slice(&d), "0 007 10 99 000100 12345 18446744073709551615 ");
     dstr_fini(&d);
 }
 
@@ -328,6 +404,8 @@ int main(void)
         cmocka_unit_test(test_slice_numbers), cmocka_unit_test(test_slice_cut),
         cmocka_unit_test(test_arena_maximum), cmocka_unit_test(test_arena_texts),
         cmocka_unit_test(test_dstr_json),     cmocka_unit_test(test_map),
+        cmocka_unit_test(test_dstr_json_places), cmocka_unit_test(test_dstr_field_names),
+        cmocka_unit_test(test_dstr_number),
         cmocka_unit_test(test_base64),
         cmocka_unit_test(test_base64url),     cmocka_unit_test(test_percent),
         cmocka_unit_test(test_dates),         cmocka_unit_test(test_tasks),
