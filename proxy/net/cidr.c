@@ -29,7 +29,7 @@ bool cidr_parse(struct slice text, struct cidr *out)
 {
     size_t slash = slice_find(text, '/');
     struct addr a;
-    bool v6;
+    bool v6 = false;
     if (!addr_parse_ip(slice_upto(text, slash), 0, &a)) {
         return false;
     }
