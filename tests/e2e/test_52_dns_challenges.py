@@ -80,7 +80,7 @@ def test_rfc2136_signed_with_sha512_behind_a_cname(world, bind, eventually):
              records=["_acme-challenge.site CNAME answers.elsewhere"])
     p, c = world(site(f"dns rfc2136 {b.options()}", f"*.site.{NAME}"), ca={"name_server": b.port})
     wait(p, c, f"*.site.{NAME}")
-    assert f'"record":"answers.elsewhere.{NAME}"' in c.log()
+    c.wait_log(f'"record":"answers.elsewhere.{NAME}"')
 
 
 @pytest.mark.parametrize("change, words", [
@@ -131,7 +131,7 @@ def test_exec(world, folder, eventually):
     assert first[:3] == ["extra", "present", f"_acme-challenge.{NAME}."]
     assert second == ["extra", "cleanup", *first[2:]]
     assert re.fullmatch(r"[\w-]{43}", first[3])
-    assert "hello from the hook" in c.log()
+    c.wait_log("hello from the hook")
 
 
 def test_a_program_that_fails_is_told_and_its_record_taken_away(world, folder, eventually):
