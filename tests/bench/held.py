@@ -1,7 +1,8 @@
 #!/usr/bin/python3
 """Connections that are held, for the bench's memory rows: an origin that stalls, and clients.
 
-    held.py PORT            the origin; ends with SIGTERM
+    held.py PORT                    the origin; ends with SIGTERM
+    held.py messages PORT SECONDS   prints how many WebSocket messages came back; see messages()
 
 GET /held/down   100 MB, as fast as they are taken
 POST /held/up    takes the head and nothing of the body, and never answers
@@ -26,8 +27,8 @@ from lib.raw import Raw, tls_context  # noqa: E402
 
 SIZE = 100_000_000
 PIECE = b"d" * 65536
+MESSAGE = b"\x82\xc0" + bytes(4) + b"m" * 64  # binary, masked with nothing, 64 bytes
 STREAMS = 8
-WEBSOCKETS = 1000
 QUIET = 1.0  # seconds without credit or room: it has stalled
 LARGEST_WINDOW = (1 << 31) - 1
 
@@ -79,20 +80,15 @@ def websocket(port, path):
     return c
 
 
-def websockets(port):
-    return [websocket(port, "/held/ws") for _ in range(WEBSOCKETS)]
-
-
 def messages(port, seconds):
     """How many messages of 64 bytes came back over eight WebSockets, one at a time on each."""
-    frame = b"\x82\xc0" + bytes(4) + b"m" * 64
     open_ = [websocket(port, "/held/echo") for _ in range(STREAMS)]
     count, end = 0, time.monotonic() + seconds
     while time.monotonic() < end:
         for c in open_:
-            c.send(frame)
+            c.send(MESSAGE)
         for c in open_:
-            assert c.recv_exactly(len(frame)) == frame
+            assert c.recv_exactly(len(MESSAGE)) == MESSAGE
         count += len(open_)
     for c in open_:
         c.close()
@@ -155,8 +151,8 @@ def uploads_h2(port):
     return [f.raw]
 
 
-HOLD = {"websockets": websockets, "downloads h1": downloads_h1, "uploads h1": uploads_h1,
-        "downloads h2": downloads_h2, "uploads h2": uploads_h2}
+HOLD = {"downloads h1": downloads_h1, "uploads h1": uploads_h1, "downloads h2": downloads_h2,
+        "uploads h2": uploads_h2}
 
 
 @contextlib.contextmanager
@@ -170,5 +166,8 @@ def hold(what, port):
 
 
 if __name__ == "__main__":
-    with contextlib.suppress(KeyboardInterrupt):
-        asyncio.run(origin(int(sys.argv[1])))
+    if sys.argv[1] == "messages":
+        print(messages(int(sys.argv[2]), float(sys.argv[3])))
+    else:
+        with contextlib.suppress(KeyboardInterrupt):
+            asyncio.run(origin(int(sys.argv[1])))
