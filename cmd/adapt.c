@@ -219,7 +219,7 @@ static void put_options(struct json_out *j, const struct config *c)
     json_text(j, "acme_ca", o->acme_ca.n ? o->acme_ca : S(ACME_LETS_ENCRYPT));
     json_bool(j, "local_certs", o->local_certs);
     json_number(j, "grace_period_ms", o->grace_period_ms);
-    json_number(j, "max_request_body", (int64_t)o->max_request_body);
+    json_number(j, "max_request_body", (int64_t)o->servers.max_request_body);
     json_number(j, "max_connections", (int64_t)o->max_connections);
     json_close(j, '}');
     put_lines(j, "options_written", c->document->options);

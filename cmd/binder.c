@@ -16,6 +16,7 @@ struct bound {
     struct list node;
     struct addr addr;
     unsigned worker;
+    unsigned mode;
     int fd;
     bool asked; /* since binder_begin */
 };
@@ -98,9 +99,26 @@ static int open_socket(struct binder *b, const struct addr *a, struct err *err)
     return sock_listen(a, false, err);
 }
 
-int binder_listen(struct binder *b, const struct addr *a, unsigned worker, struct err *err)
+/* The file is whoever may connect's from now on. */
+static bool set_mode(struct bound *x, unsigned mode, struct err *err)
 {
-    struct bound *x = find(b, a, worker, false);
+    if (!addr_is_unix(&x->addr) || x->mode == mode) {
+        return true;
+    }
+    if (chmod(x->addr.u.un.sun_path, (mode_t)mode) != 0) {
+        int error = errno;
+        err_errno(err, error, "%s cannot be given the mode %04o", x->addr.u.un.sun_path, mode);
+        errno = error;
+        return false;
+    }
+    x->mode = mode;
+    return true;
+}
+
+int binder_listen(struct binder *b, const struct addr *a, unsigned mode, unsigned worker,
+                  struct err *err)
+{
+    struct bound *x = find(b, a, worker, addr_is_unix(a));
     if (!x) {
         int fd = open_socket(b, a, err);
         if (fd < 0) {
@@ -109,10 +127,14 @@ int binder_listen(struct binder *b, const struct addr *a, unsigned worker, struc
         x = mem_zalloc(sizeof(*x));
         x->addr = *a;
         x->worker = worker;
+        x->mode = 0600; /* sock_listen's */
         x->fd = fd;
         list_push_back(&b->bound, &x->node);
     }
     x->asked = true;
+    if (!set_mode(x, mode, err)) {
+        return -1;
+    }
     int copy = fcntl(x->fd, F_DUPFD_CLOEXEC, 0);
     if (copy < 0) {
         int error = errno;

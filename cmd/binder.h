@@ -1,5 +1,5 @@
-/* The listening sockets: one for each address and worker, opened once and kept as long as the
- * address is configured, whatever becomes of the server process. */
+/* The listening sockets: one for each address and worker (of a Unix socket one for all), opened
+ * once and kept as long as the address is configured, whatever becomes of the server process. */
 #ifndef CMD_BINDER_H
 #define CMD_BINDER_H
 
@@ -9,12 +9,13 @@
 struct binder;
 
 struct binder *binder_new(void);
-/* For Unix sockets: made 0600 and given to this user. */
+/* For Unix sockets: given to this user. */
 void binder_set_owner(struct binder *b, unsigned uid, unsigned gid);
 /* A duplicate of the socket for the worker at the address, opened at the first call; the caller
  * owns it. -1, errno and err when it cannot be had; the text names who has the address if that can
- * be told. */
-int binder_listen(struct binder *b, const struct addr *a, unsigned worker, struct err *err);
+ * be told. mode: of a Unix socket's file. */
+int binder_listen(struct binder *b, const struct addr *a, unsigned mode, unsigned worker,
+                  struct err *err);
 /* Closes the sockets of the address (and removes a Unix socket's file). */
 void binder_unlisten(struct binder *b, const struct addr *a);
 /* Between these two, what a new server process does not ask for again is left over from the one

@@ -276,7 +276,7 @@ static bool fill_request(struct explaining *e, const struct url *u)
 static void find_client(struct explaining *e)
 {
     static struct addr found;
-    const struct client_ip_policy *p = &e->config->options->client_ip;
+    const struct client_ip_policy *p = &e->config->options->servers.client_ip;
     e->ex->peer_trusted = client_ip_trusts(p, &e->peer);
     if (e->ex->peer_trusted && client_ip_find(p, &e->ex->req.fields, &found)) {
         e->ex->client_addr = &found;

@@ -26,6 +26,7 @@ struct link_packet {
     enum link_type type;
     int error;
     unsigned worker;
+    unsigned mode; /* LISTEN: of a Unix socket's file */
     struct addr addr;
     char text[LINK_TEXT_BYTES];
 };

@@ -138,7 +138,7 @@ static void answer_listen(struct parent *p, const struct link_packet *ask)
 {
     struct link_packet answer = {.type = LINK_ANSWER};
     struct err err = {""};
-    int fd = binder_listen(p->binder, &ask->addr, ask->worker, &err);
+    int fd = binder_listen(p->binder, &ask->addr, ask->mode, ask->worker, &err);
     if (fd < 0) {
         answer.error = errno ? errno : EIO;
         (void)snprintf(answer.text, sizeof(answer.text), "%.*s", (int)sizeof(answer.text) - 1,

@@ -109,13 +109,14 @@ static bool await_answer(struct serving *s, struct link_packet *answer, int *fd)
     }
 }
 
-static int listen_for(void *ctx, const struct addr *a, unsigned worker, struct err *err)
+static int listen_for(void *ctx, const struct addr *a, unsigned mode, unsigned worker,
+                      struct err *err)
 {
     struct serving *s = ctx;
     if (s->setup->link < 0) {
-        return binder_listen(s->setup->binder, a, worker, err);
+        return binder_listen(s->setup->binder, a, mode, worker, err);
     }
-    struct link_packet p = {.type = LINK_LISTEN, .addr = *a, .worker = worker};
+    struct link_packet p = {.type = LINK_LISTEN, .addr = *a, .worker = worker, .mode = mode};
     int fd = -1;
     if (!link_send(s->setup->link, &p, -1)) {
         parent_gone();
@@ -427,7 +428,7 @@ static void open_control(struct serving *s)
     if (!addr_unix(slice_str(path), &s->control_addr)) {
         err_set(&err, "the path %s is too long for a Unix socket", path);
     } else {
-        fd = listen_for(s, &s->control_addr, 0, &err);
+        fd = listen_for(s, &s->control_addr, 0600, 0, &err);
     }
     if (fd < 0) {
         log_event(LOG_WARN, "caddis",

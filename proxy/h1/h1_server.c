@@ -54,16 +54,30 @@ static int64_t wait_limit_ms(const struct h1_server *c, enum server_wait w)
     return 0;
 }
 
+/* The earlier of two moments, of which 0 is none. */
+static int64_t sooner(int64_t a, int64_t b)
+{
+    return !a || (b && b < a) ? b : a;
+}
+
+/* When the response must have been written; 0: any time. */
+static int64_t write_latest_ms(const struct h1_server *c)
+{
+    return sooner(c->write_deadline_ms, c->ex && !c->tunnel ? c->ex->write_deadline_ms : 0);
+}
+
 static void set_wait(struct h1_server *c)
 {
     enum server_wait w = current_wait(c);
+    int64_t latest = w == WAIT_BODY ? c->ex->body_deadline_ms : 0;
     if (w == c->wait) {
+        c->read_deadline_ms = sooner(c->read_deadline_ms, latest);
         return;
     }
     /* The first head's time runs from the connection's start, not from its first byte. */
     if (!(c->wait == WAIT_FIRST && w == WAIT_HEAD)) {
         int64_t limit = wait_limit_ms(c, w);
-        c->read_deadline_ms = limit > 0 ? loop_now_ms(c->loop) + limit : 0;
+        c->read_deadline_ms = sooner(limit > 0 ? loop_now_ms(c->loop) + limit : 0, latest);
     }
     c->wait = w;
 }
@@ -71,10 +85,7 @@ static void set_wait(struct h1_server *c)
 /* False: memory. */
 static bool arm_timer(struct h1_server *c)
 {
-    int64_t at = c->read_deadline_ms;
-    if (c->write_deadline_ms && (!at || c->write_deadline_ms < at)) {
-        at = c->write_deadline_ms;
-    }
+    int64_t at = sooner(c->read_deadline_ms, write_latest_ms(c));
     if (at == c->armed_ms) {
         return true;
     }
@@ -139,7 +150,7 @@ static void on_timer(struct timer *t)
     struct h1_server *c = container_of(t, struct h1_server, timer);
     c->armed_ms = 0;
     int64_t now = loop_now_ms(c->loop);
-    if (c->write_deadline_ms && now >= c->write_deadline_ms) {
+    if (write_latest_ms(c) && now >= write_latest_ms(c)) {
         server_gone(c, END_CLIENT_SLOW, true);
     } else if (c->read_deadline_ms && now >= c->read_deadline_ms) {
         c->read_deadline_ms = 0;

@@ -117,6 +117,7 @@ struct h2_server {
     bool eof;
     bool draining;
     bool goaway_sent; /* the second one */
+    bool deadlines;   /* some exchange has or had a deadline of its own */
     bool calm;        /* the budget is spent: nothing more is read */
     bool over;        /* the session has nothing more to say */
     bool lingering;   /* our side is shut */

@@ -9,10 +9,17 @@
 /* Past so many times the limit a field section is not even decoded for our sake any more. */
 #define HOPELESS 4
 
+/* One of its exchanges has deadlines: the connection looks more often from now on. */
+static void note_deadlines(struct h2_stream *s)
+{
+    s->server->deadlines |= s->ex->body_deadline_ms || s->ex->write_deadline_ms;
+}
+
 static void on_body_task(struct task *t)
 {
     struct h2_stream *s = container_of(t, struct h2_stream, body_task);
     if (s->ex) {
+        note_deadlines(s);
         h2_stream_maybe_continue(s);
         if (body_empty(&s->ex->req_body)) { /* tunnels are silent most of the time */
             chunk_unref(s->gather);
@@ -266,6 +273,11 @@ static bool has_window(const struct h2_stream *s)
            nghttp2_session_get_stream_remote_window_size(session, s->id) > 0;
 }
 
+static bool is_past(int64_t deadline_ms, int64_t now_ms)
+{
+    return deadline_ms && now_ms >= deadline_ms;
+}
+
 void h2_stream_tick(struct h2_stream *s, int64_t now_ms)
 {
     const struct h2_server_limits *l = s->server->limits;
@@ -273,18 +285,22 @@ void h2_stream_tick(struct h2_stream *s, int64_t now_ms)
         return;
     }
     bool wanted = h2_stream_body_wanted(s);
+    note_deadlines(s);
     if (!wanted) {
         s->body_progress_ms = now_ms;
     }
     if (rate_too_low(s, now_ms, wanted) ||
-        (wanted && l->body_idle_ms > 0 && now_ms - s->body_progress_ms >= l->body_idle_ms)) {
+        (wanted && l->body_idle_ms > 0 && now_ms - s->body_progress_ms >= l->body_idle_ms) ||
+        (wanted && is_past(s->ex->body_deadline_ms, now_ms))) {
         body_too_slow(s);
         return;
     }
     bool stalled = s->started && !s->deferred && !body_empty(exchange_out(s->ex)) && !has_window(s);
     if (!stalled) {
         s->out_progress_ms = now_ms;
-    } else if (l->write_idle_ms > 0 && now_ms - s->out_progress_ms >= l->write_idle_ms) {
+    }
+    if ((stalled && l->write_idle_ms > 0 && now_ms - s->out_progress_ms >= l->write_idle_ms) ||
+        is_past(s->ex->write_deadline_ms, now_ms)) {
         h2_stream_finish(s, END_CLIENT_SLOW, true);
         h2_stream_reset(s, NGHTTP2_CANCEL);
     }

@@ -252,6 +252,7 @@ static void op_start_response(struct exchange *ex)
         h2_server_drain(c); /* somebody wants the client on a new connection */
     }
     s->started = true;
+    c->deadlines |= ex->write_deadline_ms > 0;
     s->tunnel = ex->res.tunnel;
     s->out_progress_ms = loop_now_ms(c->loop);
     if (!bare) {

@@ -10,6 +10,7 @@
 #define READS_MAX 8
 #define TICK_MIN_MS 25
 #define TICK_MAX_MS 5000
+#define DEADLINE_LOOK_MS 1000 /* a quarter of it is how late a deadline may be noticed */
 
 /* Nothing is kept here between two calls: nghttp2 copies what it has to remember. */
 static _Thread_local unsigned char input[READ_BYTES];
@@ -179,6 +180,7 @@ static int64_t shortest_limit(const struct h2_server *c)
     if (waiting) {
         least = sooner(least, l->body_idle_ms);
         least = sooner(least, l->body_min_rate ? H2_RATE_GRACE_MS : 0);
+        least = sooner(least, c->deadlines ? DEADLINE_LOOK_MS : 0);
     }
     if (waiting || (c->blocked && c->stream_count == 0)) {
         least = sooner(least, l->write_idle_ms);

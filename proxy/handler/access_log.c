@@ -17,9 +17,9 @@ static bool is_secret(enum field_id id)
            id == FIELD_PROXY_AUTHORIZATION;
 }
 
-static void write_value(struct dstr *out, const struct field *f)
+static void write_value(struct dstr *out, const struct field *f, bool credentials)
 {
-    dstr_json(out, is_secret(f->id) ? S("REDACTED") : f->value);
+    dstr_json(out, is_secret(f->id) && !credentials ? S("REDACTED") : f->value);
 }
 
 /* One bit for each known name; those that are not known share some by their length. */
@@ -53,18 +53,19 @@ static bool named_before(const struct fields *f, unsigned i)
 }
 
 /* The values behind the first one, of fields of the same name. */
-static void write_more_values(struct dstr *out, const struct fields *f, unsigned i)
+static void write_more_values(struct dstr *out, const struct fields *f, unsigned i,
+                              bool credentials)
 {
     for (unsigned j = i + 1; j < f->count; j++) {
         if (slice_eq_case(f->items[j].name, f->items[i].name)) {
             dstr_byte(out, ',');
-            write_value(out, &f->items[j]);
+            write_value(out, &f->items[j], credentials);
         }
     }
 }
 
 /* {"Name":["value",...],...} */
-static void write_fields(struct dstr *out, const struct fields *f)
+static void write_fields(struct dstr *out, const struct fields *f, bool credentials)
 {
     uint64_t shared = shared_bits(f);
     bool first = true;
@@ -81,9 +82,9 @@ static void write_fields(struct dstr *out, const struct fields *f)
         first = false;
         dstr_json_field_name(out, x->name);
         dstr_append(out, S(":["));
-        write_value(out, x);
+        write_value(out, x, credentials);
         if (!alone) {
-            write_more_values(out, f, i);
+            write_more_values(out, f, i, credentials);
         }
         dstr_byte(out, ']');
     }
@@ -136,7 +137,7 @@ static void write_tls(struct dstr *out, const struct stream_tls *tls)
     dstr_byte(out, '}');
 }
 
-static void write_request(struct dstr *out, const struct exchange *ex)
+static void write_request(struct dstr *out, const struct exchange *ex, bool credentials)
 {
     char buf[ADDR_TEXT_BYTES];
     struct slice peer = addr_host_text(ex->client.peer, buf);
@@ -156,7 +157,7 @@ static void write_request(struct dstr *out, const struct exchange *ex)
     dstr_append(out, S(",\"uri\":"));
     dstr_json(out, ex->original.target);
     dstr_append(out, S(",\"headers\":"));
-    write_fields(out, &ex->req.fields);
+    write_fields(out, &ex->req.fields, credentials);
     if (ex->client.tls) {
         write_tls(out, ex->client.tls);
     }
@@ -211,7 +212,7 @@ static void json_line(struct dstr *out, const struct log_config *config,
     dstr_append(out, S(",\"logger\":\"http.log.access."));
     dstr_append(out, config->name);
     dstr_append(out, S("\",\"msg\":\"handled request\""));
-    write_request(out, ex);
+    write_request(out, ex, notes->credentials);
     dstr_append(out, S(",\"bytes_read\":"));
     dstr_number(out, ex->received_bytes, 1);
     dstr_append(out, S(",\"user_id\":"));
@@ -223,7 +224,7 @@ static void json_line(struct dstr *out, const struct log_config *config,
     dstr_append(out, S(",\"status\":"));
     dstr_number(out, status > 0 ? (uint64_t)status : 0, 1);
     dstr_append(out, S(",\"resp_headers\":"));
-    write_fields(out, &ex->res.fields);
+    write_fields(out, &ex->res.fields, notes->credentials);
     if (ex->reason != END_NONE || ex->error_detail.n) {
         dstr_append(out, S(",\"error\":"));
         dstr_json(out, ex->error_detail.n ? ex->error_detail

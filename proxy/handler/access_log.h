@@ -48,6 +48,7 @@ struct log_note {
 
 struct log_notes {
     bool skip;
+    bool credentials; /* Authorization, cookies and the like are shown */
     struct log_note *first;
     struct log_config *const *named; /* log_name's choice; NULL: the site's */
     size_t named_count;

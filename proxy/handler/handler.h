@@ -135,8 +135,7 @@ struct site_settings {
     struct tls_settings tls;
     struct site_log *logs; /* none: no access log */
     struct error_route *errors;
-    struct slice *bind; /* IP addresses to be reached at; none: the usual ones */
-    size_t bind_count;
+    struct bind_list *bind; /* where it is reached; NULL: at the usual addresses */
 };
 
 enum directive_kind {

@@ -33,13 +33,18 @@ void body_init(struct body *b, struct run_queue *q, size_t limit_bytes)
     *b = (struct body){.queue = q, .limit_bytes = limit_bytes ? limit_bytes : BODY_LIMIT_BYTES};
 }
 
-void body_fini(struct body *b)
+static void forget_kept(struct body *b)
 {
-    drop_queue(b);
     while (b->kept_count) {
         chunk_unref(b->kept[--b->kept_count].chunk);
     }
     b->kept = NULL;
+}
+
+void body_fini(struct body *b)
+{
+    drop_queue(b);
+    forget_kept(b);
     b->producer = NULL;
     b->consumer = NULL;
 }
@@ -304,7 +309,8 @@ void body_put_back(struct body *b, const struct body_slice *slices, unsigned cou
 
 void body_keep(struct body *b, const struct body_slice *slices, unsigned count)
 {
-    must(b->state == BODY_ENDED && !b->kept && count <= BODY_SLICES_MAX);
+    must(b->state == BODY_ENDED && count <= BODY_SLICES_MAX);
+    forget_kept(b);
     for (unsigned i = 0; i < count; i++) {
         chunk_ref(slices[i].chunk);
     }

@@ -129,8 +129,8 @@ void body_stop(struct body *b, enum end_reason reason);
  * has; it must be empty. Their references are taken over. As if they had never been consumed. In
  * state STOPPED they are dropped. */
 void body_put_back(struct body *b, const struct body_slice *slices, unsigned count);
-/* These slices are the whole of the body, which has ended. References are taken; the array must
- * outlive the body. */
+/* These slices are the whole of the body, which has ended, instead of others that were. References
+ * are taken; the array must outlive the body. */
 void body_keep(struct body *b, const struct body_slice *slices, unsigned count);
 /* As if nothing of it had ever been consumed, whatever became of it since: for another attempt.
  * False: it cannot be had again (bytes were consumed and are not kept; its producer broke). */

@@ -117,6 +117,10 @@ struct exchange {
     enum end_reason reason; /* END_NONE after a clean end */
 
     int64_t started_us;      /* monotonic, when the head was complete */
+    /* For the codec, on the loop's clock; 0: none. Past the first a body that is still wanted is
+     * too slow (408), past the second the response, unless it is a tunnel. */
+    int64_t body_deadline_ms;
+    int64_t write_deadline_ms;
     uint64_t sent_bytes;     /* body bytes of the response given to the client's stream */
     uint64_t received_bytes; /* body bytes of the request */
 

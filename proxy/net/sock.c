@@ -166,9 +166,15 @@ void sock_tune(int fd)
 {
     (void)set_int(fd, IPPROTO_TCP, TCP_NODELAY, 1);
     (void)set_int(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
-    (void)set_int(fd, IPPROTO_TCP, TCP_KEEPIDLE, KEEPALIVE_IDLE_S);
-    (void)set_int(fd, IPPROTO_TCP, TCP_KEEPINTVL, KEEPALIVE_INTERVAL_S);
-    (void)set_int(fd, IPPROTO_TCP, TCP_KEEPCNT, KEEPALIVE_PROBES);
+    sock_keepalive(fd, 0, 0, 0);
+}
+
+void sock_keepalive(int fd, unsigned idle_s, unsigned interval_s, unsigned probes)
+{
+    (void)set_int(fd, IPPROTO_TCP, TCP_KEEPIDLE, idle_s ? (int)idle_s : KEEPALIVE_IDLE_S);
+    (void)set_int(fd, IPPROTO_TCP, TCP_KEEPINTVL,
+                  interval_s ? (int)interval_s : KEEPALIVE_INTERVAL_S);
+    (void)set_int(fd, IPPROTO_TCP, TCP_KEEPCNT, probes ? (int)probes : KEEPALIVE_PROBES);
 }
 
 /* The port is chosen while connecting, so that one local port serves many origins. */

@@ -21,6 +21,8 @@ void sock_local(int fd, struct addr *out);
  * may be gone already). Only for listening sockets that were made elsewhere and inherited: what
  * sock_listen, sock_accept and sock_connect give is tuned already. */
 void sock_tune(int fd);
+/* Other values for a listening socket and what it accepts from now on; 0: sock_tune's. */
+void sock_keepalive(int fd, unsigned idle_s, unsigned interval_s, unsigned probes);
 /* Begins to connect, from local unless it is NULL (EAFNOSUPPORT: it is of another family; Unix
  * sockets ignore it): a tuned descriptor, *pending true while the attempt goes on (wait for
  * writability, then sock_connect_result); or -1 and errno. */

@@ -4,12 +4,12 @@
 
 #include "proxy/base/mem.h"
 #include "proxy/handler/access_log.h"
+#include "proxy/handler/bind.h"
 #include "proxy/handler/mistakes.h"
 #include "proxy/server/never.h"
 #include "proxy/server/policies.h"
+#include "proxy/server/ports.h"
 #include "proxy/server/site_paths.h"
-
-#define BINDINGS_MAX 1024
 
 struct building {
     struct config *c;
@@ -22,91 +22,6 @@ struct building {
     size_t managed_cap;
     size_t own_cap;
 };
-
-/* ---- ports ----------------------------------------------------------------------------------- */
-
-/* bind: as a site wrote it, or empty: where no site says anything else. */
-static struct port_table *find_port(struct config *c, struct slice bind, uint16_t port)
-{
-    for (struct port_table *t = c->ports; t; t = t->next) {
-        if (t->port == port && slice_eq(t->bind, bind)) {
-            return t;
-        }
-    }
-    return NULL;
-}
-
-static struct port_table *add_port(struct config *c, struct slice bind, uint16_t port, bool tls)
-{
-    struct port_table *t = ARENA_NEW(&c->arena, struct port_table);
-    must(t);
-    t->port = port;
-    t->bind = bind;
-    t->tls = tls;
-    t->next = c->ports;
-    map_init(&t->exact);
-    map_init(&t->wildcard);
-    map_init(&t->redirect_ports);
-    c->ports = t;
-    return t;
-}
-
-static void add_binding(struct building *b, const struct port_table *t, struct slice ip,
-                        bool optional, const struct cf_token *at)
-{
-    struct config *c = b->c;
-    if (c->binding_count == BINDINGS_MAX) {
-        cf_error(b->diags, at, "more than %d addresses to listen on", BINDINGS_MAX);
-        return;
-    }
-    struct binding *bind = &c->bindings[c->binding_count];
-    if (!addr_parse_ip(ip, t->port, &bind->addr)) {
-        return;
-    }
-    for (size_t i = 0; i < c->binding_count; i++) {
-        if (addr_eq(&c->bindings[i].addr, &bind->addr)) {
-            cf_error(b->diags, at, "port %u of %.*s is listened on for other sites, which have no"
-                     " bind; give them one, too", t->port, SLICE_ARG(ip));
-            return;
-        }
-    }
-    bind->table = t;
-    bind->optional = optional;
-    bind->at = at;
-    c->binding_count++;
-}
-
-static void add_bindings(struct building *b, const struct port_table *t, const struct cf_token *at)
-{
-    static const struct slice everywhere[] = {S_INIT("0.0.0.0"), S_INIT("::")};
-    const struct options *o = b->c->options;
-    bool implicit = o->default_bind_count == 0;
-    const struct slice *ips = implicit ? everywhere : o->default_bind;
-    size_t count = implicit ? ARRAY_LEN(everywhere) : o->default_bind_count;
-    if (t->bind.n) {
-        add_binding(b, t, t->bind, false, at);
-        return;
-    }
-    for (size_t i = 0; i < count; i++) {
-        add_binding(b, t, ips[i], implicit && i == 1, at);
-    }
-}
-
-static struct port_table *port_for(struct building *b, struct slice bind, uint16_t port, bool tls,
-                                   const struct cf_token *at)
-{
-    struct port_table *t = find_port(b->c, bind, port);
-    if (t && t->tls != tls) {
-        cf_error(b->diags, at, "port %u would have to serve both HTTP and HTTPS", port);
-        return NULL;
-    }
-    if (!t) {
-        t = add_port(b->c, bind, port, tls);
-        t->challenges = !tls && port == b->c->options->http_port;
-        add_bindings(b, t, at);
-    }
-    return t;
-}
 
 static bool is_wildcard(struct slice host)
 {
@@ -329,9 +244,9 @@ static void check_demand(struct building *b, const struct site *site, const stru
 
 /* False: after an error. */
 static bool add_to_table(struct building *b, struct site *site, const struct placed *p,
-                         struct slice bind, const struct cf_token *t)
+                         const struct bind_address *bind, const struct cf_token *t)
 {
-    struct port_table *table = port_for(b, bind, p->port, p->tls, t);
+    struct port_table *table = ports_get(b->c, b->diags, bind, p->port, p->tls, t);
     if (!table) {
         return false;
     }
@@ -376,9 +291,9 @@ static void add_address(struct building *b, struct site *site, const struct cf_t
     b->reach.https |= p.tls;
     b->reach.any_host |= p.host.n == 0;
     b->reach.hosts[b->reach.host_count++] = p.host;
-    bool ok = s->bind_count > 0 || add_to_table(b, site, &p, S(""), t);
-    for (size_t i = 0; i < s->bind_count && ok; i++) {
-        ok = add_to_table(b, site, &p, s->bind[i], t);
+    bool ok = s->bind || add_to_table(b, site, &p, NULL, t);
+    for (size_t i = 0; s->bind && i < s->bind->count && ok; i++) {
+        ok = add_to_table(b, site, &p, &s->bind->items[i], t);
     }
     const struct tls_settings *tls = &s->tls;
     if (!ok) {
@@ -437,13 +352,13 @@ static bool needs_challenges(const struct config *c, config_name_is_local *is_lo
 /* alt_http_port, alt_tlsalpn_port: further ports, for nothing but challenges. */
 static void add_challenge_port(struct building *b, const struct challenge_settings *s)
 {
-    struct port_table *t = s->alt_http_port ? port_for(b, S(""), s->alt_http_port, false, NULL)
-                                              : NULL;
+    struct port_table *t =
+        s->alt_http_port ? ports_get(b->c, b->diags, NULL, s->alt_http_port, false, NULL) : NULL;
     if (t) {
         t->challenges = true;
     }
     if (s->alt_tls_alpn_port) {
-        (void)port_for(b, S(""), s->alt_tls_alpn_port, true, NULL);
+        (void)ports_get(b->c, b->diags, NULL, s->alt_tls_alpn_port, true, NULL);
     }
 }
 
@@ -475,11 +390,17 @@ static void add_redirects(struct building *b, config_name_is_local *is_local)
     struct port_table *first = c->ports; /* those that are added come in front of it */
     for (const struct port_table *t = first; t; t = t->next) {
         bool used = t->exact.count || t->wildcard.count || t->any; /* not for challenges only */
-        struct port_table *plain = t->tls ? find_port(c, t->bind, c->options->http_port) : NULL;
-        if (!t->tls || !used || (plain && plain->tls)) {
+        bool at_path = t->bind && t->bind->text.p[0] == '/'; /* a socket has one port */
+        struct port_table *plain =
+            t->tls ? ports_find(c, t->bind, c->options->http_port) : NULL;
+        if (!t->tls || !used || at_path || (plain && plain->tls)) {
             continue;
         }
-        plain = plain ? plain : port_for(b, t->bind, c->options->http_port, false, NULL);
+        plain = plain ? plain
+                      : ports_get(c, b->diags, t->bind, c->options->http_port, false, NULL);
+        if (!plain) {
+            continue;
+        }
         plain->redirects = redirects;
         if (redirects) {
             redirect_hosts(c, plain, &t->exact, t->port);
@@ -592,7 +513,8 @@ struct config *config_build(struct cf_document *document, config_name_is_local *
     }
     add_redirects(&b, is_local);
     add_challenge_ports(&b);
-    policies_set_strict(c);
+    ports_check_servers(c, diags);
+    policies_note_asking(c);
     map_fini(&b.names);
     map_fini(&b.loaded);
     if (diags->errors > 0) {

@@ -26,9 +26,9 @@ struct site {
 struct port_table {
     struct port_table *next;
     uint16_t port;
-    struct slice bind; /* the IP address that its sites say; empty: default_bind's */
+    const struct bind_address *bind; /* what its sites say; NULL: default_bind's */
     bool tls;
-    bool strict_sni;     /* Host must be the name of the TLS handshake (421) */
+    bool asks_clients;   /* a site of it asks for client certificates */
     bool challenges;     /* the HTTP port: answers ACME challenges first */
     struct map exact;    /* host -> struct site */
     struct map wildcard; /* "*.example.com", "*" -> struct site */
@@ -45,6 +45,9 @@ struct redirect_port {
 struct binding {
     struct addr addr;
     const struct port_table *table;
+    const struct server_options *server;
+    unsigned protocols; /* enum protocols */
+    unsigned mode;      /* of a Unix socket's file */
     bool optional; /* the implicit "::": left out where the machine has no IPv6 */
     bool absent;   /* it was left out (set while the configuration is applied) */
     const struct cf_token *at; /* the site address that asks for it; NULL: automatic */

@@ -237,8 +237,9 @@ static struct tls_choice choose_site(void *ctx, struct slice server_name, const 
     const struct connection *c = ctx;
     const struct port_table *table = c->slot->table;
     char text[ADDR_TEXT_BYTES];
+    struct tls_choice choice = {.no_h2 = !(c->slot->protocols & PROTOCOL_H2)};
     if (!table) {
-        return (struct tls_choice){.policy = NULL};
+        return choice;
     }
     struct slice name = server_name;
     const struct site *site = NULL;
@@ -249,8 +250,11 @@ static struct tls_choice choose_site(void *ctx, struct slice server_name, const 
         name = name.n ? name : c->slot->worker->current->config->options->default_sni;
         site = port_table_find(table, name, true);
     }
-    return site ? (struct tls_choice){site->policy, site->settings.tls.on_demand}
-                : (struct tls_choice){.policy = NULL};
+    if (site) {
+        choice.policy = site->policy;
+        choice.on_demand = site->settings.tls.on_demand;
+    }
+    return choice;
 }
 
 /* told_local: where the connection went according to a PROXY header; or NULL, or len 0. */
@@ -265,9 +269,7 @@ static void start(struct connection *c, int fd, const struct addr *peer,
         sock_local(fd, &local);
     }
     if (c->tls) {
-        struct tls_server *tls =
-            c->slot->protocols & PROTOCOL_H2 ? w->server->tls : w->server->tls_h1;
-        c->handshake = tls_accept_start(tls, w->loop, fd, peer, &local,
+        c->handshake = tls_accept_start(w->server->tls, w->loop, fd, peer, &local,
                                         HANDSHAKE_TIMEOUT_MS, choose_site, on_handshake, c);
         if (!c->handshake) {
             connection_end(c);
@@ -303,7 +305,7 @@ static void on_proxy_header(void *ctx, const struct addr *source, const struct a
 /* Waits for the PROXY header, if the peer may bring one. False: memory. */
 static bool front(struct connection *c, int fd, const struct addr *peer)
 {
-    const struct proxy_policy *policy = c->slot->proxy;
+    const struct proxy_policy *policy = c->slot->server ? c->slot->server->proxy : NULL;
     enum proxy_trust trust = policy ? proxy_policy_trust(policy, peer) : PROXY_SKIP;
     if (trust == PROXY_SKIP) {
         start(c, fd, peer, NULL);

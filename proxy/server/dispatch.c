@@ -34,6 +34,13 @@ static const struct slot *slot_of(const struct exchange *ex)
     return ex->client.listener;
 }
 
+/* What `servers` says of its listener; of one that is gone, what it says of all. */
+static const struct server_options *server_of(const struct exchange *ex)
+{
+    const struct slot *slot = slot_of(ex);
+    return slot->server ? slot->server : &slot->worker->current->config->options->servers;
+}
+
 /* ---- pinning --------------------------------------------------------------------------------- */
 
 void worker_config_unpin(struct worker_config *wc)
@@ -64,6 +71,7 @@ static bool pin_config(struct exchange *ex)
     if (p->counted) {
         metrics_begin();
     }
+    chain_of(ex)->log.credentials = server_of(ex)->log_credentials;
     chain_of(ex)->slow_jobs = w->server->setup.slow_jobs;
     return true;
 }
@@ -309,6 +317,12 @@ static bool handle_redirect(struct exchange *ex, const struct port_table *table)
     return true;
 }
 
+static bool is_strict(const struct exchange *ex, const struct port_table *table)
+{
+    enum strict_sni strict = server_of(ex)->strict_sni;
+    return strict == STRICT_SNI_ON || (strict == STRICT_SNI_WHERE_NEEDED && table->asks_clients);
+}
+
 /* Was the connection made for another site than the one asked for? Then what that one wants of
  * clients has not been looked at (RFC 9110 section 15.5.20). A handshake without a name is as good
  * as one that asked the same of the client. */
@@ -351,7 +365,7 @@ static void route_request(struct exchange *ex)
         }
         return;
     }
-    if (ex->client.tls && table->strict_sni && is_misdirected(ex, table)) {
+    if (ex->client.tls && is_strict(ex, table) && is_misdirected(ex, table)) {
         answer_misdirected(ex);
         return;
     }
@@ -375,7 +389,7 @@ static void route_request(struct exchange *ex)
 /* Who the client is: the peer, or whom a trusted peer speaks for. False: memory. */
 static bool find_client(struct exchange *ex)
 {
-    const struct client_ip_policy *p = &slot_of(ex)->worker->current->config->options->client_ip;
+    const struct client_ip_policy *p = &server_of(ex)->client_ip;
     struct addr found;
     ex->peer_trusted = client_ip_trusts(p, ex->client.peer);
     if (!ex->peer_trusted || !client_ip_find(p, &ex->req.fields, &found)) {
@@ -392,7 +406,7 @@ static bool find_client(struct exchange *ex)
 /* By its announced length, or by what has come already; from here on the body itself minds it. */
 static bool body_too_large(struct exchange *ex)
 {
-    uint64_t max = slot_of(ex)->worker->current->config->options->max_request_body;
+    uint64_t max = server_of(ex)->max_request_body;
     if (!max) {
         return false;
     }
@@ -404,12 +418,21 @@ static bool body_too_large(struct exchange *ex)
     return false;
 }
 
+static void set_deadlines(struct exchange *ex)
+{
+    const struct server_options *s = server_of(ex);
+    int64_t now_ms = loop_now_ms(ex->loop);
+    ex->body_deadline_ms = s->read_body_ms ? now_ms + s->read_body_ms : 0;
+    ex->write_deadline_ms = s->write_ms ? now_ms + s->write_ms : 0;
+}
+
 static void begin(struct exchange *ex)
 {
     if (!pin_config(ex) || !find_client(ex)) {
         fail(ex);
         return;
     }
+    set_deadlines(ex);
     if (ex->req.method == METHOD_CONNECT) {
         exchange_error_page(ex, 405, S("CONNECT is not served here"));
         return;

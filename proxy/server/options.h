@@ -3,26 +3,11 @@
 #define SERVER_OPTIONS_H
 
 #include "proxy/caddyfile/caddyfile.h"
-#include "proxy/h1/h1_server.h"
 #include "proxy/handler/tls_issuer.h"
-#include "proxy/route/ip_ranges.h"
-#include "proxy/h2/h2_server.h"
-#include "proxy/net/proxy_accept.h"
+#include "proxy/server/server_options.h"
 #include "store/kinds.h"
 
-#define BIND_MAX 16
-
 enum auto_https { AUTO_HTTPS_ON, AUTO_HTTPS_OFF, AUTO_HTTPS_NO_REDIRECTS };
-
-/* What clients may speak; HTTP/1 is always there. */
-enum protocols { PROTOCOL_H2 = 1, PROTOCOL_H2C = 2 };
-
-/* Where must Host be the name of the TLS handshake? */
-enum strict_sni {
-    STRICT_SNI_WHERE_NEEDED, /* on ports with a site that asks for client certificates */
-    STRICT_SNI_ON,
-    STRICT_SNI_OFF,
-};
 
 struct directive_order;
 
@@ -32,8 +17,7 @@ struct options {
     bool metrics; /* requests are counted */
     uint16_t http_port;
     uint16_t https_port;
-    struct slice default_bind[BIND_MAX]; /* IP texts; none: every address, IPv4 and IPv6 */
-    size_t default_bind_count;
+    struct bind_list default_bind; /* none: every address, IPv4 and IPv6 */
     enum auto_https auto_https;
     bool local_certs;
     bool skip_install_trust;
@@ -55,15 +39,11 @@ struct options {
     struct slice admin_path; /* Unix socket; empty: the default one */
     int64_t grace_period_ms;
     int64_t renew_interval_ms; /* 0: the default */
-    struct h1_server_limits limits;
-    unsigned protocols; /* enum protocols */
-    const struct proxy_policy *proxy; /* PROXY headers from clients; NULL: none are looked for */
-    struct client_ip_policy client_ip; /* trusted_proxies, client_ip_headers */
     struct slice demand_ask; /* on_demand_tls: URL that is asked for permission, or empty */
     const struct slice *demand_allow; /* names and *.names that need no asking */
     size_t demand_allow_count;
-    enum strict_sni strict_sni;
-    uint64_t max_request_body; /* bytes; 0: no limit */
+    struct server_options servers; /* of every listener that none of these is for: */
+    struct server_options *listed_servers;
     uint64_t max_connections; /* 0: as many as descriptors allow */
 };
 
@@ -71,7 +51,7 @@ struct options {
 struct options *options_read(struct arena *a, const struct cf_directive *first,
                              struct cf_diags *diags);
 
-/* The same limits as an HTTP/2 connection has them. */
-struct h2_server_limits options_h2_limits(const struct options *o);
+/* The option metrics, which may also stand in servers. */
+void metrics_option(struct option_reading *r, const struct cf_directive *d);
 
 #endif

@@ -51,21 +51,14 @@ static bool same_spec(const struct tls_policy_spec *a, const struct tls_policy_s
            slice_eq(a->secrets_log, b->secrets_log) && same_names(a, b) && same_sources(a, b);
 }
 
-/* What the server speaks, in the site's order if it has one. */
-static void choose_alpn(struct tls_policy_spec *spec, const struct options *o, struct arena *a)
+/* What is offered where the site does not say it. */
+static void choose_alpn(struct tls_policy_spec *spec)
 {
     static const struct slice usual[] = {S_INIT("h2"), S_INIT("http/1.1")};
-    const struct slice *from = spec->alpn_count ? spec->alpn : usual;
-    size_t count = spec->alpn_count ? spec->alpn_count : ARRAY_LEN(usual);
-    struct slice *list = ARENA_ARRAY(a, struct slice, count + 1);
-    must(list);
-    spec->alpn_count = 0;
-    for (size_t i = 0; i < count; i++) {
-        if ((o->protocols & PROTOCOL_H2) || !slice_eq(from[i], S("h2"))) {
-            list[spec->alpn_count++] = from[i];
-        }
+    if (!spec->alpn_count) {
+        spec->alpn = usual;
+        spec->alpn_count = ARRAY_LEN(usual);
     }
-    spec->alpn = list;
 }
 
 static void give_up(void *ctx)
@@ -89,7 +82,7 @@ void policy_list_apply(struct policy_list *l, struct config *c, struct site *sit
     if (!t->policy_token) {
         return;
     }
-    choose_alpn(&t->policy, c->options, l->arena);
+    choose_alpn(&t->policy);
     if (!t->policy.alpn_count) {
         cf_error(diags, t->policy_token, "this site would speak h2 only, which servers {"
                  " protocols } leaves out");
@@ -128,12 +121,11 @@ static bool asks_clients(const struct map *sites)
     return false;
 }
 
-void policies_set_strict(const struct config *c)
+void policies_note_asking(const struct config *c)
 {
     for (struct port_table *t = c->ports; t; t = t->next) {
         bool asks = asks_clients(&t->exact) || asks_clients(&t->wildcard) ||
                     (t->any && tls_policy_client_id(t->any->policy));
-        t->strict_sni = t->tls && (c->options->strict_sni == STRICT_SNI_ON ||
-                                   (c->options->strict_sni == STRICT_SNI_WHERE_NEEDED && asks));
+        t->asks_clients = t->tls && asks;
     }
 }

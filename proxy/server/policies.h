@@ -10,7 +10,7 @@ struct policy_list *policy_list_new(struct arena *a);
 /* Gives site its policy, if its tls directive says anything about one. Errors go to diags. */
 void policy_list_apply(struct policy_list *l, struct config *c, struct site *site,
                        struct cf_diags *diags);
-/* Once all sites have theirs: on which ports Host must be the name of the handshake. */
-void policies_set_strict(const struct config *c);
+/* Once all sites have theirs: on which ports are clients asked for certificates? */
+void policies_note_asking(const struct config *c);
 
 #endif

@@ -20,8 +20,7 @@ struct server *server_new(const struct server_setup *setup, struct err *err)
     atomic_init(&s->connection_max, 1024);
     s->workers = mem_zalloc(s->worker_count * sizeof(*s->workers));
     s->tls = tls_server_new(setup->certs, alpn, ARRAY_LEN(alpn), err);
-    s->tls_h1 = s->tls ? tls_server_new(setup->certs, alpn + 1, 1, err) : NULL;
-    bool ok = s->tls_h1 != NULL;
+    bool ok = s->tls != NULL;
     for (unsigned i = 0; ok && i < s->worker_count; i++) {
         ok = worker_init(&s->workers[i], s, i, err);
     }
@@ -30,14 +29,14 @@ struct server *server_new(const struct server_setup *setup, struct err *err)
 
 /* ---- applying -------------------------------------------------------------------------------- */
 
-static bool has_binding(const struct config *c, const struct addr *a)
+static const struct binding *find_binding(const struct config *c, const struct addr *a)
 {
     for (size_t i = 0; c && i < c->binding_count; i++) {
         if (!c->bindings[i].absent && addr_eq(&c->bindings[i].addr, a)) {
-            return true;
+            return &c->bindings[i];
         }
     }
-    return false;
+    return NULL;
 }
 
 /* fds[binding * workers + worker]: a new socket, or -1 where the address is listened on already
@@ -74,7 +73,7 @@ static bool open_binding(struct server *s, struct config *c, size_t i, struct so
     struct binding *b = &c->bindings[i];
     for (unsigned w = 0; w < s->worker_count; w++) {
         struct err err = {""};
-        int fd = s->setup.listen(s->setup.ctx, &b->addr, w, &err);
+        int fd = s->setup.listen(s->setup.ctx, &b->addr, b->mode, w, &err);
         if (fd < 0 && b->optional && (errno == EAFNOSUPPORT || errno == EADDRNOTAVAIL)) {
             b->absent = true; /* no IPv6 on this machine */
             return true;
@@ -89,6 +88,23 @@ static bool open_binding(struct server *s, struct config *c, size_t i, struct so
     return true;
 }
 
+/* A socket that stays may be for other people now. */
+static bool keep_binding(struct server *s, const struct binding *old, const struct binding *b,
+                         struct cf_diags *diags)
+{
+    struct err err = {""};
+    if (old->mode == b->mode) {
+        return true;
+    }
+    int fd = s->setup.listen(s->setup.ctx, &b->addr, b->mode, 0, &err);
+    if (fd < 0) {
+        cf_error(diags, b->at, "%s", err.text);
+        return false;
+    }
+    close(fd);
+    return true;
+}
+
 static bool open_sockets(struct server *s, struct config *c, struct sockets *k,
                          struct cf_diags *diags)
 {
@@ -99,7 +115,8 @@ static bool open_sockets(struct server *s, struct config *c, struct sockets *k,
         if (b->optional && !last) {
             continue; /* said once for the port, about 0.0.0.0 */
         }
-        last = has_binding(s->config, &b->addr) || open_binding(s, c, i, k, diags);
+        const struct binding *old = find_binding(s->config, &b->addr);
+        last = old ? keep_binding(s, old, b, diags) : open_binding(s, c, i, k, diags);
         ok = ok && last;
     }
     return ok;
@@ -124,7 +141,7 @@ static void send_updates(struct server *s, struct config *c, const struct socket
         for (size_t i = 0; i < c->binding_count; i++) {
             if (!c->bindings[i].absent) {
                 u->listeners[u->listener_count++] = (struct worker_listener){
-                    c->bindings[i].addr, k->fds[i * s->worker_count + w], c->bindings[i].table};
+                    c->bindings[i].addr, k->fds[i * s->worker_count + w], &c->bindings[i]};
             }
         }
         u->applied = update_applied;
@@ -169,7 +186,7 @@ bool server_apply(struct server *s, struct config *c, struct cf_diags *diags)
         struct config *old = s->config;
         s->config = config_ref(c);
         for (size_t i = 0; old && i < old->binding_count; i++) {
-            if (!old->bindings[i].absent && !has_binding(c, &old->bindings[i].addr)) {
+            if (!old->bindings[i].absent && !find_binding(c, &old->bindings[i].addr)) {
                 s->setup.unlisten(s->setup.ctx, &old->bindings[i].addr);
             }
         }
@@ -205,7 +222,6 @@ void server_free(struct server *s)
         worker_fini(&s->workers[w]);
     }
     tls_server_unref(s->tls);
-    tls_server_unref(s->tls_h1);
     config_unref(s->config);
     pthread_mutex_destroy(&s->lock);
     pthread_cond_destroy(&s->changed);

@@ -20,10 +20,11 @@ struct server_setup {
     struct jobs *jobs;                  /* borrowed */
     struct jobs *slow_jobs;             /* borrowed; for what takes seconds */
     struct resolver *resolver;          /* borrowed */
-    /* Gives a listening socket for worker i at the address (the server owns the descriptor), or -1,
-     * errno and err. A call for an address that is bound already gives another descriptor of the
-     * same socket, so that nothing waiting on it is lost. */
-    int (*listen)(void *ctx, const struct addr *a, unsigned worker, struct err *err);
+    /* Gives a listening socket for worker i at the address (mode: of a Unix socket's file; the
+     * server owns the descriptor), or -1, errno and err. A call for an address that is bound
+     * already gives another descriptor of the same socket, so that nothing waiting is lost. */
+    int (*listen)(void *ctx, const struct addr *a, unsigned mode, unsigned worker,
+                  struct err *err);
     /* The address is not configured any more and its sockets were closed here. */
     void (*unlisten)(void *ctx, const struct addr *a);
     void *ctx;

@@ -10,6 +10,7 @@
 #include "proxy/handler/access_log.h"
 #include "proxy/handler/encode_coder.h"
 #include "proxy/net/pipe.h"
+#include "proxy/net/sock.h"
 
 /* Descriptors that are not client connections: listeners, files, the store, the CA. */
 #define DESCRIPTORS_RESERVED 256u
@@ -78,7 +79,7 @@ static void remove_slot(struct slot *slot)
     listener_free(slot->listener);
     slot->listener = NULL;
     slot->table = NULL;
-    slot->proxy = NULL;
+    slot->server = NULL;
     close(slot->fd);
     slot->fd = -1;
     if (slot->connections == 0) {
@@ -125,6 +126,19 @@ static void start_backgrounds(struct worker *w, struct background *first)
     }
 }
 
+static void configure_slot(struct slot *slot, const struct binding *b)
+{
+    const struct server_options *s = b->server;
+    slot->table = b->table;
+    slot->server = s;
+    slot->limits = s->limits;
+    slot->h2_limits = server_options_h2(s);
+    slot->protocols = b->protocols;
+    if (!addr_is_unix(&slot->addr)) {
+        sock_keepalive(slot->fd, s->keepalive_idle_s, s->keepalive_interval_s, s->keepalive_count);
+    }
+}
+
 static void apply_update(struct message *m)
 {
     struct worker_update *u = container_of(m, struct worker_update, message);
@@ -137,12 +151,8 @@ static void apply_update(struct message *m)
         struct slot *slot = l->fd >= 0 ? add_slot(w, &l->addr, l->fd) : find_slot(w, &l->addr);
         must(slot);
         /* A request on a plain connection must not reach what is for TLS now. */
-        bool switched = slot->table && slot->table->tls != l->table->tls;
-        slot->table = l->table;
-        slot->proxy = u->config->options->proxy;
-        slot->limits = u->config->options->limits;
-        slot->h2_limits = options_h2_limits(u->config->options);
-        slot->protocols = u->config->options->protocols;
+        bool switched = slot->table && slot->table->tls != l->binding->table->tls;
+        configure_slot(slot, l->binding);
         if (switched) {
             connections_drain(w, slot);
         }

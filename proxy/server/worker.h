@@ -25,7 +25,7 @@ struct slot {
     int fd; /* owned; -1 once it is gone from the configuration */
     struct listener *listener;
     const struct port_table *table; /* of the current configuration; NULL once gone */
-    const struct proxy_policy *proxy; /* as table; NULL also where none is configured */
+    const struct server_options *server; /* as table */
     struct h1_server_limits limits; /* copied, so that connections may point here */
     struct h2_server_limits h2_limits;
     unsigned protocols; /* enum protocols, for new connections */
@@ -55,7 +55,7 @@ struct worker {
 struct worker_listener {
     struct addr addr;
     int fd; /* a new socket, or -1: keep the one that is there */
-    const struct port_table *table;
+    const struct binding *binding; /* of the update's configuration */
 };
 
 struct worker_update {
@@ -70,8 +70,7 @@ struct worker_update {
 
 struct server {
     struct server_setup setup;
-    struct tls_server *tls;    /* offers h2 and http/1.1 */
-    struct tls_server *tls_h1; /* only http/1.1 */
+    struct tls_server *tls;
     struct worker *workers;
     unsigned worker_count;
     struct config *config; /* the one that was applied last; counted */

@@ -187,12 +187,16 @@ static int on_alpn(SSL *ssl, const unsigned char **out, unsigned char *out_n,
 {
     static const unsigned char challenge[] = TLS_CHALLENGE_PROTOCOL;
     const struct tls_policy *p = arg;
-    if (((struct tls_stream *)SSL_get_app_data(ssl))->challenge) {
+    struct tls_stream *s = SSL_get_app_data(ssl);
+    if (s->challenge) {
         *out = challenge;
         *out_n = sizeof(challenge) - 1;
         return SSL_TLSEXT_ERR_OK;
     }
     for (unsigned i = 0; i < p->alpn_n; i += p->alpn[i] + 1u) {
+        if (s->no_h2 && slice_eq(slice_of(p->alpn + i + 1, p->alpn[i]), S("h2"))) {
+            continue;
+        }
         for (unsigned k = 0; k < in_n && in[k] < in_n - k; k += in[k] + 1u) {
             if (in[k] == p->alpn[i] && memcmp(in + k + 1, p->alpn + i + 1, in[k]) == 0) {
                 *out = in + k + 1;
@@ -201,7 +205,7 @@ static int on_alpn(SSL *ssl, const unsigned char **out, unsigned char *out_n,
             }
         }
     }
-    ((struct tls_stream *)SSL_get_app_data(ssl))->refused = "no application protocol in common";
+    s->refused = "no application protocol in common";
     return SSL_TLSEXT_ERR_ALERT_FATAL;
 }
 

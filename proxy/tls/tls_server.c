@@ -170,6 +170,7 @@ static int on_client_hello(SSL *ssl, int *alert, void *arg)
         return refuse(s, alert, SSL_AD_UNRECOGNIZED_NAME,
                       n ? "unknown server name" : "no server name");
     }
+    s->no_h2 = choice.no_h2;
     bool ok = follow_policy(a, ssl, choice.policy) && cert_use(cert, ssl);
     s->info.stand_in = cert->stand_in;
     cert_unref(cert);

@@ -36,6 +36,7 @@ typedef void tls_accepted(void *ctx, struct stream *s, const char *why);
 struct tls_choice {
     struct tls_policy *policy; /* borrowed, it will be counted; NULL: the usual one */
     bool on_demand; /* where there is no certificate, the handshake waits for one (demand.h) */
+    bool no_h2;     /* the listener has none, whatever the policy offers */
 };
 /* By the client's server name (lower-case), or, where that is empty, by the address it reached.
  * Called in the handshake, on the loop; ctx is tls_accept_start's. */

@@ -62,6 +62,7 @@ struct tls_stream {
     bool reported;        /* the owner has read the end or the failure */
     bool notified;        /* close_notify was written */
     bool suspended;       /* the handshake waits for the store: the socket is left alone */
+    bool no_h2;           /* it is not chosen, whatever the policy offers */
     bool challenge;       /* a CA's TLS-ALPN-01 handshake: nothing follows it */
     bool half_closed;     /* and the plain stream's writing side was shut */
     const char *refused;  /* why our own callbacks refused the handshake (static), or NULL */
