@@ -306,7 +306,7 @@ static bool of_old_key(struct attempt *t, struct failure *f)
         return false;
     }
     f->kind = FAILURE_CA;
-    (void)err_prefix(&f->err, "the account has another key meanwhile, which is taken now: ");
+    t->another_key = true;
     return true;
 }
 

@@ -42,6 +42,7 @@ struct attempt {
     bool saved;
     int64_t hold_ms;
     int64_t failures; /* in a row, of this name */
+    bool another_key; /* ATTEMPT_FAILED, but only because the account has another key meanwhile */
     struct failure failure;
 };
 

@@ -13,6 +13,7 @@
 /* Between questions whether a name may be renewed, and after a no. */
 #define PERMISSION_HOLD_MS 1000
 #define REFUSED_HOLD_MS (60 * 1000)
+#define ANOTHER_KEY_HOLD_MS 200
 #define BUSY_HOLD_MS SCHEDULE_SECOND_MS
 #define UNSAVED_HOLD_MS (10 * SCHEDULE_SECOND_MS)
 /* Between two certificates of one name, whatever their dates say. */
@@ -508,6 +509,16 @@ static void take_failure(struct acme *a, struct managed *m, struct attempt *t)
     }
 }
 
+/* caddis account rollover came in the middle: no failure of anybody's, the order goes on. */
+static void go_on_with_another_key(struct acme *a, struct managed *m)
+{
+    pthread_mutex_lock(&a->mutex);
+    m->hold_until_mono_ms = clock_mono_ms() + ANOTHER_KEY_HOLD_MS;
+    pthread_mutex_unlock(&a->mutex);
+    log_event(LOG_INFO, "acme", "the account has another key meanwhile; going on with that one",
+              LOG_S("name", name_of(m)), LOG_S("ca", m->from->ca->store_name));
+}
+
 static void take_result(struct acme *a, struct managed *m, struct attempt *t,
                         enum attempt_result result)
 {
@@ -540,7 +551,11 @@ static void take_result(struct acme *a, struct managed *m, struct attempt *t,
         pthread_mutex_unlock(&a->mutex);
         break;
     case ATTEMPT_FAILED:
-        take_failure(a, m, t);
+        if (t->another_key) {
+            go_on_with_another_key(a, m);
+        } else {
+            take_failure(a, m, t);
+        }
         break;
     }
 }

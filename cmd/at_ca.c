@@ -137,7 +137,7 @@ static const struct acme_name *find_demanded(struct desk *d, struct slice name, 
     return NULL;
 }
 
-static const struct acme_name *find(struct desk *d, struct slice name, struct err *err)
+const struct acme_name *desk_find(struct desk *d, struct slice name, struct err *err)
 {
     for (size_t i = 0; i < d->plan.acme.name_count; i++) {
         if (slice_eq_case(d->plan.acme.names[i].name, name)) {
@@ -158,7 +158,7 @@ bool at_ca_dry_run(const char *command, const char *config, struct slice name, s
 {
     struct desk d;
     bool ok = desk_enter(&d, command, config, err);
-    const struct acme_name *found = ok ? find(&d, name, err) : NULL;
+    const struct acme_name *found = ok ? desk_find(&d, name, err) : NULL;
     d.hand.say = say;
     ok = found && acme_dry_run(&d.hand, found, err);
     if (ok) {
@@ -207,7 +207,7 @@ int revoke_command(const struct command *self, int argc, char **argv)
         return 1;
     }
     bool ok = desk_enter(&d, self->name, args.config, &err);
-    const struct acme_name *found = ok ? find(&d, slice_str(name), &err) : NULL;
+    const struct acme_name *found = ok ? desk_find(&d, slice_str(name), &err) : NULL;
     ok = found && acme_revoke(&d.hand, found, reason, &err);
     if (ok) {
         printf("The certificate of %s is revoked. It is served until there is another one:\n"

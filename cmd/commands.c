@@ -231,7 +231,8 @@ int validate_command(const struct command *self, int argc, char **argv)
         mention_format(args.config);
     }
     config_unref(config);
-    ok = ok && (!args.online || doctor_look(self->name, args.config, NULL, 0, false));
+    ok = ok && (!args.online || doctor_look(self->name,
+                                            &(struct doctor_request){.config = args.config}));
     return ok ? 0 : 1;
 }
 

@@ -11,6 +11,7 @@
 #include "cmd/at_ca.h"
 #include "cmd/commands.h"
 #include "cmd/control.h"
+#include "cmd/on_demand.h"
 
 #define PUBLIC_PORT 80
 #define ANSWER_MAX ((size_t)16 << 20)
@@ -21,9 +22,18 @@ static struct {
     const char *address;
     const char *port;
     bool staging;
+    bool json;
 } args;
 
+/* Where findings go: a line each, or objects of one JSON array. */
+struct report {
+    size_t problems;
+    bool json;
+    bool begun;
+};
+
 static const struct arg table[] = {
+    {"json", 0, ARG_FLAG, &args.json, "the findings as JSON", NULL},
     {"staging", 0, ARG_FLAG, &args.staging,
      "make a whole order for every name at the CA's test directory, and keep nothing", NULL},
     {"port", 0, ARG_TEXT, &args.port,
@@ -34,16 +44,40 @@ static const struct arg table[] = {
      "the control socket, if not the one the Caddyfile names", "PATH"},
 };
 
+/* A finding's text begins with what was looked at: "CAA: no record keeps a CA away". */
+static void print_json(struct report *r, const char *verdict, struct slice about,
+                       struct slice text)
+{
+    struct dstr out;
+    struct slice check;
+    dstr_init(&out, ANSWER_MAX);
+    (void)slice_cut(&text, ':', &check);
+    dstr_printf(&out, "%s\n{\"verdict\":\"%s\",\"about\":", r->begun ? "," : "[", verdict);
+    dstr_json(&out, about);
+    dstr_append(&out, S(",\"check\":"));
+    dstr_json(&out, check);
+    dstr_append(&out, S(",\"text\":"));
+    dstr_json(&out, slice_trim(text));
+    dstr_byte(&out, '}');
+    r->begun = true;
+    (void)fwrite(out.p ? out.p : "", 1, out.n, stdout);
+    dstr_fini(&out);
+}
+
 static void found(void *ctx, enum acme_verdict verdict, struct slice about, const char *text)
 {
     static const char *const words[] = {"ok", "advice", "problem"};
-    size_t *problems = ctx;
-    *problems += verdict == ACME_PROBLEM;
-    printf("%s %.*s: %s\n", words[verdict], SLICE_ARG(about), text);
+    struct report *r = ctx;
+    r->problems += verdict == ACME_PROBLEM;
+    if (r->json) {
+        print_json(r, words[verdict], about, slice_str(text));
+    } else {
+        printf("%s %.*s: %s\n", words[verdict], SLICE_ARG(about), text);
+    }
     (void)fflush(stdout); /* the next one may take a while */
 }
 
-static void look_at_port(size_t *problems, unsigned port)
+static void look_at_port(struct report *report, unsigned port)
 {
     char text[256];
     struct sockaddr_in at = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
@@ -64,12 +98,12 @@ static void look_at_port(size_t *problems, unsigned port)
     } else {
         (void)snprintf(text, sizeof(text), "port %u: free", port);
     }
-    found(problems, error == EADDRINUSE ? ACME_PROBLEM : error ? ACME_ADVICE : ACME_FINE,
+    found(report, error == EADDRINUSE ? ACME_PROBLEM : error ? ACME_ADVICE : ACME_FINE,
           S("caddis"), text);
 }
 
 /* A caddis that answers at the control socket holds the ports itself. */
-static bool look_for_running(const struct desk *d, size_t *problems, const char *config,
+static bool look_for_running(const struct desk *d, struct report *report, const char *config,
                              const char *address)
 {
     struct arena a;
@@ -82,17 +116,17 @@ static bool look_for_running(const struct desk *d, size_t *problems, const char 
     dstr_fini(&answer);
     arena_fini(&a);
     if (running) {
-        found(problems, ACME_FINE, S("caddis"), "running: it holds its ports");
+        found(report, ACME_FINE, S("caddis"), "running: it holds its ports");
         return true;
     }
-    found(problems, ACME_ADVICE, S("caddis"), "running: no caddis answers for this Caddyfile, so"
+    found(report, ACME_ADVICE, S("caddis"), "running: no caddis answers for this Caddyfile, so"
           " the way from port 80 to here is not tried: look again when it runs");
-    look_at_port(problems, d->config->options->http_port);
-    look_at_port(problems, d->config->options->https_port);
+    look_at_port(report, d->config->options->http_port);
+    look_at_port(report, d->config->options->https_port);
     return false;
 }
 
-static void look_at_store(struct desk *d, size_t *problems)
+static void look_at_store(struct desk *d, struct report *report)
 {
     struct err err;
     char text[sizeof(err.text) + 128];
@@ -101,7 +135,7 @@ static void look_at_store(struct desk *d, size_t *problems)
                                           : "store: %s: make it writable, or free space there;"
                                             " nothing is ordered that cannot be saved",
                    ok ? store_path(d->hand.store) : err.text);
-    found(problems, ok ? ACME_FINE : ACME_PROBLEM, S("caddis"), text);
+    found(report, ok ? ACME_FINE : ACME_PROBLEM, S("caddis"), text);
 }
 
 static bool is_public(const struct acme_name *n)
@@ -114,64 +148,110 @@ static bool is_public(const struct acme_name *n)
     return false;
 }
 
-static void look_at_names(const struct desk *d, const struct acme_doctor *doctor)
+/* Who permits a name on demand says so to a handshake only: so that one is asked now. */
+static void look_at_permission(const struct desk *d, struct report *report, struct slice name)
 {
-    bool any = false;
-    for (size_t i = 0; i < d->plan.acme.name_count && !any; i++) {
-        any = is_public(&d->plan.acme.names[i]);
-    }
-    if (!any) {
-        found(doctor->ctx, ACME_FINE, S("caddis"), "names: none is known whose certificate a public"
-              " CA signs");
-    }
-    acme_examine(doctor, d->plan.acme.names, d->plan.acme.name_count);
+    struct stop stop;
+    struct err err = {.text = ""};
+    stop_init(&stop);
+    enum demand_answer answer = on_demand_permission(d->config, name, &stop, &err);
+    stop_fini(&stop);
+    char text[2048];
+    (void)snprintf(text, sizeof(text), "permission: %s%s", err.text,
+                   answer == DEMAND_YES  ? ""
+                   : answer == DEMAND_NO ? ": it gets no certificate"
+                                         : ": nobody gets one on demand until that answers");
+    found(report, answer == DEMAND_YES ? ACME_FINE : ACME_PROBLEM, name, text);
 }
 
-static void rehearse(struct desk *d, size_t *problems)
+/* The name that was asked for, or all that are listed. */
+static bool choose_names(struct desk *d, struct report *report, const char *name,
+                         const struct acme_name **names, size_t *count, struct err *err)
 {
-    for (size_t i = 0; i < d->plan.acme.name_count; i++) {
-        const struct acme_name *n = &d->plan.acme.names[i];
+    bool listed = false;
+    if (!name) {
+        *names = d->plan.acme.names;
+        *count = d->plan.acme.name_count;
+        if (d->config->on_demand) {
+            found(report, ACME_FINE, S("caddis"), "names: some come on demand: look at one with"
+                  " caddis doctor NAME");
+        }
+        return true;
+    }
+    *names = desk_find(d, slice_str(name), err);
+    *count = *names ? 1 : 0;
+    if (*names && config_demand_site(d->config, (*names)->name, &listed)) {
+        look_at_permission(d, report, (*names)->name);
+    }
+    return *names != NULL;
+}
+
+static void look_at_names(const struct acme_doctor *doctor, const struct acme_name *names,
+                          size_t count)
+{
+    bool any = false;
+    for (size_t i = 0; i < count && !any; i++) {
+        any = is_public(&names[i]);
+    }
+    if (!any) {
+        found(doctor->ctx, ACME_FINE, count == 1 ? names->name : S("caddis"),
+              count == 1 ? "names: no public CA signs its certificate"
+                         : "names: none is known whose certificate a public CA signs");
+    }
+    acme_examine(doctor, names, count);
+}
+
+static void rehearse(struct desk *d, struct report *report, const struct acme_name *names,
+                     size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
         struct err err = {.text = ""};
-        if (is_public(n)) {
-            bool ok = acme_dry_run(&d->hand, n, &err);
+        if (is_public(&names[i])) {
+            bool ok = acme_dry_run(&d->hand, &names[i], &err);
             (void)err_prefix(&err, "staging: ");
-            found(problems, ok ? ACME_FINE : ACME_PROBLEM, n->name,
+            found(report, ok ? ACME_FINE : ACME_PROBLEM, names[i].name,
                   ok ? "staging: a certificate was made at the test CA and thrown away"
                      : err.text);
         }
     }
 }
 
-bool doctor_look(const char *command, const char *config, const char *address, unsigned port,
-                 bool staging)
+bool doctor_look(const char *command, const struct doctor_request *q)
 {
     struct desk d;
     struct err err = {.text = ""};
-    size_t problems = 0;
-    bool ok = desk_enter(&d, command, config, &err);
+    struct report report = {.json = q->json};
+    const struct acme_name *names = NULL;
+    size_t count = 0;
+    bool ok = desk_enter(&d, command, q->config, &err) &&
+              choose_names(&d, &report, q->name, &names, &count, &err);
     if (ok) {
         struct acme_doctor doctor = {.store = d.hand.store,
                                      .challenges = d.hand.challenges,
                                      .resolvers = d.config->options->tls_resolvers,
-                                     .port = port ? port : PUBLIC_PORT,
+                                     .port = q->port ? q->port : PUBLIC_PORT,
                                      .found = found,
-                                     .ctx = &problems};
-        look_at_store(&d, &problems);
-        doctor.running = look_for_running(&d, &problems, config, address);
-        look_at_names(&d, &doctor);
-        if (staging) {
-            rehearse(&d, &problems);
+                                     .ctx = &report};
+        look_at_store(&d, &report);
+        doctor.running = look_for_running(&d, &report, q->config, q->address);
+        look_at_names(&doctor, names, count);
+        if (q->staging) {
+            rehearse(&d, &report, names, count);
         }
     } else {
         (void)fprintf(stderr, "caddis %s: %s\n", command, err.text);
     }
+    if (q->json) {
+        (void)fputs(report.begun ? "\n]\n" : "[]\n", stdout);
+    }
     desk_leave(&d);
-    return ok && problems == 0;
+    return ok && report.problems == 0;
 }
 
 int doctor_command(const struct command *self, int argc, char **argv)
 {
-    if (!args_parse(self->name, table, ARRAY_LEN(table), argc, argv, NULL)) {
+    const char *name = NULL;
+    if (!args_parse(self->name, table, ARRAY_LEN(table), argc, argv, &name)) {
         return 1;
     }
     uint64_t port = 0;
@@ -180,7 +260,13 @@ int doctor_command(const struct command *self, int argc, char **argv)
                       args.port);
         return 1;
     }
-    return doctor_look(self->name, args.config, args.address, (unsigned)port, args.staging) ? 0 : 1;
+    struct doctor_request q = {.config = args.config,
+                               .address = args.address,
+                               .name = name,
+                               .port = (unsigned)port,
+                               .staging = args.staging,
+                               .json = args.json};
+    return doctor_look(self->name, &q) ? 0 : 1;
 }
 
 void doctor_help(void)

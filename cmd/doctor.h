@@ -4,10 +4,16 @@
 
 #include "proxy/base/err.h"
 
-/* Looks at everything a certificate depends on; a line on stdout for each finding. config, address:
- * as the options of that name, or NULL. port: of HTTP-01, 0: 80. staging: with whole orders at the
- * test CAs. True: no finding is a problem. */
-NODISCARD bool doctor_look(const char *command, const char *config, const char *address,
-                           unsigned port, bool staging);
+struct doctor_request {
+    const char *config, *address; /* as the options of that name, or NULL */
+    const char *name;             /* only this one, which may be one on demand; NULL: all */
+    unsigned port;                /* of HTTP-01; 0: 80 */
+    bool staging;                 /* with whole orders at the test CAs */
+    bool json;                    /* an array of objects instead of lines */
+};
+
+/* Looks at everything a certificate depends on; the findings go to stdout. True: none is a
+ * problem. */
+NODISCARD bool doctor_look(const char *command, const struct doctor_request *q);
 
 #endif

@@ -69,7 +69,6 @@ static struct acme_issuer zerossl(const struct managed_name *m, const struct opt
     to.test_url = S("");
     to.eab_key_id = S("");
     to.eab_mac_key = S("");
-    to.root_file_count = 0;
     return to;
 }
 

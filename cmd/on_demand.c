@@ -9,7 +9,6 @@
 #include "cmd/managers.h"
 #include "proxy/base/log.h"
 #include "proxy/base/mem.h"
-#include "proxy/tls/demand.h"
 
 #define ASK_THREADS 16
 #define ASK_QUEUE_MAX 1024
@@ -114,13 +113,6 @@ static bool is_stuck(void *ctx)
     return stuck;
 }
 
-static enum demand_answer ask_somebody(struct on_demand *o, struct slice url, struct slice name,
-                                       struct err *err)
-{
-    enum ask_result result = acme_ask(url, name, &o->stop, err);
-    return result == ASK_YES ? DEMAND_YES : result == ASK_NO ? DEMAND_NO : DEMAND_UNASKED;
-}
-
 static struct config *config_now(struct on_demand *o)
 {
     pthread_mutex_lock(&o->lock);
@@ -129,21 +121,36 @@ static struct config *config_now(struct on_demand *o)
     return c;
 }
 
+enum demand_answer on_demand_permission(const struct config *c, struct slice name,
+                                        struct stop *stop, struct err *err)
+{
+    bool listed = false;
+    if (!config_demand_site(c, name, &listed) || !acme_name_qualifies(name)) {
+        err_set(err, "no site has certificates for it on demand");
+        return DEMAND_NO;
+    }
+    if (listed || is_allowed(c->options, name)) {
+        err_set(err, "the Caddyfile lists it");
+        return DEMAND_YES;
+    }
+    if (!c->options->demand_ask.n) {
+        err_set(err, "it is not on the list of on_demand_tls { allow }");
+        return DEMAND_NO;
+    }
+    enum ask_result result = acme_ask(c->options->demand_ask, name, stop, err);
+    return result == ASK_YES ? DEMAND_YES : result == ASK_NO ? DEMAND_NO : DEMAND_UNASKED;
+}
+
 static enum demand_answer ask(void *ctx, struct slice name, struct err *err)
 {
     struct on_demand *o = ctx;
-    enum demand_answer answer = DEMAND_NO;
-    bool listed = false;
     struct config *c = config_now(o);
     int place = take_place(o);
-    if (!c || !config_demand_site(c, name, &listed) || !acme_name_qualifies(name)) {
-        err_set(err, "no site has certificates for it on demand");
-    } else if (listed || is_allowed(c->options, name)) {
-        answer = DEMAND_YES;
-    } else if (c->options->demand_ask.n) {
-        answer = ask_somebody(o, c->options->demand_ask, name, err);
+    enum demand_answer answer = DEMAND_NO;
+    if (c) {
+        answer = on_demand_permission(c, name, &o->stop, err);
     } else {
-        err_set(err, "it is not on the list of on_demand_tls { allow }");
+        err_set(err, "no configuration runs yet");
     }
     leave_place(o, place);
     config_unref(c);

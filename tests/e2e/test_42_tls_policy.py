@@ -284,3 +284,83 @@ def test_a_thousand_names(caddis, folder):
                 assert response.body == f"{w}.{i}".encode()
         if turn == 0:
             c.reload()
+
+
+def handshake(c, name, *options, send=b""):
+    """What openssl s_client says; options of TLS 1.2 and of weak ciphers allowed."""
+    done = subprocess.run([OPENSSL, "s_client", "-connect", f"127.0.0.1:{c.https}", "-servername",
+                           name, *options], input=send, capture_output=True, timeout=60)
+    return (done.stdout + done.stderr).decode(errors="replace")
+
+
+def connected(text):
+    return "Cipher is (NONE)" not in text and "Cipher is" in text
+
+
+def test_the_post_quantum_group(caddis):
+    """Used where OpenSSL has it (3.5); elsewhere a warning says that it is left out."""
+    c = caddis("a.localhost {\n tls {\n curves x25519mlkem768 x25519\n }\n respond a\n}")
+    c.wait_certificate("a.localhost")
+    known = "X25519MLKEM768" in subprocess.run([OPENSSL, "list", "-tls-groups"], text=True,
+                                               capture_output=True).stdout
+    said = c.command("validate", "--config", c.file)
+    assert said.returncode == 0, said.stderr
+    if known:
+        assert "x25519mlkem768" not in said.stderr
+        text = handshake(c, "a.localhost", "-groups", "X25519MLKEM768")
+        assert connected(text) and "X25519MLKEM768" in text, text
+    else:
+        assert "x25519mlkem768" in said.stderr and "3.5 and later" in said.stderr
+        assert connected(handshake(c, "a.localhost", "-groups", "X25519"))
+    # Alone it would leave nothing where it is missing.
+    c.write("a.localhost {\n tls {\n curves x25519mlkem768\n }\n respond a\n}")
+    alone = c.command("validate", "--config", c.file)
+    assert alone.returncode == (0 if known else 1), alone.stderr
+
+
+@pytest.mark.parametrize("key_type", ["p256", "rsa2048"])
+def test_what_an_a_plus_needs(caddis, key_type):
+    """With nothing configured but the line of HSTS: no TLS below 1.2, forward secrecy and
+    authenticated encryption only, our order, secure renegotiation that clients cannot start, no
+    compression, no answer to what is malformed, HSTS for half a year and more."""
+    c = caddis("a.localhost {\n tls {\n"
+               f" issuer internal\n key_type {key_type}\n }}\n"
+               ' header Strict-Transport-Security "max-age=31536000; includeSubDomains"\n'
+               " respond hello\n}")
+    c.wait_certificate("a.localhost")
+    legacy = ("-cipher", "ALL:@SECLEVEL=0")
+    for version in "-tls1", "-tls1_1":
+        assert not connected(handshake(c, "a.localhost", version, *legacy)), version
+    # Every suite of TLS 1.2 that this OpenSSL knows, one by one.
+    suites = subprocess.run([OPENSSL, "ciphers", "-tls1_2", "ALL:COMPLEMENTOFALL:@SECLEVEL=0"],
+                            capture_output=True, text=True, check=True).stdout.strip().split(":")
+    suites = [s for s in suites if not s.startswith("TLS_")]
+    taken = [s for s in suites
+             if connected(handshake(c, "a.localhost", "-tls1_2", "-cipher", f"{s}:@SECLEVEL=0"))]
+    sign = "ECDSA" if key_type == "p256" else "RSA"
+    assert sorted(taken) == sorted(f"ECDHE-{sign}-{s}" for s in (
+        "AES128-GCM-SHA256", "AES256-GCM-SHA384", "CHACHA20-POLY1305"))
+    # The server's order, not the client's; but who wants ChaCha20 first (no AES in hardware) has it.
+    backwards = handshake(c, "a.localhost", "-tls1_2", "-cipher",
+                          f"ECDHE-{sign}-AES256-GCM-SHA384:ECDHE-{sign}-AES128-GCM-SHA256")
+    forwards = handshake(c, "a.localhost", "-tls1_2", "-cipher",
+                         f"ECDHE-{sign}-AES128-GCM-SHA256:ECDHE-{sign}-AES256-GCM-SHA384")
+    cipher = [re.search(r"Cipher is (\S+)", t)[1] for t in (backwards, forwards)]
+    assert cipher[0] == cipher[1]
+    wants = handshake(c, "a.localhost", "-tls1_2", "-cipher",
+                      f"ECDHE-{sign}-CHACHA20-POLY1305:ECDHE-{sign}-AES128-GCM-SHA256")
+    assert "Cipher is " + f"ECDHE-{sign}-CHACHA20-POLY1305" in wants
+    text = handshake(c, "a.localhost", "-tls1_2")
+    assert "Secure Renegotiation IS supported" in text and "Compression: NONE" in text
+    assert not re.search(r"Server Temp Key: DH\b", text)
+    # A client's renegotiation is refused: the connection ends, or no handshake follows.
+    raw = tls_context(cafile=c.root, maximum=ssl.TLSVersion.TLSv1_2)
+    with c.connect_tls("a.localhost", context=raw) as connection:
+        response = connection.get(host="a.localhost")
+        age = re.search(r"max-age=(\d+)", response.get("Strict-Transport-Security"))
+        assert int(age[1]) >= 15768000
+    refused = subprocess.run(
+        [OPENSSL, "s_client", "-connect", f"127.0.0.1:{c.https}", "-servername", "a.localhost",
+         "-tls1_2"], input=b"R\n", capture_output=True, timeout=60)
+    assert b"RENEGOTIATING" in refused.stdout + refused.stderr
+    assert b"no renegotiation" in refused.stderr or refused.returncode != 0, refused.stderr

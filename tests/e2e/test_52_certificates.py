@@ -5,13 +5,16 @@ import base64
 import json
 import os
 import re
+import shutil
 import threading
 import time
 
 import pytest
 from lib import certs
+from lib.origin import Scripted, server_context
 from lib.pebble import always, once, problem
 from lib.ports import free_port
+from lib.raw import Raw
 
 NAME = "example.com"
 SITE = NAME + " {\n\trespond hello\n}"
@@ -445,6 +448,8 @@ def test_another_key_in_the_middle_of_an_order(world):
     assert done.returncode == 0, done.stderr
     wait(p, c, timeout=40)
     assert p.orders == 1
+    assert "the account has another key meanwhile" in c.log()
+    assert "cannot be used now" not in c.log() and '"no certificate"' not in c.log()
 
 
 def test_a_lost_answer_to_the_new_key_loses_no_account(world):
@@ -509,3 +514,61 @@ def test_mistakes_are_said(tmp_path, line):
     done = command("validate", "--config", path)
     assert done.returncode == 1
     assert MISTAKES[line] in done.stderr and "Caddyfile:" in done.stderr, done.stderr
+
+
+def test_zerossl_by_email(world, folder, cleanup):
+    """api.zerossl.com gives the account's binding for an e-mail address, acme.zerossl.com signs: both
+    played here, behind a proxy that the environment names."""
+    key = base64.urlsafe_b64encode(os.urandom(32)).rstrip(b"=").decode()
+    p, c = world("example.com {\n tls {\n issuer zerossl\n }\n respond hello\n}", start=False,
+                 ca={"externalAccountBindingRequired": True,
+                     "externalAccountMACKeys": {"kid-7": key}})
+    asked, refuse = [], [True]
+    tls = server_context(*p.authority.issue("api.zerossl.com", "acme.zerossl.com"))
+
+    def api(raw):
+        request = raw.read_request()
+        asked.append((request.method, request.target, request.body.decode()))
+        body = {"success": False, "error": {"code": 2900, "type": "caddy_is_not_amused"}} \
+            if refuse else {"success": True, "eab_kid": "kid-7", "eab_hmac_key": key}
+        text = json.dumps(body)
+        raw.send(f"HTTP/1.1 200 OK\r\nContent-Length: {len(text)}\r\n\r\n{text}".encode())
+
+    def proxy(raw):
+        host = raw.read_request().target
+        raw.send(b"HTTP/1.1 200 Connection established\r\n\r\n")
+        inner = Raw(tls.wrap_socket(raw.sock, server_side=True))
+        if host == "api.zerossl.com:443":
+            api(inner)
+        else:
+            assert host == "acme.zerossl.com:443"
+            p.mediator.script(inner)
+
+    s = Scripted(proxy)
+    cleanup.add(s.finish)
+    p.mediator.KINDS = {**p.mediator.KINDS, "v2": "directory"}
+    real = p.mediator._ask
+
+    def ask(request):
+        request.start = request.start.replace(" /v2/DV90 ", " /dir ")
+        return real(request)
+
+    p.mediator._ask = ask
+    c.globals = f"email me+acme@example.com\nacme_ca_root {p.ca_root}"
+    c.write("example.com {\n tls {\n issuer zerossl\n }\n respond hello\n}")
+    c.options["env"] = {"https_proxy": f"http://{s.address}"}
+    c.start()
+    c.wait_log("ZeroSSL gave no credentials: caddy_is_not_amused", 40)
+    assert p.orders == 0
+    refuse.clear()
+    c.stop()
+    shutil.rmtree(c.store / "caddis/schedule", ignore_errors=True)
+    c.start()
+    c.wait_certificate("example.com", timeout=60, cadata=p.roots())
+    assert asked[-1] == ("POST", "/acme/eab-credentials-email", "email=me%2Bacme%40example.com")
+    assert (c.store / "certificates/acme.zerossl.com-v2-dv90/example.com").is_dir()
+    n = len(asked)
+    c.stop()
+    c.start()
+    c.wait_certificate("example.com", timeout=60, cadata=p.roots())
+    assert len(asked) == n and key not in c.log()  # once, for the account

@@ -1,9 +1,11 @@
 """DNS challenges: providers, propagation, wildcards, what is left behind, and dns-persist-01."""
 
+import os
 import re
 
 import pytest
 from lib import certs
+from lib.bind import Delegated
 from lib.caddis import command
 from lib.dnsapi import PROVIDERS, DnsApi
 from lib.pebble import always
@@ -81,6 +83,33 @@ def test_rfc2136_signed_with_sha512_behind_a_cname(world, bind, eventually):
     p, c = world(site(f"dns rfc2136 {b.options()}", f"*.site.{NAME}"), ca={"name_server": b.port})
     wait(p, c, f"*.site.{NAME}")
     c.wait_log(f'"record":"answers.elsewhere.{NAME}"')
+
+
+def test_the_zones_own_name_servers(world, folder, cleanup, eventually):
+    """Without `resolvers`: a CNAME leads into a delegated child zone; its servers are found by way
+    of the system's resolver, and the CA is told when the one that lags has the value, too."""
+    d = Delegated(folder, f"127.{20 + os.getpid() % 200}.{os.getpid() // 200 % 250}", NAME,
+                  f"acme.{NAME}", [f"_acme-challenge.site CNAME answers.acme.{NAME}."])
+    cleanup.add(d.finish)
+    record = f"answers.acme.{NAME}"
+    p, c = world(f"*.site.{NAME} {{\n\ttls {{\n\t\tdns rfc2136 {d.first.options()}\n\t}}\n"
+                 "\trespond hello\n}", ca={"name_server": f"{d.resolver.host}:53"},
+                 start=False, wrap=d.wrap)
+    seen, lagged = [], []
+
+    def rule(request):
+        if request.kind == "challenge" and not seen:
+            seen.append((d.first.values(record), d.second.values(record)))
+
+    p.mediator.rules.append(rule)
+    c.start()
+    eventually(lambda: d.first.values(record), timeout=60)
+    lagged.append(not d.second.values(record))
+    wait(p, c, f"*.site.{NAME}")
+    assert lagged == [True], "the second one did not lag: nothing was tested"
+    assert seen[0][0] and seen[0][0] == seen[0][1]
+    assert f'"record":"{record}"' in c.log() and p.orders == 1
+    eventually(lambda: not d.first.values(record))
 
 
 @pytest.mark.parametrize("change, words", [

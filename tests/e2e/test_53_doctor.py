@@ -1,9 +1,11 @@
 """caddis doctor, and validate --online: what is in the way, said before a CA is asked."""
 
+import json
 import socket
 
 import pytest
 from lib.caddis import command
+from lib.origin import Response
 from lib.pebble import always
 from lib.ports import free_port
 
@@ -117,3 +119,30 @@ def test_a_rehearsal_of_every_name(world, pebble):
     before = q.orders
     find(look(c, "--staging"), "ok", NAME, "staging")
     assert p.orders == 1 and q.orders == before + 1
+
+
+def test_a_name_on_demand_and_json(world, origin):
+    o = origin(lambda request: Response(status=200 if "good" in request.target else 403))
+    p, c = world(start=False)
+    c.globals += f"\non_demand_tls {{\n ask http://{o.address}/check\n }}"
+    c.write(SITE + "\nhttps:// {\n\ttls {\n\t\ton_demand\n\t}\n\trespond x\n}")
+    c.start()
+    c.wait_certificate(NAME, cadata=p.roots(), timeout=60)
+    find(look(c), "ok", "caddis", "names: some come on demand")
+    lines = look(c, "Good.example.com")
+    assert "answered 200" in find(lines, "ok", "good.example.com", "permission")
+    find(lines, "ok", "good.example.com", "port")
+    assert not any(f" {NAME}:" in line for line in lines)
+    lines = look(c, "bad.example.com", status=1)
+    assert "answered 403: it gets no" in find(lines, "problem", "bad.example.com", "permission")
+    done = c.command("doctor", "no.such", "a.second", "--config", c.file)
+    assert done.returncode == 1
+    assert p.orders == 1
+    o.finish()
+    done = c.command("doctor", "good.example.com", "--json", "--config", c.file, "--port",
+                     str(c.http))
+    found = json.loads(done.stdout)
+    assert done.returncode == 1 and all(
+        set(f) == {"verdict", "about", "check", "text"} for f in found)
+    assert [f["about"] for f in found if f["verdict"] == "problem"] == ["good.example.com"]
+    assert {"permission", "store", "CAA", "clock"} <= {f["check"] for f in found}

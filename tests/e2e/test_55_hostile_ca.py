@@ -12,7 +12,7 @@ import time
 import pytest
 from lib import certs
 from lib.caddis import PLAIN_BIN, Caddis
-from lib.pebble import always, problem
+from lib.pebble import always, once, problem
 from lib.ports import free_port
 
 NAME = "example.com"
@@ -440,3 +440,35 @@ def test_killed_again_and_again_while_renewing(pebble, folder):
         if not c.stopped:
             c.kill()
         c.clean()
+
+
+@pytest.mark.parametrize("moment", ["challenge", "finalize", "back-off"])
+@pytest.mark.parametrize("shift", ["+400d", "-400d"])
+def test_a_clock_that_jumps_while_it_waits(world, shift, moment):
+    """A year to and fro in the middle of an order, or while the next attempt is waited for: no order
+    more than it takes, and a certificate once the clock is right."""
+    p, c = world(start=False, binary=PLAIN_BIN)
+    clock = c.folder / "clock"
+    clock.write_text("+0")
+    c.options["env"] = {**FAKETIME, "FAKETIME_TIMESTAMP_FILE": str(clock), "FAKETIME_NO_CACHE": "1"}
+    jumped = threading.Event()
+
+    def jump():
+        clock.write_text(shift)
+        jumped.set()
+
+    if moment == "back-off":
+        p.mediator.rules.append(once("new-order", problem(500, "serverInternal", "not now")))
+    else:
+        p.mediator.rules.append(once(moment, jump))
+    c.start()
+    if moment == "back-off":
+        c.wait_log("not now")
+        jump()
+    assert jumped.wait(30)
+    time.sleep(3)
+    clock.write_text("+0")
+    wait(p, c, timeout=90)
+    assert p.orders <= 2
+    time.sleep(2)
+    assert p.orders <= 2 and len(p.mediator.seen) < 60

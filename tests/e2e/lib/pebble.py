@@ -41,7 +41,7 @@ class Pebble:
                  unresolvable=(), name_server=None, **config):
         """http_port, tls_port: where names are validated. validity: of certificates, in seconds.
         Every name is at 127.0.0.1, but for those listed as unresolvable, whose validation fails.
-        name_server: the port of one to ask instead of Pebble's own.
+        name_server: the port (or ADDRESS:PORT) of one to ask instead of Pebble's own.
         config: further keys of Pebble's configuration."""
         self.folder = folder
         self.version = version
@@ -100,8 +100,10 @@ class Pebble:
 
     def start(self):
         binary = FOLDER / self.version / "usr/bin/pebble"
+        server = str(self.name_server)
+        server = server if ":" in server else f"127.0.0.1:{server}"
         self.pebble = self._spawn([binary, "-config", self.folder / "pebble.json", "-strict=true",
-                                   "-dnsserver", f"127.0.0.1:{self.name_server}"], self.api)
+                                   "-dnsserver", server], self.api)
 
     def stop(self):
         """The CA goes away (and forgets everything); the mediator refuses connections too."""
