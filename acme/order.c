@@ -159,6 +159,29 @@ static bool finalize(struct order_run *run, struct order_message *order, struct 
     return fetch_order(run, order, f);
 }
 
+/* Is it good now? A clock of ours that is far behind makes it begin in the future: it is good for
+ * whoever has the right time, as the CA has. One that is far ahead makes it end in the past: it would
+ * be renewed again and again. */
+static bool dates_ok(const struct reply *reply, const struct cert_facts *facts, struct err *err)
+{
+    int64_t ours_ms = clock_wall_ms(), cas_ms = reply_now_ms(reply);
+    if (cert_dates_ok(facts, ours_ms, err)) {
+        return true;
+    }
+    if (!cert_dates_ok(facts, cas_ms, NULL)) {
+        return false;
+    }
+    if (ours_ms < cas_ms) {
+        log_event(LOG_WARN, "acme", "this machine's clock is far behind the CA's: set it"
+                  " (timedatectl set-ntp true)",
+                  LOG_I("behind_s", (cas_ms - ours_ms) / 1000));
+        return true;
+    }
+    return err_set(err, "it is over by this machine's clock, which is %lld days ahead of the CA's:"
+                   " set it (timedatectl set-ntp true)",
+                   (long long)((ours_ms - cas_ms) / SCHEDULE_DAY_MS));
+}
+
 /* A chain into run->reply, checked. */
 static bool fetch_chain(struct order_run *run, struct slice url, struct failure *f)
 {
@@ -185,13 +208,11 @@ static bool fetch_chain(struct order_run *run, struct slice url, struct failure 
         return failure_set(f, FAILURE_ORDER, "the CA sent '%.*s' where a certificate was expected",
                            SLICE_ARG(slice_upto(dstr_slice(&run->reply.content_type), 100)));
     }
-    if (!cert_check(dstr_slice(&run->reply.body), run->saved.key, &run->name, 1, CERT_NAMES_EXACT,
-                    &facts, &err) ||
-        !cert_dates_ok(&facts, clock_wall_ms(), &err)) {
-        return failure_set(f, FAILURE_ORDER, "the CA sent a certificate that is not used: %s",
-                           err.text);
-    }
-    return true;
+    bool good = cert_check(dstr_slice(&run->reply.body), run->saved.key, &run->name, 1,
+                           CERT_NAMES_EXACT, &facts, &err) &&
+                dates_ok(&run->reply, &facts, &err);
+    return good || failure_set(f, FAILURE_ORDER, "the CA sent a certificate that is not used: %s",
+                               err.text);
 }
 
 static void take_chain(struct order_run *run)

@@ -2,8 +2,8 @@
 field, in turn has a value of another kind. Whatever it is: nothing breaks, no name is harmed by
 another's trouble, orders stay few, and every name has its certificate once the answers are right.
 
-The cases are made out of what a well-behaved exchange looks like. Here a sample of them is tried,
-another for each value of CADDIS_HOSTILE_SEED; CADDIS_HOSTILE=all tries all (an hour)."""
+The cases are made out of what a well-behaved exchange looks like. A sample of them is tried, another
+one for each value of CADDIS_HOSTILE_SEED."""
 
 import base64
 import copy
@@ -133,8 +133,6 @@ def all_cases(samples):
 
 
 def some(cases, count):
-    if os.environ.get("CADDIS_HOSTILE") == "all":
-        return cases
     return random.Random(os.environ.get("CADDIS_HOSTILE_SEED", "1")).sample(cases, count)
 
 
