@@ -160,8 +160,8 @@ static bool finalize(struct order_run *run, struct order_message *order, struct 
 }
 
 /* Is it good now? A clock of ours that is far behind makes it begin in the future: it is good for
- * whoever has the right time, as the CA has. One that is far ahead makes it end in the past: it would
- * be renewed again and again. */
+ * whoever has the right time, as the CA has. One that is far ahead makes it end in the past: it
+ * would be renewed again and again. */
 static bool dates_ok(const struct reply *reply, const struct cert_facts *facts, struct err *err)
 {
     int64_t ours_ms = clock_wall_ms(), cas_ms = reply_now_ms(reply);

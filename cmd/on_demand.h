@@ -11,7 +11,8 @@
 #include "proxy/tls/demand.h"
 
 /* May name (lower-case) have a certificate by c's rules: is it listed, on the list of allow, or
- * does the one who is asked say so? Blocks, at most ten seconds or until stop. err: who said what. */
+ * does the one who is asked say so? Blocks, at most ten seconds or until stop. err: who said
+ * what. */
 enum demand_answer on_demand_permission(const struct config *c, struct slice name,
                                         struct stop *stop, struct err *err);
 
