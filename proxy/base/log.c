@@ -15,6 +15,9 @@ static _Atomic int format_now = LOG_CONSOLE;
 static pthread_mutex_t sink_lock = PTHREAD_MUTEX_INITIALIZER;
 static void (*sink_fn)(void *ctx, struct slice line);
 static void *sink_ctx;
+static void (*router_fn)(void *ctx, enum log_level level, const char *logger, const char *msg,
+                         const struct log_field *fields, size_t count);
+static void *router_ctx;
 
 static const char *const level_names[] = {"debug", "info", "warn", "error"};
 static const char *const level_labels[] = {"DEBUG", "INFO", "WARN", "ERROR"};
@@ -40,6 +43,29 @@ void log_set_sink(void (*sink)(void *ctx, struct slice line), void *ctx)
     sink_fn = sink;
     sink_ctx = ctx;
     pthread_mutex_unlock(&sink_lock);
+}
+
+void log_set_router(void (*router)(void *ctx, enum log_level level, const char *logger,
+                                   const char *msg, const struct log_field *fields, size_t count),
+                    void *ctx)
+{
+    pthread_mutex_lock(&sink_lock);
+    router_fn = router;
+    router_ctx = ctx;
+    pthread_mutex_unlock(&sink_lock);
+}
+
+/* True: a router has taken it. */
+static bool route(enum log_level level, const char *logger, const char *msg,
+                  const struct log_field *fields, size_t count)
+{
+    pthread_mutex_lock(&sink_lock);
+    bool taken = router_fn != NULL;
+    if (taken) {
+        router_fn(router_ctx, level, logger, msg, fields, count);
+    }
+    pthread_mutex_unlock(&sink_lock);
+    return taken;
 }
 
 static void field_value(struct dstr *out, const struct log_field *f)
@@ -100,6 +126,9 @@ void log_emit(enum log_level level, const char *logger, const char *msg,
               const struct log_field *fields, size_t count)
 {
     struct dstr line;
+    if (route(level, logger, msg, fields, count)) {
+        return;
+    }
     dstr_init(&line, LINE_MAX_BYTES);
     log_line(&line, (enum log_format)atomic_load(&format_now), level, logger, msg, fields, count);
     if (line.failed && line.p && line.n) {

@@ -38,6 +38,11 @@ void log_line(struct dstr *out, enum log_format format, enum log_level level, co
 enum log_level log_threshold(void);
 void log_set_threshold(enum log_level level);
 void log_set_format(enum log_format format);
+/* Takes events in place of the sink, one at a time: for who writes them to several places. NULL:
+ * the sink has them again. */
+void log_set_router(void (*router)(void *ctx, enum log_level level, const char *logger,
+                                   const char *msg, const struct log_field *fields, size_t count),
+                    void *ctx);
 /* The sink gets whole lines. NULL restores write(2) to stderr. */
 void log_set_sink(void (*sink)(void *ctx, struct slice line), void *ctx);
 

@@ -62,8 +62,8 @@ static void log_errors(struct fcgi_stream *f)
 {
     struct slice text = slice_trim(dstr_slice(&f->read.errors));
     if (text.n && f->log_stderr) {
-        log_event(LOG_WARN, "http.reverse_proxy.fastcgi", "stderr", LOG_S("origin", name_of(f)),
-                  LOG_S("text", text));
+        log_event(LOG_WARN, "http.reverse_proxy.transport.fastcgi", "stderr",
+                  LOG_S("origin", name_of(f)), LOG_S("text", text));
     }
     dstr_reset(&f->read.errors);
 }
@@ -84,7 +84,7 @@ static bool read_more(struct fcgi_stream *f)
     }
     if (!fcgi_read_feed(&f->read, slice_of(bytes, (size_t)n), &f->response)) {
         f->failed = STREAM_ERROR;
-        log_event(LOG_WARN, "http.reverse_proxy.fastcgi", "malformed answer",
+        log_event(LOG_WARN, "http.reverse_proxy.transport.fastcgi", "malformed answer",
                   LOG_S("origin", name_of(f)), LOG_Z("error", f->read.bad));
     }
     log_errors(f);

@@ -209,8 +209,8 @@ static void json_line(struct dstr *out, const struct log_config *config,
     dstr_append(out, status >= 500 ? S("{\"level\":\"error\",\"ts\":")
                                    : S("{\"level\":\"info\",\"ts\":"));
     write_decimal(out, loop_wall_ms(ex->loop), 1000, 3);
-    dstr_append(out, S(",\"logger\":\"http.log.access."));
-    dstr_append(out, config->name);
+    dstr_append(out, S(",\"logger\":\""));
+    dstr_append(out, config->logger);
     dstr_append(out, S("\",\"msg\":\"handled request\""));
     write_request(out, ex, notes->credentials);
     dstr_append(out, S(",\"bytes_read\":"));
@@ -250,10 +250,9 @@ static void console_line(struct dstr *out, const struct log_config *config,
         LOG_S("error", ex->error_detail),
     };
     char logger[160];
-    size_t n = slice_upto(config->name, 128).n;
-    memcpy(logger, "http.log.access.", 16);
-    memcpy(logger + 16, config->name.p, n);
-    logger[16 + n] = '\0';
+    size_t n = slice_upto(config->logger, sizeof(logger) - 1).n;
+    memcpy(logger, config->logger.p, n);
+    logger[n] = '\0';
     log_line(out, LOG_CONSOLE, level_of(ex), logger, "handled request", fields,
              ARRAY_LEN(fields) - (ex->error_detail.n ? 0 : 1));
 }
@@ -377,14 +376,14 @@ void log_config_unref(struct log_config *c)
         return;
     }
     log_sink_unref(c->sink);
+    log_config_unref(c->like);
     arena_fini(&c->arena);
     free(c);
 }
 
 /* ---- writing --------------------------------------------------------------------------------- */
 
-/* Is this line one of those that sampling keeps? */
-static bool sampled(struct log_sampling *s, int64_t now_us)
+bool log_sampled(struct log_sampling *s, int64_t now_us)
 {
     if (!s->interval_ms) {
         return true;
@@ -422,7 +421,7 @@ static void write_line(struct log_config *config, const struct log_notes *notes,
 {
     int64_t duration_us = now_us - ex->started_us;
     bool ok = true;
-    if (!config->sink || level_of(ex) < config->level || !sampled(&config->sampling, now_us)) {
+    if (!config->sink || level_of(ex) < config->level || !log_sampled(&config->sampling, now_us)) {
         return;
     }
     line.max_bytes = LINE_MAX_BYTES;

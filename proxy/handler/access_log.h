@@ -23,7 +23,13 @@ struct log_config {
     _Atomic unsigned refs;
     struct arena arena; /* of all texts: an exchange may hold it longer than its configuration */
     struct log_sink *sink; /* counted; NULL: discard */
-    struct slice name;     /* of the logger, "log0" by default */
+    struct slice name;     /* as it is written, "log0" by default */
+    struct slice logger;   /* "http.log.access.log0" */
+    const struct slice *include; /* of a global log: loggers; see log_global.h */
+    size_t include_count;
+    const struct slice *exclude;
+    size_t exclude_count;
+    struct log_config *like; /* counted, or NULL: a global log that this one is made after */
     struct log_format_config format;
     enum log_level level;
     struct log_sampling sampling;
@@ -61,10 +67,11 @@ struct access_logs {
     bool held; /* each counted */
 };
 
+/* Empty; released with b's releases. */
+struct log_config *log_config_new(struct build *b);
 void log_config_unref(struct log_config *c);
-/* The global option log: what becomes of the program's own log, into b->own_log, which is released
- * with b's releases. level: where it names none. Errors go to b->diags. */
-void log_read_own(struct build *b, const struct cf_directive *d, enum log_level level);
+/* Is this line one of those that sampling keeps? now_us: monotonic. */
+bool log_sampled(struct log_sampling *s, int64_t now_us);
 
 /* Which logs the exchange is written to. */
 void access_logs_choose(struct access_logs *a, const struct site_log *of_site,

@@ -116,7 +116,7 @@ struct build {
     struct map *named_routes; /* name -> invoke.c's; filled in before anything is built */
     unsigned log_count; /* logs without a name so far: log0, log1, ... as in Caddy */
     unsigned depth;     /* of the block being read; 1: the site itself */
-    const struct log_config *own_log; /* the global option log's; NULL: not given */
+    struct log_named *global_logs; /* the global option log's, "default" first if it is there */
     struct log_named *logs;        /* all, of whatever site */
     struct log_choice *log_choices; /* log_name's, until all logs are known */
     bool in_handle_response; /* the block being read belongs to reverse_proxy's handle_response */

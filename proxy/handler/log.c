@@ -3,8 +3,9 @@
  *     no_hostname                  (only for requests that log_name gives it)
  *     output stderr|stdout|discard
  *     output file <path> { mode 0600; roll_disabled; roll_size 100MiB; roll_keep 10;
- *                          roll_keep_for 90d; roll_interval <duration>; roll_uncompressed;
- *                          roll_local_time }
+ *                          roll_keep_for 90d; roll_interval <duration>; roll_minutes <0-59>...;
+ *                          roll_at <hh:mm>...; backup_time_format 2006-01-02T15-04-05.000;
+ *                          roll_uncompressed; roll_local_time }
  *     output net <address> { dial_timeout 10s; soft_start }
  *     format ...                   (log_format.c)
  *     level  DEBUG|INFO|WARN|ERROR (a line is an error where the status is 5xx, else info)
@@ -15,16 +16,16 @@
  * there several times. Default: stderr, console on a terminal and JSON elsewhere. A file is made
  * 0600 (folders that are missing: 0700), rolled, and opened again on reload and when it was
  * renamed. Another machine is never waited for. Authorization, Cookie and Set-Cookie values are not
- * written. The global option log { output; format console|json; level } says the same of the
- * program's own log, which a site's log without a block goes to as well. */
+ * written. A log without a name and with nothing about the log in its block goes where the global
+ * option log says that everything goes, or to stderr. log_global.h has that option. */
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "proxy/base/mem.h"
-#include "proxy/handler/access_log.h"
 #include "proxy/handler/directives.h"
+#include "proxy/handler/log_global.h"
 
 #define ROLL_BYTES ((uint64_t)100 << 20)
 #define ROLL_KEEP 10
@@ -56,7 +57,7 @@ static bool read_options(struct log_draft *draft, const char *what,
                          const struct cf_directive *first, const struct log_option *table,
                          size_t count)
 {
-    struct slice names[16];
+    struct slice names[24];
     bool ok = true;
     for (const struct cf_directive *o = first; o; o = o->next) {
         size_t i = 0;
@@ -178,6 +179,64 @@ static bool file_roll_local_time(struct log_draft *draft, const struct cf_direct
     return expect_args(draft->b, o, o->arg_count, 0, 0);
 }
 
+/* roll_minutes 0 30 */
+static bool file_roll_minutes(struct log_draft *draft, const struct cf_directive *o)
+{
+    bool ok = expect_args(draft->b, o, o->arg_count, 1, 60);
+    for (size_t i = 0; i < o->arg_count && ok; i++) {
+        uint64_t minute = 0;
+        ok = slice_u64(o->args[i].text, 59, &minute);
+        draft->file.times.minutes |= (uint64_t)1 << minute;
+        if (!ok) {
+            cf_error(draft->b->diags, &o->args[i], "\"%.*s\" is no minute from 0 to 59",
+                     SLICE_ARG(o->args[i].text));
+        }
+    }
+    return ok;
+}
+
+/* roll_at 00:00 12:00 */
+static bool file_roll_at(struct log_draft *draft, const struct cf_directive *o)
+{
+    struct log_roll_times *t = &draft->file.times;
+    bool ok = expect_args(draft->b, o, o->arg_count, 1, LOG_ROLL_AT_MAX - t->at_count);
+    for (size_t i = 0; i < o->arg_count && ok; i++) {
+        struct slice minute = o->args[i].text;
+        struct slice hour;
+        uint64_t h = 0;
+        uint64_t m = 0;
+        ok = slice_cut(&minute, ':', &hour) && slice_u64(hour, 23, &h) && minute.n == 2 &&
+             slice_u64(minute, 59, &m);
+        if (!ok) {
+            cf_error(draft->b->diags, &o->args[i], "\"%.*s\" is no time of day such as 00:00",
+                     SLICE_ARG(o->args[i].text));
+        } else {
+            t->at[t->at_count++] = (uint16_t)(h * 60 + m);
+        }
+    }
+    return ok;
+}
+
+static bool file_backup_time_format(struct log_draft *draft, const struct cf_directive *o)
+{
+    if (!expect_args(draft->b, o, o->arg_count, 1, 1)) {
+        return false;
+    }
+    struct slice layout = o->args[0].text;
+    if (!log_stamp_valid(layout)) {
+        struct cf_diag *d = cf_error(draft->b->diags, &o->args[0], "\"%.*s\" is no layout in which"
+                                     " the names of rolled files sort by their time",
+                                     SLICE_ARG(layout));
+        if (d) {
+            d->hint = S("from the year to the second: 2006-01-02T15-04-05 or 20060102150405");
+        }
+        return false;
+    }
+    memcpy(draft->file.stamp, layout.p, layout.n);
+    draft->file.stamp[layout.n] = '\0';
+    return true;
+}
+
 static const struct log_option file_options[] = {
     {S_INIT("mode"), file_mode},
     {S_INIT("roll_size"), file_roll_size},
@@ -185,6 +244,9 @@ static const struct log_option file_options[] = {
     {S_INIT("roll_keep"), file_roll_keep},
     {S_INIT("roll_keep_for"), file_roll_keep_for},
     {S_INIT("roll_interval"), file_roll_interval},
+    {S_INIT("roll_minutes"), file_roll_minutes},
+    {S_INIT("roll_at"), file_roll_at},
+    {S_INIT("backup_time_format"), file_backup_time_format},
     {S_INIT("roll_uncompressed"), file_roll_uncompressed},
     {S_INIT("roll_local_time"), file_roll_local_time},
 };
@@ -329,6 +391,35 @@ static bool option_no_hostname(struct log_draft *draft, const struct cf_directiv
     return expect_args(draft->b, o, o->arg_count, 0, 0);
 }
 
+/* Names of loggers, "http.log.access.*" being the same as without its end. */
+static bool read_loggers(struct log_draft *draft, const struct cf_directive *o,
+                         const struct slice **names, size_t *count)
+{
+    struct arena *a = &draft->config->arena;
+    struct slice *all = ARENA_ARRAY(a, struct slice, *count + o->arg_count + 1);
+    must(all);
+    for (size_t i = 0; i < *count; i++) {
+        all[i] = (*names)[i];
+    }
+    for (size_t i = 0; i < o->arg_count; i++) {
+        struct slice name = o->args[i].text;
+        name = slice_upto(name, name.n - (slice_ends(name, S(".*")) ? 2 : 0));
+        all[(*count)++] = arena_copy(a, name);
+    }
+    *names = all;
+    return expect_args(draft->b, o, o->arg_count, 1, 1000);
+}
+
+static bool option_include(struct log_draft *draft, const struct cf_directive *o)
+{
+    return read_loggers(draft, o, &draft->config->include, &draft->config->include_count);
+}
+
+static bool option_exclude(struct log_draft *draft, const struct cf_directive *o)
+{
+    return read_loggers(draft, o, &draft->config->exclude, &draft->config->exclude_count);
+}
+
 static const struct log_option options[] = {
     {S_INIT("output"), option_output},       {S_INIT("format"), option_format},
     {S_INIT("level"), option_level},         {S_INIT("sampling"), option_sampling},
@@ -365,6 +456,35 @@ static bool open_sink(struct log_draft *draft)
     return c->sink != NULL;
 }
 
+static void format_by_default(struct log_config *c)
+{
+    if (!c->format.given) {
+        c->format.encoding = isatty(STDERR_FILENO) ? ENCODE_CONSOLE : ENCODE_JSON;
+    }
+}
+
+/* Does the block say anything of the log itself, and not only whose requests it is for? */
+static bool says_something(const struct cf_directive *d)
+{
+    const struct cf_directive *o = d->children;
+    while (o && (slice_eq(o->name.text, S("hostnames")) ||
+                 slice_eq(o->name.text, S("no_hostname")))) {
+        o = o->next;
+    }
+    return o != NULL;
+}
+
+static bool may_be_name(struct build *b, const struct cf_token *t)
+{
+    for (size_t i = 0; i < t->text.n; i++) {
+        if ((unsigned char)t->text.p[i] <= ' ' || strchr("\"\\", t->text.p[i])) {
+            cf_error(b->diags, t, "a log's name is one word without quotes");
+            return false;
+        }
+    }
+    return true;
+}
+
 /* The texts of the configuration's log are made in its own arena, because lines are written after
  * the configuration may be gone. */
 static bool read_log(struct log_draft *draft, const struct cf_directive *d,
@@ -374,38 +494,31 @@ static bool read_log(struct log_draft *draft, const struct cf_directive *d,
     struct log_config *c = draft->config;
     struct arena *outer = b->arena;
     b->arena = &c->arena;
-    bool ok = read_options(draft, "\"log\"", d->children, options, ARRAY_LEN(options));
+    bool ok = read_options(draft, "\"log\"", d->children, options, ARRAY_LEN(options)) &&
+              (!count || may_be_name(b, &args[0]));
     c->name = count ? arena_copy(b->arena, args[0].text)
                     : arena_printf(b->arena, "log%u", b->log_count++);
+    c->logger = arena_printf(b->arena, "http.log.access.%.*s", SLICE_ARG(c->name));
     b->arena = outer;
-    if (b->own_log && !d->children && !count) { /* as in Caddy: it goes where all else goes */
-        c->format.encoding = b->own_log->format.encoding;
-        c->level = b->own_log->level;
-        c->sink = b->own_log->sink ? log_sink_ref(b->own_log->sink) : NULL;
-        return ok;
-    }
-    if (!c->format.given) {
-        c->format.encoding = isatty(STDERR_FILENO) ? ENCODE_CONSOLE : ENCODE_JSON;
-    }
+    format_by_default(c);
     return ok && open_sink(draft);
 }
 
-static bool own_format(struct log_draft *draft, const struct cf_directive *o)
+static bool global_format(struct log_draft *draft, const struct cf_directive *o)
 {
-    const struct log_format_config *f = &draft->config->format;
     if (!option_format(draft, o)) {
         return false;
     }
-    if (f->rearranged || (f->encoding != ENCODE_CONSOLE && f->encoding != ENCODE_JSON)) {
-        cf_error(draft->b->diags, &o->name, "caddis's own log is console or json, as it is; other"
-                 " formats are for the logs of sites");
+    if (draft->config->format.encoding > ENCODE_JSON) {
+        cf_error(draft->b->diags, &o->name, "a global log has lines of many kinds, so its format is"
+                 " console or json; common and combined are for the logs of sites");
         return false;
     }
     return true;
 }
 
 /* Registered in b, so that it is released with the configuration. */
-static struct log_config *new_log(struct build *b)
+struct log_config *log_config_new(struct build *b)
 {
     struct build_release *r = ARENA_NEW(b->arena, struct build_release);
     must(r);
@@ -433,49 +546,103 @@ static struct log_draft draft_of(struct build *b, const struct cf_directive *d,
     };
 }
 
-void log_read_own(struct build *b, const struct cf_directive *d, enum log_level level)
+static void read_global(struct build *b, const struct cf_directive *d, enum log_level level)
 {
-    static const struct log_option own_options[] = {
-        {S_INIT("output"), option_output},
-        {S_INIT("format"), own_format},
-        {S_INIT("level"), option_level},
+    static const struct log_option global_options[] = {
+        {S_INIT("output"), option_output},   {S_INIT("format"), global_format},
+        {S_INIT("level"), option_level},     {S_INIT("sampling"), option_sampling},
+        {S_INIT("include"), option_include}, {S_INIT("exclude"), option_exclude},
     };
-    struct log_config *c = new_log(b);
+    struct log_config *c = log_config_new(b);
     struct log_draft draft = draft_of(b, d, c);
+    struct arena *outer = b->arena;
     c->level = level;
-    bool ok = read_options(&draft, "the global option log", d->children, own_options,
-                           ARRAY_LEN(own_options));
-    if (!c->format.given) {
-        c->format.encoding = isatty(STDERR_FILENO) ? ENCODE_CONSOLE : ENCODE_JSON;
+    b->arena = &c->arena;
+    bool ok = read_options(&draft, "the global option log", d->children, global_options,
+                           ARRAY_LEN(global_options));
+    c->name = d->arg_count ? arena_copy(b->arena, d->args[0].text) : S("default");
+    b->arena = outer;
+    format_by_default(c);
+    if (ok && open_sink(&draft)) {
+        struct log_named *named = ARENA_NEW(b->arena, struct log_named);
+        must(named);
+        bool first = slice_eq(c->name, S("default")) || !b->global_logs;
+        struct log_named **at = first ? &b->global_logs : &b->global_logs->next;
+        *named = (struct log_named){*at, c};
+        *at = named;
     }
-    b->own_log = ok && open_sink(&draft) ? c : NULL;
+}
+
+void log_read_globals(struct build *b, const struct cf_directive *const *all, size_t count,
+                      enum log_level level)
+{
+    for (size_t i = 0; i < count; i++) {
+        read_global(b, all[i], level);
+    }
+}
+
+static void add_log(struct build *b, const struct site_log *like, struct log_config *c)
+{
+    struct site_log *use = ARENA_NEW(b->arena, struct site_log);
+    must(use);
+    *use = *like;
+    use->log = c;
+    use->next = NULL;
+    struct site_log **tail = &b->site->logs;
+    while (*tail) {
+        tail = &(*tail)->next;
+    }
+    *tail = use;
+}
+
+static bool has_default(const struct build *b)
+{
+    return b->global_logs && slice_eq(b->global_logs->log->name, S("default"));
+}
+
+/* A site's log that says nothing: as in Caddy its lines go where all else goes. */
+static bool log_by_default(struct log_draft *draft, const struct cf_directive *d)
+{
+    struct log_config *c = draft->config;
+    c->name = c->logger = S("http.log.access");
+    format_by_default(c);
+    if (!read_options(draft, "\"log\"", d->children, options, ARRAY_LEN(options)) ||
+        (!has_default(draft->b) && !open_sink(draft))) {
+        return false;
+    }
+    if (!has_default(draft->b)) {
+        add_log(draft->b, draft->use, c);
+    }
+    return true;
 }
 
 bool log_parse(struct build *b, const struct cf_directive *d, const struct cf_token *args,
                size_t count, struct handler *out)
 {
     (void)out;
-    struct site_log *use = ARENA_NEW(b->arena, struct site_log);
-    must(use);
+    struct site_log use = {.no_hostname = false};
+    struct log_config *more[GLOBAL_LOGS_MAX];
+    bool own = count > 0 || says_something(d);
     if (!expect_args(b, d, count, 0, 1)) {
         return false;
     }
-    struct log_config *c = new_log(b);
+    struct log_config *c = log_config_new(b);
     struct log_draft draft = draft_of(b, d, c);
     c->level = LOG_DEBUG;
-    use->log = c;
-    draft.use = use;
-    if (!read_log(&draft, d, args, count)) {
+    draft.use = &use;
+    if (own ? !read_log(&draft, d, args, count) : !log_by_default(&draft, d)) {
         return false;
     }
-    struct site_log **tail = &b->site->logs;
-    while (*tail) {
-        tail = &(*tail)->next;
+    if (own) {
+        struct log_named *named = ARENA_NEW(b->arena, struct log_named);
+        must(named);
+        *named = (struct log_named){b->logs, c};
+        b->logs = named;
+        add_log(b, &use, c);
     }
-    *tail = use;
-    struct log_named *named = ARENA_NEW(b->arena, struct log_named);
-    must(named);
-    *named = (struct log_named){b->logs, c};
-    b->logs = named;
+    size_t n = log_globals_for(b, c->logger, own, more, GLOBAL_LOGS_MAX);
+    for (size_t i = 0; i < n; i++) {
+        add_log(b, &use, more[i]);
+    }
     return true;
 }

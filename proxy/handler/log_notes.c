@@ -9,6 +9,7 @@
 #include "proxy/handler/access_log.h"
 #include "proxy/handler/chain.h"
 #include "proxy/handler/directives.h"
+#include "proxy/handler/log_global.h"
 
 static enum handler_result skip_request(const void *instance, struct exchange *ex)
 {
@@ -80,13 +81,14 @@ struct log_choice {
     const struct cf_token *names; /* of the document */
     size_t count;
     struct log_config **logs; /* found when all directives are read */
+    size_t log_count;
 };
 
 static enum handler_result name_request(const void *instance, struct exchange *ex)
 {
     const struct log_choice *c = instance;
     chain_of(ex)->log.named = c->logs;
-    chain_of(ex)->log.named_count = c->count;
+    chain_of(ex)->log.named_count = c->log_count;
     return HANDLER_NEXT;
 }
 
@@ -102,7 +104,7 @@ bool log_name_parse(struct build *b, const struct cf_directive *d, const struct 
     }
     c->names = args;
     c->count = count;
-    c->logs = ARENA_ARRAY(b->arena, struct log_config *, count);
+    c->logs = ARENA_ARRAY(b->arena, struct log_config *, ACCESS_LOGS_MAX);
     must(c->logs);
     c->next = b->log_choices;
     b->log_choices = c;
@@ -111,20 +113,31 @@ bool log_name_parse(struct build *b, const struct cf_directive *d, const struct 
     return true;
 }
 
+static struct log_config *find_log(const struct build *b, struct slice name)
+{
+    const struct log_named *n = b->logs;
+    while (n && !slice_eq(n->log->name, name)) {
+        n = n->next;
+    }
+    return n ? n->log : NULL;
+}
+
 void log_names_resolve(struct build *b)
 {
     for (struct log_choice *c = b->log_choices; c; c = c->next) {
-        for (size_t i = 0; i < c->count; i++) {
-            for (const struct log_named *n = b->logs; n; n = n->next) {
-                c->logs[i] = slice_eq(n->log->name, c->names[i].text) ? n->log : c->logs[i];
+        for (size_t i = 0; i < c->count && c->log_count < ACCESS_LOGS_MAX; i++) {
+            struct log_config *log = find_log(b, c->names[i].text);
+            if (log) {
+                c->logs[c->log_count++] = log;
+                c->log_count += log_globals_for(b, log->logger, true, c->logs + c->log_count,
+                                                ACCESS_LOGS_MAX - c->log_count);
+                continue;
             }
-            if (!c->logs[i]) {
-                struct cf_diag *d = cf_error(b->diags, &c->names[i], "there is no log of the name"
-                                             " \"%.*s\"", SLICE_ARG(c->names[i].text));
-                if (d) {
-                    d->hint = arena_printf(&b->diags->arena, "log %.*s { no_hostname } in a site"
-                                           " makes one", SLICE_ARG(c->names[i].text));
-                }
+            struct cf_diag *d = cf_error(b->diags, &c->names[i], "there is no log of the name"
+                                         " \"%.*s\"", SLICE_ARG(c->names[i].text));
+            if (d) {
+                d->hint = arena_printf(&b->diags->arena, "log %.*s { no_hostname } in a site makes"
+                                       " one", SLICE_ARG(c->names[i].text));
             }
         }
     }

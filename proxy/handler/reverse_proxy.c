@@ -118,7 +118,7 @@ static void answer_failure(struct forward *f, const struct upstream_failure *fai
         : failure->reason == END_ORIGIN_BAD ? "sent a bad answer: "
                                                : "",
         SLICE_ARG(failure->detail));
-    log_event(LOG_WARN, "http.reverse_proxy", "no answer from the origin",
+    log_event(LOG_WARN, "http.handlers.reverse_proxy", "no answer from the origin",
               LOG_S("origin", f->origin->text), LOG_S("reason", failure->detail),
               LOG_S("method", ex->req.method_text), LOG_S("host", ex->req.host),
               LOG_S("uri", ex->req.target), LOG_I("status", failure->status));
@@ -330,9 +330,9 @@ static void on_head(void *ctx)
         ex->res.content_length = 0; /* of a body that does not come */
     }
     if (f->proxy->verbose) {
-        log_event(LOG_DEBUG, "http.reverse_proxy", "answered", LOG_S("origin", ex->origin_text),
-                  LOG_I("status", ex->res.status), LOG_I("retries", f->retries),
-                  LOG_I("ms", loop_now_ms(ex->loop) - f->attempt_ms));
+        log_event(LOG_DEBUG, "http.handlers.reverse_proxy", "answered",
+                  LOG_S("origin", ex->origin_text), LOG_I("status", ex->res.status),
+                  LOG_I("retries", f->retries), LOG_I("ms", loop_now_ms(ex->loop) - f->attempt_ms));
     }
     if (!apply_rules(f)) {
         send_answer(f);

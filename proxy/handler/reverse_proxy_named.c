@@ -59,7 +59,7 @@ bool named_place_read(struct build *b, const struct cf_token *t, struct named_pl
 
 static void complain(const struct forward *f, struct slice written, struct slice value)
 {
-    log_event(LOG_WARN, "http.reverse_proxy", "placeholders give no address to forward to",
+    log_event(LOG_WARN, "http.handlers.reverse_proxy", "placeholders give no address to forward to",
               LOG_S("origin", written), LOG_S("value", slice_upto(value, 256)),
               LOG_S("host", f->ex->req.host), LOG_S("uri", f->ex->req.target));
 }

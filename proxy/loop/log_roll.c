@@ -17,7 +17,6 @@
 #define PIECE_BYTES ((size_t)256 * 1024)
 #define ROLLED_MAX 4096u /* looked at in one folder */
 #define PATH_BYTES 4096u
-#define STAMP "0000-00-00T00-00-00.000"
 
 /* "/var/log/access.log": the folder, "access" and ".log". */
 struct parts {
@@ -37,19 +36,24 @@ static struct parts parts_of(const char *path)
                           slice_upto(name, dot), slice_from(name, dot)};
 }
 
+static const char *stamp_of(const struct log_file_options *o)
+{
+    return o->stamp[0] ? o->stamp : LOG_STAMP;
+}
+
 bool log_roll_rename(const char *path, const struct log_file_options *o)
 {
     struct parts p = parts_of(path);
     char to[PATH_BYTES];
-    for (int64_t later = 0; later < 1000; later++) { /* a name of its own */
+    for (int64_t later = 0; later < 2000; later++) { /* a name of its own */
         int64_t now_ms = clock_wall_ms() + later;
         time_t seconds = (time_t)(now_ms / 1000);
         struct tm t;
         (void)(o->local_time ? localtime_r(&seconds, &t) : gmtime_r(&seconds, &t));
-        int n = snprintf(to, sizeof(to), "%.*s%.*s-%04d-%02d-%02dT%02d-%02d-%02d.%03d%.*s",
-                         SLICE_ARG(p.folder), SLICE_ARG(p.stem), t.tm_year + 1900, t.tm_mon + 1,
-                         t.tm_mday, t.tm_hour, t.tm_min, t.tm_sec, (int)(now_ms % 1000),
-                         SLICE_ARG(p.extension));
+        char stamp[LOG_STAMP_BYTES + 16];
+        log_stamp_write(stamp_of(o), &t, (unsigned)(now_ms % 1000), stamp, sizeof(stamp));
+        int n = snprintf(to, sizeof(to), "%.*s%.*s-%s%.*s", SLICE_ARG(p.folder), SLICE_ARG(p.stem),
+                         stamp, SLICE_ARG(p.extension));
         if (n < 0 || (size_t)n >= sizeof(to)) {
             errno = ENAMETOOLONG;
             return false;
@@ -74,19 +78,9 @@ struct rolled_list {
     size_t count;
 };
 
-static bool is_stamp(struct slice s)
-{
-    struct slice form = S(STAMP);
-    for (size_t i = 0; i < form.n && s.n == form.n; i++) {
-        if (form.p[i] == '0' ? !ascii_is_digit(s.p[i]) : s.p[i] != form.p[i]) {
-            return false;
-        }
-    }
-    return s.n == form.n;
-}
-
 /* "access-<stamp>.log" or that with ".gz" behind it. */
-static bool is_rolled(const struct parts *p, struct slice name, bool *compressed)
+static bool is_rolled(const struct parts *p, const char *stamp, struct slice name,
+                      bool *compressed)
 {
     *compressed = slice_ends(name, S(".gz"));
     name = slice_upto(name, name.n - (*compressed ? 3 : 0));
@@ -95,7 +89,7 @@ static bool is_rolled(const struct parts *p, struct slice name, bool *compressed
         return false;
     }
     name = slice_from(name, p->stem.n + 1);
-    return is_stamp(slice_upto(name, name.n - p->extension.n));
+    return log_stamp_is(stamp, slice_upto(name, name.n - p->extension.n));
 }
 
 /* The newest first. */
@@ -106,7 +100,7 @@ static int compare_rolled(const void *pa, const void *pb)
     return slice_cmp(slice_str(b->name), slice_str(a->name));
 }
 
-static void list_rolled(const struct parts *p, struct rolled_list *list)
+static void list_rolled(const struct parts *p, const char *stamp, struct rolled_list *list)
 {
     char folder[PATH_BYTES] = ".";
     if (p->folder.n && p->folder.n < sizeof(folder)) {
@@ -117,7 +111,7 @@ static void list_rolled(const struct parts *p, struct rolled_list *list)
     const struct dirent *e;
     while (dir && list->count < ROLLED_MAX && (e = readdir(dir)) != NULL) {
         bool compressed;
-        if (is_rolled(p, slice_str(e->d_name), &compressed)) {
+        if (is_rolled(p, stamp, slice_str(e->d_name), &compressed)) {
             list->items[list->count++] = (struct rolled){mem_dup(slice_str(e->d_name)), compressed};
         }
     }
@@ -223,7 +217,7 @@ bool log_roll_tidy(const char *path, const struct log_file_options *o)
     struct rolled_list *list = mem_zalloc(sizeof(*list));
     char name[PATH_BYTES];
     bool waiting = false;
-    list_rolled(&p, list);
+    list_rolled(&p, stamp_of(o), list);
     for (size_t i = 0; i < list->count; i++) {
         if (!tidy_one(&p, &list->items[i], i, o, name)) {
             waiting = work.active || compress_begin(name) || waiting;

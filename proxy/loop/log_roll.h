@@ -5,7 +5,7 @@
 #ifndef LOOP_LOG_ROLL_H
 #define LOOP_LOG_ROLL_H
 
-#include "proxy/base/slice.h"
+#include "proxy/loop/log_roll_time.h"
 
 /* Of a log file; all 0: never rolled, mode 0600. */
 struct log_file_options {
@@ -15,7 +15,9 @@ struct log_file_options {
     unsigned keep;       /* rolled files; 0: any number */
     int64_t keep_ms;     /* how long; 0: for ever */
     bool compress;
-    bool local_time; /* in the name; else UTC */
+    bool local_time; /* in the name, and of times; else UTC */
+    struct log_roll_times times; /* one is, too, at these */
+    char stamp[LOG_STAMP_BYTES]; /* log_roll_time.h; empty: LOG_STAMP */
 };
 
 /* Renames path. False: it could not be (errno). */

@@ -61,6 +61,7 @@ struct log_sink {
     unsigned generation;
     int64_t checked_ms;
     int64_t opened_ms;
+    int64_t roll_at_ms; /* wall clock; 0: at no moment */
     uint64_t file_bytes;
     bool untidy;       /* something was rolled since its folder was last in order */
     struct buffer out; /* being written; out_at bytes of it are done */
@@ -164,6 +165,7 @@ static void adopt(struct log_sink *s, int fd, const struct stat *st)
     s->ino = st->st_ino;
     s->file_bytes = (uint64_t)st->st_size;
     s->opened_ms = clock_mono_ms();
+    s->roll_at_ms = log_roll_next_ms(&s->file.times, s->file.local_time, clock_wall_ms());
 }
 
 /* Opens the file again if it is asked for, or if the one at the path is another one now. A file
@@ -195,8 +197,13 @@ static void roll_file(struct log_sink *s, size_t more)
     const struct log_file_options *o = &s->file;
     bool full = o->roll_bytes && s->file_bytes && s->file_bytes + more > o->roll_bytes;
     bool old = o->roll_ms && s->file_bytes && clock_mono_ms() - s->opened_ms >= o->roll_ms;
+    bool due = s->roll_at_ms && clock_wall_ms() >= s->roll_at_ms;
     struct stat st;
-    if (!s->is_file || !s->regular || (!full && !old) || !log_roll_rename(s->target, o)) {
+    if (due && !s->file_bytes) {
+        s->roll_at_ms = log_roll_next_ms(&o->times, o->local_time, clock_wall_ms());
+        due = false;
+    }
+    if (!s->is_file || !s->regular || (!full && !old && !due) || !log_roll_rename(s->target, o)) {
         return;
     }
     s->untidy = true;

@@ -3,7 +3,7 @@
 #include "proxy/server/config.h"
 
 #include "proxy/base/mem.h"
-#include "proxy/handler/access_log.h"
+#include "proxy/handler/log_global.h"
 #include "proxy/handler/bind.h"
 #include "proxy/handler/mistakes.h"
 #include "proxy/server/never.h"
@@ -486,9 +486,8 @@ struct config *config_build(struct cf_document *document, config_name_is_local *
     map_init(&b.names);
     map_init(&b.loaded);
     struct build build = {.arena = &c->arena, .diags = diags, .order = c->options->order};
-    if (c->options->log) {
-        log_read_own(&build, c->options->log, c->options->debug ? LOG_DEBUG : LOG_INFO);
-    }
+    log_read_globals(&build, c->options->logs, c->options->log_count,
+                     c->options->debug ? LOG_DEBUG : LOG_INFO);
     for (const struct cf_site *s = document->sites; s; s = s->next) {
         directives_declare(diags, s->directives);
     }
@@ -503,7 +502,7 @@ struct config *config_build(struct cf_document *document, config_name_is_local *
     named_routes_end(&build);
     log_names_resolve(&build);
     c->releases = build.releases;
-    c->own_log = build.own_log;
+    c->global_logs = build.global_logs;
     c->backgrounds = build.backgrounds;
     if (!document->sites && diags->errors == 0) {
         struct cf_diag *d = cf_warning(diags, NULL, "the Caddyfile has no site: nothing is served");

@@ -90,7 +90,7 @@ struct config {
     struct trusting_policy *trusting;
     size_t trusting_count;
     struct background *backgrounds;
-    const struct log_config *own_log; /* the global option log's; NULL: not given */
+    const struct log_named *global_logs; /* the global option log's, "default" first */
     struct build_release *releases;
 };
 

@@ -146,20 +146,25 @@ static void opt_acme_eab(struct option_reading *r, const struct cf_directive *d)
     }
 }
 
-/* Read when the logs of sites are: see log_read_own. */
+/* Read when the logs of sites are: see log_read_globals. */
 static void opt_log(struct option_reading *r, const struct cf_directive *d)
 {
-    if (d->arg_count > 1 || (d->arg_count && !slice_eq(d->args[0].text, S("default")))) {
-        struct cf_diag *e = cf_error(r->diags, &d->args[0], "the only log among the global options"
-                                     " of caddis is its own: log { ... } or log default { ... }");
-        if (e) {
-            e->hint = S("a log of requests is a directive of a site");
-        }
-    } else if (r->o->log) {
-        cf_error(r->diags, &d->name, "the option \"log\" is there already");
-    } else {
-        r->o->log = d;
+    if (!option_args(r, d, 0, 1)) {
+        return;
     }
+    struct slice name = d->arg_count ? d->args[0].text : S("default");
+    for (size_t i = 0; i < r->o->log_count; i++) {
+        const struct cf_directive *x = r->o->logs[i];
+        if (slice_eq(x->arg_count ? x->args[0].text : S("default"), name)) {
+            cf_error(r->diags, &d->name, "the log \"%.*s\" is there already", SLICE_ARG(name));
+            return;
+        }
+    }
+    if (r->o->log_count == GLOBAL_LOGS_MAX) {
+        cf_error(r->diags, &d->name, "more than %u global logs", GLOBAL_LOGS_MAX);
+        return;
+    }
+    r->o->logs[r->o->log_count++] = d;
 }
 
 static void opt_storage(struct option_reading *r, const struct cf_directive *d)

@@ -3,6 +3,7 @@
 #define SERVER_OPTIONS_H
 
 #include "proxy/caddyfile/caddyfile.h"
+#include "proxy/handler/log_global.h"
 #include "proxy/handler/tls_issuer.h"
 #include "proxy/server/server_options.h"
 #include "store/kinds.h"
@@ -34,7 +35,8 @@ struct options {
     struct slice eab_key_id;
     struct slice eab_mac_key;
     const struct store_settings *storage; /* NULL: the default folder */
-    const struct cf_directive *log; /* unread; NULL: not given */
+    const struct cf_directive *logs[GLOBAL_LOGS_MAX]; /* unread */
+    size_t log_count;
     bool admin_off;
     struct slice admin_path; /* Unix socket; empty: the default one */
     int64_t grace_period_ms;

@@ -77,10 +77,12 @@ static void set_down(struct health_checker *c, bool down, struct slice why)
         return;
     }
     if (down) {
-        log_event(LOG_WARN, "http.reverse_proxy.health", "the origin is not healthy; left alone",
+        log_event(LOG_WARN, "http.handlers.reverse_proxy.health_checker",
+                  "the origin is not healthy; left alone",
                   LOG_S("origin", c->watched->text), LOG_S("reason", why));
     } else {
-        log_event(LOG_INFO, "http.reverse_proxy.health", "the origin is healthy again",
+        log_event(LOG_INFO, "http.handlers.reverse_proxy.health_checker",
+                  "the origin is healthy again",
                   LOG_S("origin", c->watched->text));
     }
 }

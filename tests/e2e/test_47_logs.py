@@ -346,11 +346,95 @@ def test_own_log(caddis, folder, eventually):
     assert own.stat().st_size == quiet
 
 
+def test_global_logs_by_name(caddis, folder, eventually):
+    """include and exclude of the default log and of others; sites' logs are where loggers say."""
+    files = {n: folder / n for n in ("default", "access", "one", "acme", "site")}
+
+    def log(name, *options):
+        return "log %s {\n\t\toutput file %s\n\t\tformat json\n\t\t%s\n\t}" % (
+            name, files[name], "\n\t\t".join(options))
+
+    c = caddis("http://bare.test {\n\tlog\n}\n"
+               "http://one.test {\n\tlog one\n}\n"
+               "http://site.test {\n\tlog {\n\t\toutput file %s\n\t}\n}" % files["site"],
+               globals="\n\t".join([log("default", "exclude http.log.access.one"),
+                                    log("access", "include http.log.access.*",
+                                        "exclude http.log.access.log0"),
+                                    log("one", "include http.log.access.one", "level ERROR"),
+                                    log("acme", "include acme tls", "exclude tls.x")]))
+    for host in ("bare.test", "one.test", "site.test"):
+        c.get(f"/{host}", host=host)
+
+    def hosts(name):
+        if not files[name].exists():
+            return set()
+        all_lines = [json.loads(x) for x in files[name].read_text().splitlines()]
+        return {(x["request"]["host"], x["logger"]) for x in all_lines if "request" in x}
+
+    bare = ("bare.test", "http.log.access")
+    one = ("one.test", "http.log.access.one")
+    eventually(lambda: hosts("access") == {bare, one})
+    eventually(lambda: hosts("site") == {("site.test", "http.log.access.log0")})
+    eventually(lambda: hosts("default") == {bare})
+    assert hosts("one") == set()  # nothing went wrong
+    own = [json.loads(x)["logger"] for x in files["default"].read_text().splitlines()]
+    assert "caddis" in own
+    assert "one.test" in c.log()  # its own log has the default output
+    assert "serving" not in c.log() and files["acme"].read_text() == ""
+
+
+def test_global_log_rearranged_and_sampled(caddis, folder, eventually):
+    own = folder / "own.log"
+    c = caddis("http://localhost {\n\tlog\n\treverse_proxy 127.0.0.1:1\n}",
+               globals="log named {\n\t\toutput file %s\n\t\tinclude http.handlers.reverse_proxy"
+                       " http.log.access\n\t\tformat filter {\n\t\t\twrap json {\n"
+                       "\t\t\t\ttime_format rfc3339\n\t\t\t}\n\t\t\torigin replace hidden\n"
+                       "\t\t\trequest>headers delete\n\t\t}\n"
+                       "\t\tsampling {\n\t\t\tinterval 1h\n\t\t\tfirst 3\n\t\t\tthereafter 0\n"
+                       "\t\t}\n\t}" % own)
+    for _ in range(10):
+        assert c.get().status == 502
+    eventually(lambda: own.exists() and own.read_text().count("\n") == 6)
+    seen = [json.loads(line) for line in own.read_text().splitlines()]
+    assert all("T" in x["ts"] for x in seen)
+    events = [x for x in seen if x["logger"] == "http.handlers.reverse_proxy"]
+    assert len(events) == 3 and all(x["origin"] == "hidden" for x in events)
+    assert all("headers" not in x["request"] for x in seen if "request" in x)
+
+
+def test_rolled_by_the_clock(plain, folder, eventually):
+    """At a time of day, with a name of one's own; what is left over is tidied up by that name."""
+    log = folder / "access.log"
+    for day in (1, 2, 3):
+        (folder / f"access-202501{day:02}000000.log").write_text("old\n")
+    c = plain("http://localhost {\n\tlog {\n\t\toutput file %s {\n\t\t\troll_at 00:00 12:00\n"
+              "\t\t\troll_minutes 30\n\t\t\tbackup_time_format 20060102150405\n"
+              "\t\t\troll_keep 2\n\t\t\troll_uncompressed\n\t\t}\n\t}\n}" % log,
+              env={"LD_PRELOAD": "/usr/$LIB/faketime/libfaketime.so.1", "TZ": "UTC",
+                   "FAKETIME": "@2026-03-01 11:59:55", "DONT_FAKE_MONOTONIC": "1"})
+    c.get("/before")
+    eventually(lambda: log.exists() and "/before" in log.read_text())
+
+    def rolled():
+        c.get("/after")
+        return [p for p in folder.glob("access-2026*.log")]
+
+    eventually(rolled, 40)
+    assert "access-20260301120" in rolled()[0].name
+    assert "/before" in rolled()[0].read_text()
+    eventually(lambda: len(list(folder.glob("access-*.log"))) == 2)
+
+
 @pytest.mark.parametrize("log, words", [
-    ("log access {\n\t\tlevel INFO\n\t}", "the only log among the global options"),
-    ("log {\n\t\tinclude http.log.access\n\t}", 'the global option log has no option "include"'),
-    ("log {\n\t\tformat filter {\n\t\t\trequest>host delete\n\t\t}\n\t}", "console or json"),
+    ("log access {\n\t\toutput file\n\t}", "needs"),
+    ("log a {\n\t}\n\tlog a {\n\t}", "is there already"),
+    ("log {\n\t\tinclude\n\t}", "needs"),
+    ("log {\n\t\tformat common\n\t}", "console or json"),
     ("log {\n\t\tlevel LOUD\n\t}", "DEBUG, INFO, WARN or ERROR"),
+    ("log {\n\t\toutput file /tmp/cdx.log {\n\t\t\troll_at 24:00\n\t\t}\n\t}", "no time of day"),
+    ("log {\n\t\toutput file /tmp/cdx.log {\n\t\t\troll_minutes 60\n\t\t}\n\t}", "no minute"),
+    ("log {\n\t\toutput file /tmp/cdx.log {\n\t\t\tbackup_time_format 02-01-2006\n\t\t}\n\t}",
+     "no layout"),
 ])
 def test_own_log_mistakes(tmp_path, log, words):
     file = tmp_path / "Caddyfile"
