@@ -67,16 +67,44 @@ static bool store(const char *command, const struct arg *a, const char *value)
         }
         *(unsigned *)a->out = (unsigned)number;
         return true;
-    case ARG_LATER:
+    case ARG_NOT_HERE:
         break;
     }
-    (void)fprintf(stderr, "caddis %s: --%s is Caddy's and not yet in caddis\n", command, a->name);
+    (void)fprintf(stderr, "caddis %s: --%s is Caddy's and not in caddis: %s\n", command, a->name,
+                  a->help);
     return false;
 }
 
 static bool takes_value(const struct arg *a)
 {
     return a->kind == ARG_TEXT || a->kind == ARG_TEXTS || a->kind == ARG_NUMBER;
+}
+
+/* "-wd" for "-w -d", "-cFILE" for "-c FILE". */
+static bool parse_letters(const char *command, const struct arg *table, size_t count, int argc,
+                          char **argv, int *i)
+{
+    const char *word = argv[*i];
+    for (const char *letter = word + 1; *letter; letter++) {
+        const struct arg *a = find(table, count, slice_of(letter, 1));
+        if (!a) {
+            unknown(command, table, count, word);
+            return false;
+        }
+        if (!takes_value(a)) {
+            if (!store(command, a, NULL)) {
+                return false;
+            }
+            continue;
+        }
+        const char *value = letter[1] ? letter + 1 : *i + 1 < argc ? argv[++*i] : NULL;
+        if (!value) {
+            (void)fprintf(stderr, "caddis %s: -%c needs a value\n", command, *letter);
+            return false;
+        }
+        return store(command, a, value);
+    }
+    return true;
 }
 
 /* One option at argv[*i]; moves *i over its value. */
@@ -93,6 +121,9 @@ static bool parse_option(const char *command, const struct arg *table, size_t co
         value = slice_from(name, equals + 1);
         name = slice_upto(name, equals);
     }
+    if (!is_long && name.n > 1 && !value.p) {
+        return parse_letters(command, table, count, argc, argv, i);
+    }
     const struct arg *a = is_long == (name.n > 1) ? find(table, count, name) : NULL;
     if (!a) {
         unknown(command, table, count, word);
@@ -105,7 +136,7 @@ static bool parse_option(const char *command, const struct arg *table, size_t co
         }
         value = slice_str(argv[++*i]);
     }
-    if (!takes_value(a) && value.p && a->kind != ARG_LATER) {
+    if (!takes_value(a) && value.p && a->kind != ARG_NOT_HERE) {
         (void)fprintf(stderr, "caddis %s: --%s takes no value\n", command, a->name);
         return false;
     }
@@ -141,7 +172,7 @@ static void name_and_value(const struct arg *a, char *out, size_t cap)
 void args_help(const struct arg *table, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
-        if (table[i].kind != ARG_LATER) {
+        if (table[i].kind != ARG_NOT_HERE) {
             char letter[8] = "    ";
             char name[64];
             if (table[i].letter) {

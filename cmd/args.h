@@ -1,10 +1,11 @@
-/* The command line: --name value, --name=value, -n value, and what is left over. */
+/* The command line: --name value, --name=value, -n value, -xyz for the flags -x -y -z, and what is
+ * left over. */
 #ifndef CMD_ARGS_H
 #define CMD_ARGS_H
 
 #include "proxy/base/slice.h"
 
-enum arg_kind { ARG_FLAG, ARG_TEXT, ARG_NUMBER, ARG_TEXTS, ARG_LATER /* Caddy's, not here yet */ };
+enum arg_kind { ARG_FLAG, ARG_TEXT, ARG_NUMBER, ARG_TEXTS, ARG_NOT_HERE /* Caddy's */ };
 
 #define ARG_TEXTS_MAX 16
 #define ARG_NUMBER_MAX (1 << 20)
@@ -19,7 +20,7 @@ struct arg {
     char letter; /* 0: none */
     enum arg_kind kind;
     void *out; /* bool *, const char **, unsigned *, struct arg_texts * */
-    const char *help;
+    const char *help; /* of ARG_NOT_HERE: why not */
     const char *value; /* what stands behind the name in help; NULL: FILE, or N for numbers */
 };
 

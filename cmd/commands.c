@@ -11,7 +11,9 @@
 #include "cmd/control.h"
 #include "cmd/doctor.h"
 #include "cmd/envfile.h"
+#include "cmd/explain.h"
 #include "cmd/load.h"
+#include "cmd/look_origins.h"
 #include "cmd/paths.h"
 #include "cmd/text_file.h"
 #include "proxy/server/storage.h"
@@ -40,7 +42,7 @@ static const struct arg table[] = {
 
 static const struct arg validate_table[] = {
     {"online", 0, ARG_FLAG, &args.online,
-     "look at names, ports, store and CAs too, as caddis doctor does", NULL},
+     "look at origins, names, ports, store and CAs too (all but the first as caddis doctor)", NULL},
     {"config", 'c', ARG_TEXT, &args.config,
      "the Caddyfile (default: Caddyfile in this folder; - is stdin)", NULL},
     {"adapter", 'a', ARG_TEXT, &args.adapter, "caddyfile, which is the default", "NAME"},
@@ -208,6 +210,26 @@ static void mention_format(const char *path)
     dstr_fini(&after);
 }
 
+static void origin_found(void *ctx, bool problem, const struct cf_place *at, const char *text)
+{
+    bool *fine = ctx;
+    struct dstr place;
+    dstr_init(&place, 4096);
+    explain_place(at, &place);
+    printf("%s %.*s: %s\n", problem ? "problem" : "advice", SLICE_ARG(dstr_slice(&place)), text);
+    (void)fflush(stdout);
+    dstr_fini(&place);
+    *fine = *fine && !problem;
+}
+
+static bool look_online(const char *command, const struct config *config)
+{
+    bool fine = true;
+    unsigned count = look_at_origins(config->document, origin_found, &fine);
+    printf("%s origins: %u looked at\n", fine ? "ok" : "problem", count);
+    return doctor_look(command, &(struct doctor_request){.config = args.config}) && fine;
+}
+
 int validate_command(const struct command *self, int argc, char **argv)
 {
     if (!args_parse(self->name, validate_table, ARRAY_LEN(validate_table), argc, argv, NULL) ||
@@ -230,9 +252,8 @@ int validate_command(const struct command *self, int argc, char **argv)
         printf("Valid configuration\n");
         mention_format(args.config);
     }
+    ok = ok && (!args.online || look_online(self->name, config));
     config_unref(config);
-    ok = ok && (!args.online || doctor_look(self->name,
-                                            &(struct doctor_request){.config = args.config}));
     return ok ? 0 : 1;
 }
 
@@ -252,9 +273,15 @@ void print_environment(void)
     arena_fini(&a);
 }
 
+static const struct arg environ_table[] = {
+    {"envfile", 0, ARG_TEXTS, &args.envfiles,
+     "a file of NAME=value lines to put in the environment", NULL},
+};
+
 int environ_command(const struct command *self, int argc, char **argv)
 {
-    if (!args_parse(self->name, NULL, 0, argc, argv, NULL)) {
+    if (!args_parse(self->name, environ_table, ARRAY_LEN(environ_table), argc, argv, NULL) ||
+        !envfiles_load(self->name, &args.envfiles)) {
         return 1;
     }
     print_environment();
@@ -269,6 +296,11 @@ void stop_help(void)
 void reload_help(void)
 {
     args_help(table, ARRAY_LEN(table));
+}
+
+void environ_help(void)
+{
+    args_help(environ_table, ARRAY_LEN(environ_table));
 }
 
 void validate_help(void)

@@ -47,6 +47,7 @@ void start_help(void);
 void stop_help(void);
 void reload_help(void);
 void validate_help(void);
+void environ_help(void);
 void adapt_help(void);
 void explain_help(void);
 void reverse_proxy_help(void);

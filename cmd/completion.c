@@ -18,7 +18,7 @@ static const struct arg manpage_table[] = {
 
 void completion_help(void)
 {
-    printf("usage: caddis completion bash|zsh|fish\n\n"
+    printf("usage: caddis completion bash|zsh|fish|powershell\n\n"
            "Prints a script for the shell. bash: source <(caddis completion bash)\n");
 }
 
@@ -168,12 +168,37 @@ static void fish(const struct command *commands, size_t count)
     }
 }
 
+static void put_powershell(const struct command *c, const struct option *o)
+{
+    (void)c;
+    printf("'--%.*s', ", SLICE_ARG(o->name));
+}
+
+/* The words behind "caddis", by what stands there already. */
+static void powershell(const struct command *commands, size_t count)
+{
+    printf("Register-ArgumentCompleter -Native -CommandName caddis -ScriptBlock {\n"
+           "    param($word, $line, $cursor)\n    $options = @{\n");
+    for (size_t i = 0; i < count; i++) {
+        printf("        '%s' = @(", commands[i].name);
+        each_option(&commands[i], put_powershell);
+        printf("$null)\n");
+    }
+    printf("    }\n    $before = @($line.CommandElements | Where-Object {"
+           " $_.Extent.EndOffset -lt $cursor })\n"
+           "    $words = if ($before.Count -le 1) { $options.Keys | Sort-Object }"
+           " else { $options[$before[1].ToString()] }\n"
+           "    $words | Where-Object { $_ -and $_.StartsWith($word) } | ForEach-Object {\n"
+           "        [System.Management.Automation.CompletionResult]::new($_)\n    }\n}\n");
+}
+
 int completion_command(const struct command *self, int argc, char **argv)
 {
     static const struct {
         struct slice name;
         void (*print)(const struct command *commands, size_t count);
-    } shells[] = {{S_INIT("bash"), bash}, {S_INIT("zsh"), zsh}, {S_INIT("fish"), fish}};
+    } shells[] = {{S_INIT("bash"), bash}, {S_INIT("zsh"), zsh}, {S_INIT("fish"), fish},
+                {S_INIT("powershell"), powershell}};
     const char *shell = NULL;
     size_t count;
     const struct command *commands = command_list(&count);
@@ -186,7 +211,7 @@ int completion_command(const struct command *self, int argc, char **argv)
             return 0;
         }
     }
-    (void)fprintf(stderr, "caddis completion: for which shell? bash, zsh or fish\n");
+    (void)fprintf(stderr, "caddis completion: for which shell? bash, zsh, fish or powershell\n");
     return 1;
 }
 
@@ -263,6 +288,7 @@ static const struct arg modules_table[] = {
     {"packages", 0, ARG_FLAG, &args.ignored, "accepted: there are none", NULL},
     {"versions", 0, ARG_FLAG, &args.ignored, "accepted: all are of this version", NULL},
     {"skip-standard", 's', ARG_FLAG, &args.ignored, "accepted", NULL},
+    {"json", 0, ARG_NOT_HERE, &args.ignored, "it prints names, one a line", NULL},
 };
 
 void list_modules_help(void)

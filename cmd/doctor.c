@@ -11,6 +11,7 @@
 #include "cmd/at_ca.h"
 #include "cmd/commands.h"
 #include "cmd/control.h"
+#include "cmd/explain.h"
 #include "cmd/on_demand.h"
 
 #define PUBLIC_PORT 80
@@ -77,29 +78,39 @@ static void found(void *ctx, enum acme_verdict verdict, struct slice about, cons
     (void)fflush(stdout); /* the next one may take a while */
 }
 
-static void look_at_port(struct report *report, unsigned port)
+/* Can it be listened on? Says which line asks for it, if one does. */
+static void look_at_binding(struct report *report, const struct binding *b)
 {
-    char text[256];
-    struct sockaddr_in at = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
+    char text[4096 + 256];
+    struct dstr about;
+    unsigned port = addr_port(&b->addr);
     int on = 1;
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int fd = socket(b->addr.u.sa.sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (fd < 0) {
         return;
     }
     (void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
-    int error = bind(fd, (struct sockaddr *)&at, sizeof(at)) == 0 ? 0 : errno;
+    int error = bind(fd, &b->addr.u.sa, b->addr.len) == 0 ? 0 : errno;
     (void)close(fd);
+    dstr_init(&about, 4096);
+    if (b->at) {
+        dstr_append(&about, S(", which "));
+        explain_place(&b->at->at, &about);
+        dstr_append(&about, S(" wants"));
+    }
+    dstr_append(&about, S(""));
     if (error == EADDRINUSE) {
-        (void)snprintf(text, sizeof(text), "port %u: another program has it: stop that one"
-                       " (ss -ltnp shows it)", port);
+        (void)snprintf(text, sizeof(text), "port %u: another program has it%s: stop that"
+                       " one (ss -ltnp shows it)", port, about.p);
     } else if (error) {
-        (void)snprintf(text, sizeof(text), "port %u: this user may not have it (%s): run caddis as"
-                       " its service, or as root with --user", port, strerror(error));
+        (void)snprintf(text, sizeof(text), "port %u: this user may not have it%s (%s): run caddis"
+                       " as its service, or as root with --user", port, about.p, strerror(error));
     } else {
         (void)snprintf(text, sizeof(text), "port %u: free", port);
     }
     found(report, error == EADDRINUSE ? ACME_PROBLEM : error ? ACME_ADVICE : ACME_FINE,
           S("caddis"), text);
+    dstr_fini(&about);
 }
 
 /* A caddis that answers at the control socket holds the ports itself. */
@@ -121,8 +132,12 @@ static bool look_for_running(const struct desk *d, struct report *report, const 
     }
     found(report, ACME_ADVICE, S("caddis"), "running: no caddis answers for this Caddyfile, so"
           " the way from port 80 to here is not tried: look again when it runs");
-    look_at_port(report, d->config->options->http_port);
-    look_at_port(report, d->config->options->https_port);
+    for (size_t i = 0; i < d->config->binding_count; i++) {
+        const struct binding *b = &d->config->bindings[i];
+        if (!b->optional && addr_port(&b->addr)) { /* "::" beside 0.0.0.0: said once */
+            look_at_binding(report, b);
+        }
+    }
     return false;
 }
 

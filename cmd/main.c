@@ -45,7 +45,7 @@ static const struct command commands[] = {
     {"manpage", "write the manual page", manpage_command, manpage_help},
     {"list-modules", "print the directives", list_modules_command, list_modules_help},
     {"build-info", "print what this was built with", build_info_command, NULL},
-    {"environ", "print paths and environment", environ_command, NULL},
+    {"environ", "print paths and environment", environ_command, environ_help},
     {"version", "print the version", version_command, NULL},
     {"help", "print this, or with a command's name its options", help_command, NULL},
 };

@@ -31,7 +31,7 @@ static struct {
     bool browse;
     bool reveal_symlinks;
     bool no_compress;
-    bool later;
+    bool not_here;
     const char *body;
     unsigned status;
     struct arg_texts headers;
@@ -67,7 +67,8 @@ static const struct arg files_table[] = {
     {"no-compress", 0, ARG_FLAG, &args.no_compress, "do not compress", NULL},
     {"access-log", 0, ARG_FLAG, &args.access_log, "log every request", NULL},
     {"debug", 'v', ARG_FLAG, &args.debug, "log more", NULL},
-    {"templates", 't', ARG_LATER, &args.later, "", NULL},
+    {"templates", 't', ARG_NOT_HERE, &args.not_here,
+     "it runs Go's templates in pages; an app behind reverse_proxy can do that", NULL},
 };
 
 static const struct arg respond_table[] = {
@@ -261,6 +262,11 @@ static void write_files(struct dstr *out)
 int file_server_command(const struct command *self, int argc, char **argv)
 {
     struct dstr text;
+    if (argc && slice_eq(slice_str(argv[0]), S("export-template"))) {
+        (void)fprintf(stderr, "caddis file-server: export-template is Caddy's and not in caddis:"
+                              " the page that lists a folder is built in\n");
+        return 1;
+    }
     if (!args_parse(self->name, files_table, ARRAY_LEN(files_table), argc, argv, NULL)) {
         return 1;
     }

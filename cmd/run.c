@@ -25,7 +25,7 @@ struct run_args {
     bool environ;
     bool single;
     bool watch;
-    bool later;
+    bool not_here;
 };
 
 static struct run_args args;
@@ -44,7 +44,10 @@ static const struct arg table[] = {
     {"single", 0, ARG_FLAG, &args.single, "one process, without the parent (for debuggers)", NULL},
     {"watch", 'w', ARG_FLAG, &args.watch, "reload when the Caddyfile, or what it imports, changes",
      NULL},
-    {"resume", 'r', ARG_LATER, &args.later, "", NULL},
+    {"resume", 'r', ARG_NOT_HERE, &args.not_here,
+     "the Caddyfile is the configuration, and there is no other to resume", NULL},
+    {"pingback", 0, ARG_NOT_HERE, &args.not_here,
+     "caddis start waits until it serves, or has failed, by itself", NULL},
 };
 
 static bool parse(const char *command, int argc, char **argv)

@@ -20,16 +20,19 @@
 static struct {
     const char *config;
     const char *adapter;
-    bool later;
+    const char *ca;
+    bool not_here;
 } args;
 
 static const struct arg table[] = {
     {"config", 'c', ARG_TEXT, &args.config,
      "the Caddyfile that names the storage (default: Caddyfile here, if any)", NULL},
     {"adapter", 'a', ARG_TEXT, &args.adapter, "caddyfile, which is the default", "NAME"},
-    {"ca", 0, ARG_LATER, &args.later, "", NULL},
-    {"address", 0, ARG_LATER, &args.later, "", NULL},
-    {"cert", 'p', ARG_LATER, &args.later, "", NULL},
+    {"ca", 0, ARG_TEXT, &args.ca, "local, the only one there is", "NAME"},
+    {"address", 0, ARG_NOT_HERE, &args.not_here,
+     "the root is read from the storage; name a Caddyfile with --config if it names one", NULL},
+    {"cert", 'p', ARG_NOT_HERE, &args.not_here,
+     "the roots it put there are found by themselves", NULL},
 };
 
 /* Where distributions keep added roots, and what makes them known. */
@@ -117,10 +120,24 @@ static bool write_root(const char *file, struct slice pem)
     return ok;
 }
 
+static bool read_args(const char *command, int argc, char **argv)
+{
+    if (!args_parse(command, table, ARRAY_LEN(table), argc, argv, NULL) ||
+        !adapter_allowed(command, args.adapter)) {
+        return false;
+    }
+    if (args.ca && !slice_eq(slice_str(args.ca), S("local"))) {
+        (void)fprintf(stderr, "caddis %s: the only local CA is local, not \"%s\"\n", command,
+                      args.ca);
+        return false;
+    }
+    return true;
+}
+
 int trust_command(const struct command *self, int argc, char **argv)
 {
     struct dstr root;
-    if (!args_parse(self->name, table, ARRAY_LEN(table), argc, argv, NULL)) {
+    if (!read_args(self->name, argc, argv)) {
         return 1;
     }
     const struct system_store *system = find_system();
@@ -141,7 +158,7 @@ int trust_command(const struct command *self, int argc, char **argv)
 
 int untrust_command(const struct command *self, int argc, char **argv)
 {
-    if (!args_parse(self->name, table, ARRAY_LEN(table), argc, argv, NULL)) {
+    if (!read_args(self->name, argc, argv)) {
         return 1;
     }
     const struct system_store *system = find_system();

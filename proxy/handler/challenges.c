@@ -150,22 +150,24 @@ bool challenge_line(struct arena *a, struct cf_diags *diags, const struct cf_dir
     static const struct {
         struct slice name;
         void (*read)(struct reader *r, const struct cf_directive *d);
+        bool about_dns;
     } lines[] = {
-        {S_INIT("dns"), line_dns},
-        {S_INIT("dns_ttl"), line_ttl},
-        {S_INIT("dns_challenge_override_domain"), line_override},
-        {S_INIT("propagation_timeout"), line_timeout},
-        {S_INIT("propagation_delay"), line_delay},
-        {S_INIT("resolvers"), line_resolvers},
-        {S_INIT("disable_http_challenge"), line_no_http},
-        {S_INIT("disable_tlsalpn_challenge"), line_no_tls_alpn},
-        {S_INIT("alt_http_port"), line_http_port},
-        {S_INIT("alt_tlsalpn_port"), line_tls_port},
+        {S_INIT("dns"), line_dns, false},
+        {S_INIT("dns_ttl"), line_ttl, true},
+        {S_INIT("dns_challenge_override_domain"), line_override, true},
+        {S_INIT("propagation_timeout"), line_timeout, true},
+        {S_INIT("propagation_delay"), line_delay, true},
+        {S_INIT("resolvers"), line_resolvers, true},
+        {S_INIT("disable_http_challenge"), line_no_http, false},
+        {S_INIT("disable_tlsalpn_challenge"), line_no_tls_alpn, false},
+        {S_INIT("alt_http_port"), line_http_port, false},
+        {S_INIT("alt_tlsalpn_port"), line_tls_port, false},
     };
     struct reader r = {a, diags, s};
     for (size_t i = 0; i < ARRAY_LEN(lines); i++) {
         if (slice_eq(lines[i].name, d->name.text)) {
             lines[i].read(&r, d);
+            s->about_dns = lines[i].about_dns ? d : s->about_dns;
             return true;
         }
     }

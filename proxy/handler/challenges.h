@@ -9,6 +9,7 @@
 /* What was not said is 0, NULL or empty. */
 struct challenge_settings {
     const struct cf_directive *dns; /* dns [PROVIDER [ARGUMENT...] { ... }], its words unread */
+    const struct cf_directive *about_dns; /* a line that means nothing without a provider */
     int64_t dns_ttl_s;
     int64_t propagation_timeout_ms; /* -1: it is not looked for */
     int64_t propagation_delay_ms;

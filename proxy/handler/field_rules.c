@@ -188,9 +188,17 @@ static bool count_allowed(struct build *b, const struct cf_token *tokens, size_t
     if (count == want) {
         return true;
     }
+    if (want == 2 && count == 1) {
+        struct cf_diag *d = cf_warning(b->diags, &tokens[0], "\"%.*s\" is set to nothing: there is"
+                                       " no value behind it", SLICE_ARG(tokens[0].text));
+        if (d) {
+            d->hint = arena_printf(&b->diags->arena, "to take a field away write -%.*s",
+                                   SLICE_ARG(r->name));
+        }
+        return true;
+    }
     cf_error(b->diags, count > want ? &tokens[want] : &tokens[0],
              deletes         ? "deleting \"%.*s\" takes no value"
-             : count < want  ? "\"%.*s\" needs a value"
              : want == 2     ? "\"%.*s\" takes one value here"
                              : "\"%.*s\" takes a regular expression and its replacement",
              SLICE_ARG(tokens[0].text));
@@ -209,11 +217,14 @@ static bool compile_values(struct build *b, struct field_rules *rules,
             return false;
         }
     }
-    if (count > 1) {
-        r->value = template_compile(b->arena, &tokens[count - 1], b->diags);
-        rules->names_origin = rules->names_origin || (r->value && template_names_origin(r->value));
+    if (r->kind == RULE_DELETE || r->kind == RULE_DELETE_ALL) {
+        return true;
     }
-    return count == 1 || r->value;
+    struct cf_token value = tokens[count - 1];
+    value.text = count == 1 ? S("") : value.text;
+    r->value = template_compile(b->arena, &value, b->diags);
+    rules->names_origin = rules->names_origin || (r->value && template_names_origin(r->value));
+    return r->value != NULL;
 }
 
 /* Behind the rules of its kind, so that those keep the order they are written in. */

@@ -143,6 +143,10 @@ bool forward_auth_parse(struct build *b, const struct cf_directive *d, const str
             ok = read_copy_headers(b, copied, o) && ok;
         } else if (slice_eq(o->name.text, S("uri"))) {
             ok = expect_args(b, o, o->arg_count, 1, 1) && ok;
+            if (uri) {
+                cf_error(b->diags, &o->name, "uri is given twice (line %u)", uri->name.at.line);
+                ok = false;
+            }
             uri = o;
         } else {
             struct cf_directive *copy = ARENA_NEW(b->arena, struct cf_directive);

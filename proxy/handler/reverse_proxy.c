@@ -64,9 +64,9 @@
  *
  * Attempts: an origin is chosen among those that are usable (health.h). When nothing of the request
  * reached it, the other usable ones are tried at once, each once. When none is left, or an answer
- * failed after the request was sent (GET without a body, or what lb_retry_match says), there is
- * another round: as long as lb_try_duration lasts and lb_retries allow, lb_try_interval apart. No
- * usable origin at all: 503. */
+ * failed after the request was sent (GET without a body, or what lb_retry_match says:
+ * reverse_proxy_retry.c), there is another round: as long as lb_try_duration lasts and lb_retries
+ * allow, lb_try_interval apart. No usable origin at all: 503. */
 #include "proxy/base/log.h"
 #include "proxy/handler/chain.h"
 #include "proxy/handler/directives.h"
@@ -74,6 +74,7 @@
 #include "proxy/upstream/named.h"
 
 static void try_origin(struct forward *f);
+static bool another_round(struct forward *f);
 static void begin_round(struct forward *f);
 
 /* What was looked up is let go of. */
@@ -326,6 +327,12 @@ static void on_head(void *ctx)
     ex->origin_answered_ms = loop_now_ms(ex->loop);
     judge_answer(f);
     release_origins(f);
+    if (retry_looks_at_answers(f) && remember_answer(f) && retry_after_answer(f) &&
+        another_round(f)) {
+        exchange_clear_response(ex);
+        ex->cancel = &f->cancel;
+        return;
+    }
     if (f->out.method == METHOD_HEAD && exchange_client_method(ex) != METHOD_HEAD) {
         ex->res.content_length = 0; /* of a body that does not come */
     }
@@ -371,17 +378,14 @@ static void wait_over(struct timer *t)
 /* Is there to be another round? Then it has been begun, or is waited for. */
 static bool another_round(struct forward *f)
 {
-    const struct retry_policy *p = &f->proxy->retry;
-    int64_t now = loop_now_ms(f->ex->loop);
-    if ((!p->try_duration_ms && !p->retries) ||
-        (p->try_duration_ms && now - f->started_ms >= p->try_duration_ms) ||
-        (p->retries && f->retries >= p->retries)) {
+    int64_t interval = f->proxy->retry.try_interval_ms;
+    if (!retry_is_left(f)) {
         return false;
     }
     f->retries++;
     /* Without an interval too it is a later turn: nothing is called back inside a call. */
     timer_init(&f->wait, f->ex->loop, wait_over);
-    if (!timer_set(&f->wait, p->try_interval_ms > 0 ? p->try_interval_ms : 1)) {
+    if (!timer_set(&f->wait, interval > 0 ? interval : 1)) {
         timer_fini(&f->wait);
         return false;
     }
@@ -462,6 +466,7 @@ static void note_attempt(struct forward *f)
     ex->origin_retries = f->retries;
     ex->origin_requests = atomic_load_explicit(&f->origin->active, memory_order_relaxed);
     ex->origin_requests_max = h->policy.request_count_max;
+    ex->origin_fails = health_failures(h, ex->origin_attempt_ms);
 }
 
 static void try_origin(struct forward *f)
@@ -544,18 +549,6 @@ static void begin_round(struct forward *f)
     with_origins(f);
 }
 
-/* May the request go out again although the origin may have acted upon it? */
-static bool may_repeat(const struct forward *f)
-{
-    const struct retry_policy *p = &f->proxy->retry;
-    struct exchange *ex = f->ex;
-    bool safe = !p->match_count && ex->req.method == METHOD_GET;
-    for (unsigned i = 0; i < p->match_count && !safe; i++) {
-        safe = matcher_matches(p->match[i], ex) == MATCH_YES;
-    }
-    return safe && !f->upgrade.n && body_rewind(&ex->req_body);
-}
-
 static void on_failed(void *ctx, const struct upstream_failure *failure)
 {
     struct forward *f = ctx;
@@ -580,7 +573,7 @@ static void on_failed(void *ctx, const struct upstream_failure *failure)
         if (another_round(f)) {
             return;
         }
-    } else if (!ours && may_repeat(f) && another_round(f)) {
+    } else if (!ours && retry_after_failure(f) && another_round(f)) {
         return;
     }
     answer_failure(f, failure);

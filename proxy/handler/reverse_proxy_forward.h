@@ -1,5 +1,5 @@
-/* One request being forwarded: shared by reverse_proxy.c (attempts) and reverse_proxy_request.c
- * (what is sent). Lives in the exchange's arena. */
+/* One request being forwarded: shared by reverse_proxy.c (attempts), reverse_proxy_request.c (what
+ * is sent) and reverse_proxy_retry.c (whether it is sent again). Lives in the exchange's arena. */
 #ifndef HANDLER_REVERSE_PROXY_FORWARD_H
 #define HANDLER_REVERSE_PROXY_FORWARD_H
 
@@ -47,5 +47,14 @@ NODISCARD enum rules_result forward_build(struct forward *f);
 /* The rest, for f->origin: Host, header_up; for FastCGI the CGI variables (f->refused: not to be
  * sent). */
 NODISCARD enum rules_result forward_prepare(struct forward *f);
+
+/* Do lb_retries and lb_try_duration allow one more round now? */
+bool retry_is_left(const struct forward *f);
+/* May the request go out again although the origin may have acted upon it? */
+bool retry_after_failure(const struct forward *f);
+/* Is some lb_retry_match to be asked about the answer that is here, with what placeholders say of
+ * it? And does it want another round instead? */
+bool retry_looks_at_answers(const struct forward *f);
+bool retry_after_answer(const struct forward *f);
 
 #endif

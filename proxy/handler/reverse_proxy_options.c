@@ -218,8 +218,10 @@ static void option_health_headers(struct proxy_reading *r, const struct cf_direc
                 cf_error(r->b->diags, &f->name, "too many fields");
             }
         }
-        if (f->arg_count == 0) {
-            cf_error(r->b->diags, &f->name, "\"%.*s\" needs a value", SLICE_ARG(f->name.text));
+        if (f->arg_count == 0 &&
+            (!field_name_valid(f->name.text) ||
+             !fields_add(&r->p->check.fields, r->b->arena, f->name.text, S("")))) {
+            cf_error(r->b->diags, &f->name, "\"%.*s\" is no field", SLICE_ARG(f->name.text));
         }
     }
 }

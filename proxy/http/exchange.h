@@ -146,6 +146,8 @@ struct exchange {
     int64_t origin_answered_ms; /* the head of its answer */
     unsigned origin_retries;
     unsigned origin_requests, origin_requests_max; /* of the origin chosen, then; 0: no maximum */
+    unsigned origin_fails; /* of it, lately */
+    bool origin_failed; /* the attempt failed; only while it is asked whether there is another */
     const struct addr *client_addr; /* the client behind trusted proxies; else client.peer */
     bool peer_trusted;              /* the peer is such a proxy: what it says of its client holds */
 };

@@ -307,6 +307,14 @@ bool matcher_may_wait(const struct matcher *m)
     return false;
 }
 
+bool matcher_has_expression(const struct matcher *m)
+{
+    while (m && m->kind != &match_expression) {
+        m = m->next;
+    }
+    return m != NULL;
+}
+
 /* ---- values ---------------------------------------------------------------------------------- */
 
 bool match_value_add(struct match_line *line, struct match_values *values,

@@ -53,6 +53,8 @@ enum match_result matcher_matches(const struct matcher *m, struct exchange *ex);
 struct slice matcher_unmet(const struct matcher *m, struct exchange *ex);
 /* May it answer MATCH_WAIT? Where nobody can wait (lb_retry_match) such a matcher is refused. */
 bool matcher_may_wait(const struct matcher *m);
+/* Does an expression stand among its conditions? */
+bool matcher_has_expression(const struct matcher *m);
 /* For the order of directives of one name, Caddy's rule: is a more specific than b? Of two that
  * have one path pattern each (other conditions or none beside it) the longer one; "/foo" before
  * "/foo*"; one with a matcher before one without; otherwise neither, and they stay as written. */

@@ -114,6 +114,18 @@ static struct slice max_requests(struct exchange *ex, struct slice arg)
     return number(ex, ex->origin_requests_max);
 }
 
+static struct slice fails(struct exchange *ex, struct slice arg)
+{
+    (void)arg;
+    return number(ex, ex->origin_fails);
+}
+
+static struct slice is_transport_error(struct exchange *ex, struct slice arg)
+{
+    (void)arg;
+    return ex->origin_failed ? S("true") : S("false");
+}
+
 static const struct placeholder rows[] = {
     {.name = "http.reverse_proxy.upstream.hostport", .value = hostport, .of_origin = true},
     {.name = "http.reverse_proxy.upstream.address", .value = hostport, .of_origin = true},
@@ -125,6 +137,8 @@ static const struct placeholder rows[] = {
     {.name = "http.reverse_proxy.upstream.duration_ms", .value = upstream_duration_ms},
     {.name = "http.reverse_proxy.upstream.requests", .value = requests, .of_origin = true},
     {.name = "http.reverse_proxy.upstream.max_requests", .value = max_requests, .of_origin = true},
+    {.name = "http.reverse_proxy.upstream.fails", .value = fails, .of_origin = true},
+    {.name = "http.reverse_proxy.is_transport_error", .value = is_transport_error},
     {.name = "http.reverse_proxy.duration", .value = whole_duration},
     {.name = "http.reverse_proxy.duration_ms", .value = whole_duration_ms},
     {.name = "http.reverse_proxy.retries", .value = retries, .of_origin = true},

@@ -439,6 +439,24 @@ static void empty_site(struct building *b, const struct cf_token *name)
     }
 }
 
+/* As in Caddy: settings of the DNS challenge without one are a mistake. */
+static void check_dns_lines(struct building *b, const struct tls_settings *t)
+{
+    const struct challenge_settings *s = &t->challenges;
+    bool provider = s->dns || b->c->options->acme_dns;
+    for (size_t i = 0; t->issuance && i < t->issuance->issuer_count; i++) {
+        provider = provider || t->issuance->issuers[i]->challenges.dns;
+    }
+    struct cf_diag *d = !s->about_dns || provider
+                            ? NULL
+                            : cf_error(b->diags, &s->about_dns->name, "\"%.*s\" is about the DNS"
+                                       " challenge, which has no provider here",
+                                       SLICE_ARG(s->about_dns->name.text));
+    if (d) {
+        d->hint = S("write dns PROVIDER beside it, or the global option acme_dns PROVIDER");
+    }
+}
+
 static void build_site(struct building *b, const struct cf_site *source, struct build *build)
 {
     struct site *site = ARENA_NEW(&b->c->arena, struct site);
@@ -454,6 +472,7 @@ static void build_site(struct building *b, const struct cf_site *source, struct 
         policy_list_apply(b->policies, b->c, site, b->diags);
     }
     add_loaded(b, &site->settings.tls);
+    check_dns_lines(b, &site->settings.tls);
     mistakes_of_site(b->diags, source);
     b->reach = (struct site_reach){
         .hosts = ARENA_ARRAY(&b->c->arena, struct slice, source->address_count)};

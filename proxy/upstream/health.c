@@ -39,6 +39,16 @@ bool health_usable(const struct health *h, unsigned active, int64_t now_ms)
            !failed_lately(h, now_ms);
 }
 
+unsigned health_failures(const struct health *h, int64_t now_ms)
+{
+    unsigned n = 0;
+    for (unsigned i = 0; h->fails && i < h->policy.max_fails; i++) {
+        int64_t at = atomic_load_explicit(&h->fails[i], memory_order_relaxed);
+        n += at != 0 && now_ms - at < h->policy.fail_duration_ms;
+    }
+    return n;
+}
+
 void health_count_failure(struct health *h, int64_t now_ms)
 {
     if (!h->fails) {

@@ -34,6 +34,8 @@ void health_init(struct health *h, const struct health_policy *policy);
 void health_fini(struct health *h);
 /* Fit for a request at now_ms (monotonic)? */
 bool health_usable(const struct health *h, unsigned active, int64_t now_ms);
+/* How many of the failures that are kept (max_fails) count at now_ms. */
+unsigned health_failures(const struct health *h, int64_t now_ms);
 void health_count_failure(struct health *h, int64_t now_ms);
 
 /* ---- active checks --------------------------------------------------------------------------- */

@@ -248,7 +248,6 @@ MISTAKES = {
                          ["2:12: error", 'are opened with "{"']),
     "scheme and port": ("http://a.test:443 {\n\trespond x\n}\n",
                         ["1:1: error", "contradict", "https://a.test"]),
-    "path in an address": ("a.test/x {\n\trespond x\n}\n", ["1:1: error", "handle /x* {"]),
     "websocket site": ("wss://a.test {\n\trespond x\n}\n",
                        ["1:1: error", "WebSockets need nothing"]),
     "star inside": ("a.*.test {\n\trespond x\n}\n", ["1:1: error", "first label"]),
