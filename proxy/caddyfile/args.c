@@ -261,15 +261,15 @@ static struct cursor find_key(const struct expansion *x, struct slice key)
             bool braced = end - l >= 3 && cf_is_bare(&l[1].token, "{") &&
                           cf_is_bare(&end[-1].token, "}");
             if (!braced) {
-                return (struct cursor){l + 1, end};
+                return (struct cursor){.at = l + 1, .end = end};
             }
-            struct cursor inside = {l + 2, end};
+            struct cursor inside = {.at = l + 2, .end = end};
             const struct lexemes *body = cf_collect_block(x->p, &inside, &l[1].token);
-            return body ? cf_cursor(body) : (struct cursor){end, end};
+            return body ? cf_cursor(body) : (struct cursor){.at = end, .end = end};
         }
         follow(&nesting, l, all.end);
     }
-    return (struct cursor){all.end, all.end};
+    return (struct cursor){.at = all.end, .end = all.end};
 }
 
 /* Is this bare word {block} or {blocks.key}? Then *words is what it stands for. */
@@ -279,7 +279,7 @@ static bool is_block_word(const struct expansion *x, const struct cf_token *t,
     bool whole = cf_is_bare(t, "{block}");
     bool part = t->quote == CF_BARE && t->text.n > 9 && slice_starts(t->text, S("{blocks.")) &&
                 t->text.p[t->text.n - 1] == '}';
-    *words = (struct cursor){NULL, NULL};
+    *words = (struct cursor){.at = NULL};
     if (x->im->block && whole) {
         *words = cf_cursor(x->im->block);
     } else if (x->im->block && part) {

@@ -90,16 +90,16 @@ static void begin_line(struct layout *f, const struct lexeme *l)
     f->ended = false;
 }
 
-/* Carriage returns are no part of a word, and at the end of no line. "<<x" that was in the middle
- * of a line may now be at its end, where it would open a heredoc. */
-static void write_raw(struct layout *f, const struct lexeme *l)
+/* Carriage returns are no part of a word, and at the end of no line. becomes_last: "<<x" that was in
+ * the middle of a line is now at its end, where it would open a heredoc. */
+static void write_raw(struct layout *f, const struct lexeme *l, bool becomes_last)
 {
     struct slice raw = l->raw;
     while (l->comment && strchr(" \t\r", raw.p[raw.n - 1])) {
         raw.n--; /* not beyond its "#" */
     }
     bool bare = !l->comment && l->token.quote == CF_BARE;
-    if (bare && slice_starts(raw, S("<<"))) {
+    if (bare && becomes_last && slice_starts(raw, S("<<"))) {
         dstr_byte(f->out, '\\');
     }
     if (l->comment || bare) {
@@ -130,7 +130,7 @@ static void put_comment(struct layout *f, const struct lexeme *l)
         begin_line(f, l);
         f->ended = ended;
     }
-    write_raw(f, l);
+    write_raw(f, l, false);
     f->last = COMMENT;
 }
 
@@ -176,11 +176,16 @@ static bool needs_quotes(const struct lexeme *l, const struct lexeme *end)
            ((text.n > 1 && slice_ends(text, S("{"))) || (text.n > 2 && slice_ends(text, S("{}"))));
 }
 
+static bool ends_line(const struct lexeme *l, const struct lexeme *end)
+{
+    return l + 1 == end || l[1].first_on_line;
+}
+
 /* And "x\" would make the line go on, but for a space behind it. */
 static bool needs_space(const struct lexeme *l, const struct lexeme *end)
 {
     return l->token.quote == CF_BARE && slice_ends(l->token.text, S("\\")) &&
-           (becomes_last(l, end) || l + 1 == end || l[1].first_on_line);
+           (becomes_last(l, end) || ends_line(l, end));
 }
 
 static void put_word(struct layout *f, const struct lexeme *l, const struct lexeme *end)
@@ -189,7 +194,7 @@ static void put_word(struct layout *f, const struct lexeme *l, const struct lexe
     if (needs_quotes(l, end)) {
         dstr_printf(f->out, "`%.*s`", SLICE_ARG(l->token.text));
     } else {
-        write_raw(f, l);
+        write_raw(f, l, becomes_last(l, end) || ends_line(l, end));
     }
     dstr_append(f->out, needs_space(l, end) ? S(" ") : S(""));
     f->last = WORD;
@@ -291,6 +296,41 @@ static void put(struct layout *f, const struct lexeme *l, const struct lexeme *e
 
 /* ---- the whole --------------------------------------------------------------------------- */
 
+/* "host{" at the end of a line is a mistake that is easily mended: an opener of its own. */
+static size_t glued_opener(const struct lexeme *l, const struct lexeme *end)
+{
+    struct slice text = l->token.text;
+    size_t brace = slice_find(text, '{');
+    bool last = ends_line(l, end) || (l[1].comment && ends_line(l + 1, end));
+    bool glued = l->token.quote == CF_BARE && !l->comment && last && brace != SLICE_NPOS &&
+                 brace > 0 && slice_eq(slice_from(text, brace), S("{"));
+    return glued ? l->raw.n - 1 : SLICE_NPOS;
+}
+
+static const struct lexemes *split_glued(struct parser *p, const struct lexemes *all)
+{
+    struct lexemes *out = cf_lexemes_new(p);
+    struct cursor cur = cf_cursor(all);
+    for (; cur.at < cur.end && !p->stopped; cur.at++) {
+        struct lexeme word = *cur.at;
+        size_t brace = glued_opener(cur.at, cur.end);
+        if (brace == SLICE_NPOS || word.raw.p[brace] != '{') {
+            cf_lexemes_add(p, out, word);
+            continue;
+        }
+        struct lexeme opener = word;
+        opener.raw = slice_from(word.raw, brace);
+        opener.token.text = S("{");
+        opener.token.at.column += (unsigned)brace;
+        opener.first_on_line = false;
+        word.raw = slice_upto(word.raw, brace);
+        word.token.text = slice_upto(word.token.text, word.token.text.n - 1);
+        cf_lexemes_add(p, out, word);
+        cf_lexemes_add(p, out, opener);
+    }
+    return out;
+}
+
 static void lay_out(struct layout *f, const struct lexemes *all)
 {
     struct cursor cur = cf_cursor(all);
@@ -322,7 +362,7 @@ bool cf_format(struct slice name, struct slice text, struct dstr *out, bool *our
     struct lexemes *all = cf_lexemes_new(&p);
     cf_lex(&p, &source, NULL, all);
     if (d->errors == errors) {
-        lay_out(f, all);
+        lay_out(f, split_glued(&p, all));
     }
     if (ours) {
         *ours = f->ours;

@@ -78,7 +78,8 @@ void cf_lexemes_free(struct parser *p)
 
 struct cursor cf_cursor(const struct lexemes *list)
 {
-    return (struct cursor){list->items, list->count ? list->items + list->count : list->items};
+    return (struct cursor){.at = list->items,
+                           .end = list->count ? list->items + list->count : list->items};
 }
 
 /* ---- characters -------------------------------------------------------------------------- */

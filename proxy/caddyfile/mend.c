@@ -212,24 +212,22 @@ static void put_closers(struct parser *p, struct cursor *cur, size_t missing, un
 /* ---- closers that are left over ---------------------------------------------------------- */
 
 /* The "}" of a site stands too far right, what follows looks like a part of the site, and further
- * on a "}" closes nothing. */
-static bool is_left_over(struct parser *p, const struct lexeme *closer, const struct lexeme *end,
-                         unsigned column)
+ * on a "}" closes nothing. Whether one does is looked for once, if there is none: the block that
+ * was closed has as many openers as closers, so that it changes nothing for what is behind it. */
+static bool is_left_over(struct cursor *cur, const struct lexeme *closer, unsigned column)
 {
     const struct lexeme *next = closer + 1;
+    const struct lexeme *end = cur->end;
     size_t depth = 1;
-    if (!closer->first_on_line || closer->token.at.column <= column || next >= end ||
+    if (cur->no_surplus || !closer->first_on_line || closer->token.at.column <= column || next >= end ||
         !next->first_on_line || next->token.at.column <= column || !is_inner_word(&next->token)) {
         return false;
     }
-    const struct lexeme *l = next;
-    for (; l < end && depth > 0; l++) {
+    for (const struct lexeme *l = next; l < end && depth > 0; l++) {
         depth += opens(l, end) ? 1 : 0;
         depth -= closes(l, end) ? 1 : 0;
     }
-    /* Looking far ahead for every block is work too. */
-    size_t cost = (size_t)(l - next) / 16;
-    p->tokens_left -= cost < p->tokens_left ? cost : p->tokens_left;
+    cur->no_surplus = depth > 0;
     return depth == 0;
 }
 
@@ -279,7 +277,7 @@ void cf_mend(struct parser *p, struct cursor *cur, const struct cf_token *first)
             put_closers(p, cur, missing, column);
             return;
         }
-        if (glued_end || !is_left_over(p, behind - 1, cur->end, column)) {
+        if (glued_end || !is_left_over(cur, behind - 1, column)) {
             return;
         }
         leave_out(p, cur, behind - 1);

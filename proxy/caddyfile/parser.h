@@ -40,6 +40,7 @@ struct lexemes {
 struct cursor {
     const struct lexeme *at;
     const struct lexeme *end;
+    bool no_surplus; /* mend.c: between here and the end no closer is left over */
 };
 
 /* (name) { ... }: the body is normalised, see cf_collect_block. */

@@ -20,6 +20,7 @@ struct site {
     struct tls_policy *policy; /* its own; NULL: the usual one */
     const struct cf_token *name; /* its first address, for messages */
     struct site_fork *forks; /* only in tables: a host's sites by path (site_paths.h); or NULL */
+    unsigned fork_count;
 };
 
 /* What a port serves. */

@@ -30,7 +30,8 @@ static struct site_fork *new_fork(struct arena *a, struct site *site, struct sli
 {
     struct site_fork *f = ARENA_NEW(a, struct site_fork);
     must(f);
-    *f = (struct site_fork){.path = path, .matcher = matcher, .site = site};
+    *f = (struct site_fork){
+        .path = path, .weight = weight_of(path), .matcher = matcher, .site = site};
     return f;
 }
 
@@ -71,15 +72,19 @@ struct site *site_paths_add(struct arena *a, struct site *there, struct site *si
     } else if (!there) {
         there = new_fork_site(a, site);
     }
+    if (++there->fork_count > SITE_FORKS_MAX) {
+        cf_error(diags, t, "more than %u sites of one host by their paths", SITE_FORKS_MAX);
+        return NULL;
+    }
+    struct site_fork *f = new_fork(a, site, path, matcher);
     struct site_fork **at = &there->forks;
-    while (*at && weight_of((*at)->path) >= weight_of(path)) {
+    while (*at && (*at)->weight >= f->weight) {
         if (slice_eq((*at)->path, path)) {
             *other = (*at)->site;
             return NULL;
         }
         at = &(*at)->next;
     }
-    struct site_fork *f = new_fork(a, site, path, matcher);
     f->next = *at;
     *at = f;
     return there;

@@ -5,10 +5,13 @@
 
 #include "proxy/server/config.h"
 
+#define SITE_FORKS_MAX 1000u /* of one host: requests look at one after the other */
+
 /* One site of a host that has several. */
 struct site_fork {
     struct site_fork *next; /* the longer path first, none last */
     struct slice path;      /* as in the address; empty: every path */
+    size_t weight;          /* how specific */
     struct matcher *matcher; /* NULL: every path */
     struct site *site;
 };

@@ -94,6 +94,7 @@ static void test_order(void **state)
           {"-*", NULL, NULL});
     CHECK(RULES_RESPONSE, "A=1", "A=2", {"A", "2", NULL}, {"+A", "3", NULL});
     CHECK(RULES_RESPONSE, "A=1", "", {"A", "2", NULL}, {"-A", NULL, NULL});
+    CHECK(RULES_RESPONSE, "A=1", "A=", {"A", NULL, NULL}); /* with a warning */
     CHECK(RULES_RESPONSE, "", "A=second", {"A", "first", NULL}, {"A", "second", NULL});
 }
 
@@ -113,7 +114,7 @@ static void test_refused(void **state)
 {
     (void)state;
     static const struct rule bad[] = {
-        {"A", NULL, NULL},      {"-A", "x", NULL},  {"+A", NULL, NULL},          {"A", "(", "x"},
+        {"-A", "x", NULL},      {"A", "(", "x"},
         {"A", "a(?=b)", "x"},   {"A B", "x", NULL}, {"Content-Length", "1", NULL}, {"", "x", NULL},
         {"-Host", NULL, NULL},  {"+Host", "x", NULL}, {"-Transfer-Encoding", NULL, NULL},
         {"A", "{http.request.body}", NULL}, {"+A", "x", "y"},
