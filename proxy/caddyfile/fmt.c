@@ -90,8 +90,8 @@ static void begin_line(struct layout *f, const struct lexeme *l)
     f->ended = false;
 }
 
-/* Carriage returns are no part of a word, and at the end of no line. becomes_last: "<<x" that was in
- * the middle of a line is now at its end, where it would open a heredoc. */
+/* Carriage returns are no part of a word, and at the end of no line. becomes_last: "<<x" that was
+ * in the middle of a line is now at its end, where it would open a heredoc. */
 static void write_raw(struct layout *f, const struct lexeme *l, bool becomes_last)
 {
     struct slice raw = l->raw;
