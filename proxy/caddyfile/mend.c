@@ -220,7 +220,8 @@ static bool is_left_over(struct cursor *cur, const struct lexeme *closer, unsign
     const struct lexeme *end = cur->end;
     size_t depth = 1;
     if (cur->no_surplus || !closer->first_on_line || closer->token.at.column <= column ||
-        next >= end || !next->first_on_line || next->token.at.column <= column || !is_inner_word(&next->token)) {
+        next >= end || !next->first_on_line || next->token.at.column <= column ||
+        !is_inner_word(&next->token)) {
         return false;
     }
     for (const struct lexeme *l = next; l < end && depth > 0; l++) {
