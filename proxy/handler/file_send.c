@@ -7,7 +7,12 @@
 #include <unistd.h>
 
 #include "proxy/loop/jobs.h"
+#include "proxy/net/pipe.h"
 
+/* Less than this is copied with fewer calls, and without a job. */
+#define PIPE_WORTH_BYTES ((uint64_t)128 * 1024)
+/* More than a pipe holds. */
+#define PIPE_MAX_BYTES ((size_t)1 << 30)
 /* How long to wait for a place among the jobs. */
 #define CROWDED_MS 20
 
@@ -22,6 +27,8 @@ struct file_send {
     uint64_t text_sent, file_sent; /* of the current part */
     int fd;
     struct chunk *chunk; /* being filled by a job */
+    struct body_pipe *pipe; /* the same, where the client's side takes one */
+    bool copies; /* the file cannot be spliced */
     size_t wanted;
     ssize_t got;
     bool reading; /* a job has it */
@@ -42,7 +49,22 @@ static void finish(struct file_send *f)
     timer_fini(&f->crowded);
     (void)close(f->fd);
     chunk_unref(f->chunk);
+    if (f->pipe) {
+        f->pipe->release(f->pipe);
+    }
     exchange_release(ex);
+}
+
+static void take_pipe(struct file_send *f)
+{
+    struct body_pipe *pipe = f->pipe;
+    f->pipe = NULL;
+    if (!body_pipe_room(&f->ex->res_body)) {
+        pipe->release(pipe); /* it takes none any more */
+        return;
+    }
+    f->file_sent += pipe->bytes;
+    body_push_pipe(&f->ex->res_body, pipe);
 }
 
 static void take(struct file_send *f, ssize_t got)
@@ -59,8 +81,9 @@ static void take(struct file_send *f, ssize_t got)
 static void read_cold(struct job *job)
 {
     struct file_send *f = container_of(job, struct file_send, job);
-    f->got = pread(f->fd, f->chunk->data, f->wanted,
-                   (off_t)(f->parts[f->at].offset + f->file_sent));
+    uint64_t offset = f->parts[f->at].offset + f->file_sent;
+    f->got = f->pipe ? pipe_fill_file(f->pipe, f->fd, offset, f->wanted)
+                     : pread(f->fd, f->chunk->data, f->wanted, (off_t)offset);
 }
 
 static void read_done(struct job *job)
@@ -71,12 +94,23 @@ static void read_done(struct job *job)
         finish(f);
         return;
     }
+    if (f->got < 0 && f->pipe) {
+        f->pipe->release(f->pipe);
+        f->pipe = NULL;
+        f->copies = true; /* a file system without splice, or a broken disk: reading tells */
+        f->task.run(&f->task);
+        return;
+    }
     if (f->got <= 0) {
         body_abort(&f->ex->res_body, END_INTERNAL);
         finish(f);
         return;
     }
-    take(f, f->got);
+    if (f->pipe) {
+        take_pipe(f);
+    } else {
+        take(f, f->got);
+    }
     f->task.run(&f->task);
 }
 
@@ -100,6 +134,28 @@ static void try_job(struct file_send *f)
 static void on_crowded(struct timer *t)
 {
     try_job(container_of(t, struct file_send, crowded));
+}
+
+/* Much of a file towards a plain socket is not looked at. What of it is in the page cache cannot be
+ * told without reading it, so a job fills the pipe. False: it has to be copied. */
+static bool pipe_file(struct file_send *f)
+{
+    uint64_t left = f->parts[f->at].length - f->file_sent;
+    if (f->copies || left < PIPE_WORTH_BYTES || !f->ex->jobs ||
+        !body_pipe_room(&f->ex->res_body)) {
+        return false;
+    }
+    f->pipe = pipe_take();
+    if (!f->pipe) {
+        return false;
+    }
+    f->wanted = left < PIPE_MAX_BYTES ? (size_t)left : PIPE_MAX_BYTES;
+    f->reading = job_submit(f->ex->jobs, f->ex->loop, &f->job);
+    if (!f->reading) { /* crowded: what is in the page cache needs no job */
+        f->pipe->release(f->pipe);
+        f->pipe = NULL;
+    }
+    return f->reading;
 }
 
 /* Some bytes of the file; false: it waits for a job, or it is over. */
@@ -163,6 +219,8 @@ static void produce(struct task *task)
             f->text_sent = f->file_sent = 0;
         } else if (room == 0) {
             return; /* consuming wakes */
+        } else if (f->text_sent == part->text.n && pipe_file(f)) {
+            return;
         } else if (f->text_sent < part->text.n ? !push_text(f) : !push_file(f, room)) {
             return;
         }

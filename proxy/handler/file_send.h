@@ -1,5 +1,6 @@
 /* A response body made of texts and parts of an open file, read piece by piece as the client takes
- * it: what is in the page cache on the loop's thread, what is not by a job. */
+ * it: what is in the page cache on the loop's thread, what is not by a job. Large parts for a plain
+ * socket go through a pipe, filled by a job, and are not copied. */
 #ifndef HANDLER_FILE_SEND_H
 #define HANDLER_FILE_SEND_H
 

@@ -76,10 +76,10 @@ struct body_pipe *pipe_take(void)
     return &p->body;
 }
 
-static ssize_t move(int from, int to, size_t max)
+static ssize_t move(int from, off_t *offset, int to, size_t max)
 {
     for (;;) {
-        ssize_t n = splice(from, NULL, to, NULL, max, SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
+        ssize_t n = splice(from, offset, to, NULL, max, SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
         if (LIKELY(n >= 0)) {
             return n;
         }
@@ -92,7 +92,16 @@ static ssize_t move(int from, int to, size_t max)
 ssize_t pipe_fill(struct body_pipe *b, struct stream *from, size_t max)
 {
     must(b->bytes == 0 && max > 0);
-    ssize_t n = move(from->ops->raw_fd(from), pipe_of(b)->write_fd, max);
+    ssize_t n = move(from->ops->raw_fd(from), NULL, pipe_of(b)->write_fd, max);
+    b->bytes = n > 0 ? (size_t)n : 0;
+    return n;
+}
+
+ssize_t pipe_fill_file(struct body_pipe *b, int fd, uint64_t offset, size_t max)
+{
+    must(b->bytes == 0 && max > 0);
+    off_t at = (off_t)offset;
+    ssize_t n = move(fd, &at, pipe_of(b)->write_fd, max);
     b->bytes = n > 0 ? (size_t)n : 0;
     return n;
 }
@@ -100,7 +109,7 @@ ssize_t pipe_fill(struct body_pipe *b, struct stream *from, size_t max)
 ssize_t pipe_drain(struct body_pipe *b, struct stream *to, size_t max)
 {
     must(max > 0 && max <= b->bytes);
-    ssize_t n = move(pipe_of(b)->read_fd, to->ops->raw_fd(to), max);
+    ssize_t n = move(pipe_of(b)->read_fd, NULL, to->ops->raw_fd(to), max);
     return n == 0 ? STREAM_ERROR : n; /* the body takes off what has gone */
 }
 

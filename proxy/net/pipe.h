@@ -1,9 +1,9 @@
-/* Pipes for splice(2): content that goes from one plain socket to another without being seen.
+/* Pipes for splice(2): content that goes to a plain socket without being seen.
  *
  * A pipe is taken when a socket has something to put in and given back when it is empty again, so
  * that an exchange that waits holds none. Each thread keeps a few; a process has at most
  * PIPES_MAX_PER_THREAD in use for each thread, and whoever gets none copies instead.
- * In: streams with a raw_fd. Out: bytes moved inside the kernel; counts. */
+ * In: streams with a raw_fd, files. Out: bytes moved inside the kernel; counts. */
 #ifndef NET_PIPE_H
 #define NET_PIPE_H
 
@@ -18,6 +18,9 @@ struct body_pipe *pipe_take(void);
 /* Moves up to max > 0 bytes from the stream into the pipe, which must be empty: > 0 bytes, 0 a
  * clean end, STREAM_AGAIN, or STREAM_ERROR. */
 ssize_t pipe_fill(struct body_pipe *p, struct stream *from, size_t max);
+/* The same from a file, at offset; waits for the disk, so it is for a job's thread (whoever has the
+ * pipe leaves it alone meanwhile). STREAM_ERROR also where the file cannot be spliced. */
+ssize_t pipe_fill_file(struct body_pipe *p, int fd, uint64_t offset, size_t max);
 /* Moves up to max > 0 of its bytes to the stream: > 0 bytes, STREAM_AGAIN or STREAM_ERROR. */
 ssize_t pipe_drain(struct body_pipe *p, struct stream *to, size_t max);
 /* Closes this thread's spare pipes; when a thread ends. */

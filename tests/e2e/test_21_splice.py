@@ -43,6 +43,28 @@ def test_a_large_download_and_upload_are_spliced(plain, origin, tmp_path):
     assert [e["bytes_read"] for e in entries] == [0, len(BODY)] * 2
 
 
+def test_a_large_file_is_spliced_whole_and_in_parts(plain, tmp_path):
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site/large").write_bytes(BODY)
+    trace = tmp_path / "trace"
+    c = plain(f"http://localhost {{\n\troot * {tmp_path}/site\n\tfile_server\n}}",
+              wrap=["strace", "-D", "-f", "-q", "-o", str(trace), "-e", "trace=splice"])
+    parts = [(0, 1 << 20), (3_000_001, 2_345_678), (len(BODY) - 700_000, 700_000)]
+    ranges = ",".join(f"{at}-{at + n - 1}" for at, n in parts)
+    with c.connect() as connection:
+        for _ in range(2):
+            assert digest(connection.get("/large").body) == digest(BODY)
+        for at, n in parts:
+            part = connection.get("/large", [("Range", f"bytes={at}-{at + n - 1}")])
+            assert part.status == 206 and digest(part.body) == digest(BODY[at:at + n])
+        several = connection.get("/large", [("Range", f"bytes={ranges}")])
+        places = [several.body.find(BODY[at:at + n]) for at, n in parts]
+        assert -1 not in places and places == sorted(places)
+    c.stop()
+    moved = sum(int(n) for n in re.findall(r"splice\(.* = (\d+)", trace.read_text()))
+    assert moved > 3 * len(BODY)
+
+
 @pytest.mark.parametrize("end", ["close", "reset"])
 def test_an_origin_that_breaks_off(caddis, scripted, end):
     half = len(BODY) // 2
