@@ -36,15 +36,19 @@ bool h1_field_line(const char **p, const char *end, struct field *out, const cha
         return bad_name(name, s, why);
     }
     out->name = slice_of(name, (size_t)(s - name));
+    bool one_space = s[1] == ' ';
     do {
         s++;
     } while (*s == ' ' || *s == '\t');
+    one_space = one_space && s == name + out->name.n + 2;
     const char *stop = http_value_end(s, end);
     /* stop < end, because the last byte is LF; if it is CR, a byte follows. */
     if (UNLIKELY(*stop != '\r' || stop[1] != '\n')) {
         return bad_value(stop, why);
     }
     *p = stop + 2;
+    bool whole = one_space && stop[-1] != ' ' && stop[-1] != '\t';
+    out->line_bytes = whole ? (uint32_t)(*p - name) : 0;
     while (stop > s && (stop[-1] == ' ' || stop[-1] == '\t')) {
         stop--;
     }

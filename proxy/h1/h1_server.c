@@ -292,8 +292,8 @@ static struct chunk *error_page(struct h1_server *c, int status, const char *why
     struct slice reason = http_reason(status);
     int n = snprintf(text, sizeof(text), "%d %.*s\n\n%s\n", status, SLICE_ARG(reason), why);
     struct field items[] = {
-        {S("Content-Type"), S("text/plain; charset=utf-8"), FIELD_CONTENT_TYPE},
-        {S("Cache-Control"), S("no-store"), FIELD_CACHE_CONTROL},
+        {S("Content-Type"), S("text/plain; charset=utf-8"), FIELD_CONTENT_TYPE, 0},
+        {S("Cache-Control"), S("no-store"), FIELD_CACHE_CONTROL, 0},
     };
     size_t text_bytes = n < 0 ? 0 : (size_t)n < sizeof(text) ? (size_t)n : sizeof(text) - 1;
     struct response res = {

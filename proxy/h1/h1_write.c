@@ -16,23 +16,69 @@ static bool is_ours(enum field_id id)
            id == FIELD_TRANSFER_ENCODING || id == FIELD_CONTENT_LENGTH || id == FIELD_UPGRADE;
 }
 
-/* Bytes that the fields take, or SIZE_MAX if one of them must not be written. */
-static size_t fields_bytes(const struct fields *fields, bool *has_date)
+/* Fields in the order they are written in: lines as they were received, as many as stand one behind
+ * the other in one piece, and fields that are put together. */
+struct pieces {
+    size_t bytes;
+    bool has_date;
+    unsigned count;
+    struct {
+        const char *lines; /* NULL: the field with the index n */
+        size_t n;
+    } items[FIELDS_MAX];
+};
+
+/* Does the field still say what the line it was received in says? The line's bytes were checked
+ * when it was split; here only that nobody has changed the field since. */
+static bool as_received(const struct field *f)
 {
-    size_t total = 0;
+    return f->line_bytes && f->name.n + f->value.n + 4 == f->line_bytes &&
+           f->value.p == f->name.p + f->name.n + 2 && f->value.p[-2] == ':' &&
+           f->value.p[-1] == ' ' && f->value.p[f->value.n] == '\r';
+}
+
+static void add_line(struct pieces *p, const struct field *f)
+{
+    size_t n = f->line_bytes;
+    size_t last = p->count ? p->count - 1 : 0;
+    p->bytes += n;
+    if (p->count && p->items[last].lines &&
+        p->items[last].lines + p->items[last].n == f->name.p) {
+        p->items[last].n += n;
+        return;
+    }
+    p->items[p->count].lines = f->name.p;
+    p->items[p->count].n = n;
+    p->count++;
+}
+
+/* False: one of them must not be written. */
+static bool add_fields(struct pieces *p, const struct fields *fields)
+{
+    p->bytes = 0;
+    p->has_date = false;
+    p->count = 0;
+    must(fields->count <= FIELDS_MAX);
     for (unsigned i = 0; i < fields->count; i++) {
         const struct field *f = &fields->items[i];
         if (f->id != FIELD_OTHER && is_ours(f->id)) {
             continue;
         }
+        p->has_date |= f->id == FIELD_DATE;
+        if (as_received(f)) {
+            add_line(p, f);
+            continue;
+        }
         if (!field_name_valid(f->name) || !field_value_valid(f->value) ||
             f->name.n > HEAD_BYTES_MAX || f->value.n > HEAD_BYTES_MAX) {
-            return SIZE_MAX;
+            return false;
         }
-        *has_date |= f->id == FIELD_DATE;
-        total += f->name.n + f->value.n + 4;
+        p->bytes += f->name.n + f->value.n + 4;
+        p->items[p->count].lines = NULL;
+        p->items[p->count].n = i;
+        p->count++;
     }
-    return total;
+    return true;
 }
 
 static char *put(char *at, struct slice s)
@@ -54,11 +100,13 @@ static char *put_field(char *at, struct slice name, struct slice value)
     return at;
 }
 
-static char *put_fields(char *at, const struct fields *fields)
+static char *put_fields(char *at, const struct pieces *p, const struct fields *fields)
 {
-    for (unsigned i = 0; i < fields->count; i++) {
-        const struct field *f = &fields->items[i];
-        if (f->id == FIELD_OTHER || !is_ours(f->id)) {
+    for (unsigned i = 0; i < p->count; i++) {
+        if (p->items[i].lines) {
+            at = put(at, slice_of(p->items[i].lines, p->items[i].n));
+        } else {
+            const struct field *f = &fields->items[p->items[i].n];
             at = put_field(at, f->name, f->value);
         }
     }
@@ -104,7 +152,7 @@ static char *put_connection(char *at, enum h1_persist persist, struct slice upgr
 /* A chunk for so many bytes; *at is where to write. NULL: too many, or no memory. */
 static struct chunk *head_chunk(size_t line, size_t fields, size_t extra, char **at)
 {
-    if (fields == SIZE_MAX || line > HEAD_BYTES_MAX || extra > HEAD_BYTES_MAX ||
+    if (line > HEAD_BYTES_MAX || extra > HEAD_BYTES_MAX || fields > HEAD_BYTES_MAX ||
         line + fields + extra > HEAD_BYTES_MAX) {
         return NULL;
     }
@@ -144,14 +192,14 @@ static bool method_has_content(enum http_method m)
 struct chunk *h1_write_request(const struct request *req, enum h1_framing framing, bool keep_alive,
                                struct slice upgrade)
 {
-    bool has_date = false;
+    struct pieces pieces; /* not initialised as a whole: 4 KiB */
     if (!field_name_valid(req->method_text) || !target_valid(req->target) ||
-        !field_value_valid(upgrade)) {
+        !field_value_valid(upgrade) || !add_fields(&pieces, &req->fields)) {
         return NULL;
     }
     char *at;
-    struct chunk *c = head_chunk(req->method_text.n + req->target.n + 16,
-                                 fields_bytes(&req->fields, &has_date), upgrade.n, &at);
+    struct chunk *c = head_chunk(req->method_text.n + req->target.n + 16, pieces.bytes, upgrade.n,
+                                 &at);
     if (!c) {
         return NULL;
     }
@@ -159,7 +207,7 @@ struct chunk *h1_write_request(const struct request *req, enum h1_framing framin
     *at++ = ' ';
     at = put(at, req->target);
     at = put(at, S(" HTTP/1.1\r\n"));
-    at = put_fields(at, &req->fields);
+    at = put_fields(at, &pieces, &req->fields);
     if (framing == H1_CHUNKED) {
         at = put(at, S("Transfer-Encoding: chunked\r\n"));
     } else if (framing == H1_LENGTH && req->content_length >= 0) {
@@ -200,20 +248,20 @@ static char *put_framing(char *at, const struct response *res, enum h1_framing f
 struct chunk *h1_write_response(const struct response *res, enum h1_framing framing,
                                 enum h1_persist persist, struct slice upgrade, struct slice date)
 {
-    bool has_date = false;
+    struct pieces pieces; /* as above */
     if (res->status < 100 || res->status > 999 || !field_value_valid(res->reason) ||
-        !field_value_valid(upgrade) || !field_value_valid(date)) {
+        !field_value_valid(upgrade) || !field_value_valid(date) ||
+        !add_fields(&pieces, &res->fields)) {
         return NULL;
     }
-    size_t fields = fields_bytes(&res->fields, &has_date);
     char *at;
-    struct chunk *c = head_chunk(res->reason.n + 16, fields, upgrade.n + date.n, &at);
+    struct chunk *c = head_chunk(res->reason.n + 16, pieces.bytes, upgrade.n + date.n, &at);
     if (!c) {
         return NULL;
     }
     at = put_status_line(at, res);
-    at = put_fields(at, &res->fields);
-    if (!has_date && date.n) {
+    at = put_fields(at, &pieces, &res->fields);
+    if (!pieces.has_date && date.n) {
         at = put_field(at, S("Date"), date);
     }
     at = put_framing(at, res, framing);

@@ -14,7 +14,9 @@ bool chain_new(struct exchange *ex, struct upstream *upstream, struct jobs *jobs
         return false;
     }
     c->depth = 0;
+    c->hooks = c->few_hooks;
     c->hook_count = 0;
+    c->hook_cap = CHAIN_HOOKS_FEW;
     c->enter = NULL;
     c->errors = NULL;
     c->error.status = 0;
@@ -83,14 +85,31 @@ static enum match_result next_handler(struct chain *c, struct exchange *ex,
     return MATCH_NO;
 }
 
+/* All places that there may be, in the exchange's arena. False: they were there already, or memory.
+ */
+static bool more_hooks(struct chain *c, struct exchange *ex)
+{
+    if (c->hook_cap == CHAIN_HOOKS_MAX) {
+        return false;
+    }
+    struct chain_hook *hooks = arena_alloc(&ex->arena, CHAIN_HOOKS_MAX * sizeof(*hooks));
+    if (!hooks) {
+        return false;
+    }
+    memcpy(hooks, c->hooks, c->hook_count * sizeof(*hooks));
+    c->hooks = hooks;
+    c->hook_cap = CHAIN_HOOKS_MAX;
+    return true;
+}
+
 /* False: there are too many to remember, and leaving one out could open what it closes. Some
  * places are kept for chain_add_hook. */
-static bool remember_hook(struct chain *c, const struct handler *h)
+static bool remember_hook(struct chain *c, struct exchange *ex, const struct handler *h)
 {
     if (!h->ops->on_response && !h->ops->on_response_early && !h->ops->on_intercept) {
         return true;
     }
-    if (c->hook_count >= CHAIN_HOOKS_MAX - CHAIN_HOOKS_ADDED_MAX) {
+    if (c->hook_count >= c->hook_cap - CHAIN_HOOKS_ADDED_MAX && !more_hooks(c, ex)) {
         return false;
     }
     c->hooks[c->hook_count].ops = h->ops;
@@ -102,7 +121,7 @@ static bool remember_hook(struct chain *c, const struct handler *h)
 void chain_add_hook(struct exchange *ex, const struct handler_ops *ops, const void *instance)
 {
     struct chain *c = chain_of(ex);
-    if (c->hook_count < CHAIN_HOOKS_MAX) {
+    if (c->hook_count < c->hook_cap) {
         c->hooks[c->hook_count].ops = ops;
         c->hooks[c->hook_count].instance = instance;
         c->hook_count++;
@@ -131,8 +150,12 @@ static bool run_one(struct chain *c, struct exchange *ex, const struct handler *
     }
     switch (result) {
     case HANDLER_NEXT:
-        if (remember_hook(c, h)) {
+        if (remember_hook(c, ex, h)) {
             return true;
+        }
+        if (ex->arena.failed) {
+            exchange_error_page(ex, 503, S("out of memory"));
+            return false;
         }
         (void)chain_error(ex, 500, S("more than 64 header directives apply to this request"));
         return false;

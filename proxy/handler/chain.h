@@ -8,6 +8,7 @@
 #define CHAIN_DEPTH_MAX 16
 #define CHAIN_HOOKS_MAX 72
 #define CHAIN_HOOKS_ADDED_MAX 8 /* of these, for chain_add_hook */
+#define CHAIN_HOOKS_FEW 16      /* of these, without memory of their own */
 
 struct upstream;
 
@@ -26,6 +27,11 @@ struct chain_trace {
                  bool failed);
 };
 
+struct chain_hook {
+    const struct handler_ops *ops;
+    const void *instance;
+};
+
 struct chain {
     struct {
         const struct route *route;
@@ -33,11 +39,10 @@ struct chain {
         unsigned groups_taken; /* bit i: a handler of group i was run */
     } stack[CHAIN_DEPTH_MAX];
     unsigned depth;
-    struct {
-        const struct handler_ops *ops;
-        const void *instance;
-    } hooks[CHAIN_HOOKS_MAX];
+    struct chain_hook *hooks; /* few_hooks, or more in the exchange's arena */
     unsigned hook_count;
+    unsigned hook_cap; /* CHAIN_HOOKS_ADDED_MAX of these are kept for chain_add_hook */
+    struct chain_hook few_hooks[CHAIN_HOOKS_FEW];
     const struct route *enter; /* set by chain_enter */
     const struct error_route *errors; /* the site's handle_errors; NULL: none */
     struct {

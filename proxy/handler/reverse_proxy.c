@@ -196,7 +196,7 @@ static void end_collecting(struct forward *f)
 /* Broken before anything was sent: that can still be said with a status. */
 static void response_collected(struct body_buffer *b)
 {
-    struct forward *f = container_of(b, struct forward, response_buffer);
+    struct forward *f = container_of(b, struct forward_buffer, buffer)->forward;
     struct exchange *ex = f->ex;
     end_collecting(f);
     if (ex->finished) {
@@ -217,7 +217,7 @@ static void response_collected(struct body_buffer *b)
 static void collecting_in_vain(struct task *t)
 {
     struct forward *f = container_of(t, struct forward, finished);
-    body_buffer_cancel(&f->response_buffer);
+    body_buffer_cancel(&f->response_buffer->buffer);
     end_collecting(f);
     exchange_release(f->ex);
 }
@@ -231,12 +231,15 @@ static void send_answer(struct forward *f)
         send_collected(f);
         return;
     }
-    exchange_hold(ex);
+    f->response_buffer = forward_collect(f, &ex->res_body, f->proxy->response_buffer_bytes,
+                                         response_collected);
+    if (!f->response_buffer) {
+        (void)chain_error(ex, 503, S("out of memory"));
+        return;
+    }
     f->collects_response = true;
     task_init(&f->finished, collecting_in_vain);
     ex->ended = &f->finished;
-    body_buffer_start(&f->response_buffer, &ex->res_body, f->proxy->response_buffer_bytes,
-                      response_collected);
 }
 
 /* ---- handle_response, replace_status --------------------------------------------------------- */
@@ -581,24 +584,11 @@ static void on_failed(void *ctx, const struct upstream_failure *failure)
 
 /* ---- request_buffers ------------------------------------------------------------------------- */
 
-static bool has_request_body(const struct forward *f)
-{
-    return f->out.content_length != 0 && !f->upgrade.n;
-}
-
-/* How much of the request's body is collected first; 0: none. */
-static size_t collected_bytes(const struct forward *f)
-{
-    bool must_know = f->proxy->fastcgi && f->out.content_length < 0;
-    uint64_t bytes = f->proxy->request_buffer_bytes;
-    return (size_t)(must_know && !bytes ? FASTCGI_BUFFER_BYTES : bytes);
-}
-
 /* A body that is here as a whole has a length, whatever its framing was, and can be sent again. One
  * that broke off is passed on as it is: the codec has an answer for its client. */
 static void request_collected(struct body_buffer *b)
 {
-    struct forward *f = container_of(b, struct forward, request_buffer);
+    struct forward *f = container_of(b, struct forward_buffer, buffer)->forward;
     struct exchange *ex = f->ex;
     f->collects_request = false;
     if (ex->finished) {
@@ -622,7 +612,7 @@ static void client_gone(struct task *t)
     f->ex->cancel = NULL;
     if (f->collects_request) {
         f->collects_request = false;
-        body_buffer_cancel(&f->request_buffer);
+        body_buffer_cancel(&f->request_buffer->buffer);
         exchange_release(f->ex); /* not the last hold, as below */
     }
     if (f->request) {
@@ -660,11 +650,13 @@ static enum handler_result proxy_request(const void *instance, struct exchange *
         return chain_error(ex, 502, S("the request body was sent to another origin already"));
     }
     ex->cancel = &f->cancel;
-    if (collected_bytes(f) && has_request_body(f)) {
-        exchange_hold(ex);
-        f->collects_request = true;
-        body_buffer_start(&f->request_buffer, &ex->req_body, collected_bytes(f),
-                          request_collected);
+    size_t collected = forward_collected_bytes(f);
+    if (collected) {
+        f->request_buffer = forward_collect(f, &ex->req_body, collected, request_collected);
+        f->collects_request = f->request_buffer != NULL;
+        if (!f->collects_request) {
+            fail(f, 503, S("out of memory"));
+        }
     } else {
         begin_round(f);
     }

@@ -8,6 +8,13 @@
 #include "proxy/loop/loop.h"
 #include "proxy/upstream/upstream.h"
 
+struct forward;
+
+struct forward_buffer {
+    struct body_buffer buffer;
+    struct forward *forward;
+};
+
 struct forward {
     const struct reverse_proxy *proxy;
     struct exchange *ex;
@@ -32,8 +39,8 @@ struct forward {
     unsigned retries;
     int64_t started_ms;
     int64_t attempt_ms;  /* when the attempt under way began */
-    struct body_buffer request_buffer;
-    struct body_buffer response_buffer;
+    struct forward_buffer *request_buffer;  /* NULL: not collected yet */
+    struct forward_buffer *response_buffer; /* the same */
     struct task finished;    /* ex has, while its response is being collected */
     bool collects_request;   /* and then ex is held */
     bool collects_response;  /* the same */
@@ -42,6 +49,13 @@ struct forward {
     struct slice set_cookie; /* of the policy cookie; or empty */
 };
 
+/* How much of the request's body is collected before an origin is asked; 0: none. */
+size_t forward_collected_bytes(const struct forward *f);
+/* Collects a body (body_buffer_start) and holds the exchange for it, until the caller releases it.
+ * NULL: memory; nothing has begun. */
+NODISCARD struct forward_buffer *forward_collect(struct forward *f, struct body *body,
+                                                 size_t max_bytes,
+                                                 void (*done)(struct body_buffer *self));
 /* The part of the request that is the same for all attempts. */
 NODISCARD enum rules_result forward_build(struct forward *f);
 /* The rest, for f->origin: Host, header_up; for FastCGI the CGI variables (f->refused: not to be

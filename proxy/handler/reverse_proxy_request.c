@@ -37,9 +37,7 @@ static bool copy_fields(struct forward *fw, const struct request *req)
         if (dropped_from_request(f) || (has_connection && named_by_connection(req, f))) {
             continue;
         }
-        if (!fields_add_id(&fw->base, &fw->ex->arena, f->id, f->name, f->value)) {
-            return false;
-        }
+        fw->base.items[fw->base.count++] = *f; /* as it was received, if it was */
     }
     return true;
 }
@@ -137,6 +135,28 @@ static struct slice wanted_upgrade(const struct request *req)
     return f->value;
 }
 
+size_t forward_collected_bytes(const struct forward *f)
+{
+    bool must_know = f->proxy->fastcgi && f->out.content_length < 0;
+    uint64_t bytes = f->proxy->request_buffer_bytes;
+    if (f->out.content_length == 0 || f->upgrade.n) {
+        return 0; /* there is no body */
+    }
+    return (size_t)(must_know && !bytes ? FASTCGI_BUFFER_BYTES : bytes);
+}
+
+struct forward_buffer *forward_collect(struct forward *f, struct body *body, size_t max_bytes,
+                                       void (*done)(struct body_buffer *self))
+{
+    struct forward_buffer *b = ARENA_NEW(&f->ex->arena, struct forward_buffer);
+    if (b) {
+        b->forward = f;
+        exchange_hold(f->ex);
+        body_buffer_start(&b->buffer, body, max_bytes, done);
+    }
+    return b;
+}
+
 enum rules_result forward_build(struct forward *f)
 {
     struct exchange *ex = f->ex;
@@ -167,6 +187,14 @@ enum rules_result forward_prepare(struct forward *f)
         return RULES_DONE; /* a long row of retries must not fill the arena with the same values */
     }
     f->prepared_for = f->origin;
+    bool as_it_is = !rules->first && !f->origin->tls_client && !f->proxy->fastcgi;
+    if (as_it_is) {
+        *out = f->base; /* nobody changes it: no copy for each attempt */
+        return RULES_DONE;
+    }
+    if (out->items == f->base.items) {
+        *out = (struct fields){0};
+    }
     if (!fields_copy(out, a, &f->base)) {
         return RULES_NO_MEMORY;
     }

@@ -30,7 +30,9 @@ static void drop_queue(struct body *b)
 
 void body_init(struct body *b, struct run_queue *q, size_t limit_bytes)
 {
-    *b = (struct body){.queue = q, .limit_bytes = limit_bytes ? limit_bytes : BODY_LIMIT_BYTES};
+    memset(b, 0, offsetof(struct body, slices));
+    b->queue = q;
+    b->limit_bytes = limit_bytes ? limit_bytes : BODY_LIMIT_BYTES;
 }
 
 static void forget_kept(struct body *b)

@@ -54,7 +54,6 @@ struct body {
     struct run_queue *queue;
     struct task *producer; /* borrowed; NULL: nobody to wake */
     struct task *consumer;
-    struct body_slice slices[BODY_SLICES_MAX];
     unsigned first;
     unsigned count;
     enum body_state state;
@@ -70,6 +69,7 @@ struct body {
     struct body_pipe *pipe; /* owned; NULL, or with bytes in it, which queued_bytes counts too */
     bool takes_pipe; /* set by the consumer behind body_set_consumer: content may come in a pipe */
     bool wanted; /* the consumer has peeked at least once: for 100-continue */
+    struct body_slice slices[BODY_SLICES_MAX]; /* count of them, from first on, round the end */
 };
 
 /* state OPEN, empty. limit_bytes: 0 for BODY_LIMIT_BYTES. */

@@ -130,10 +130,18 @@ static inline bool http_all_value(const char *p, size_t n)
     return bad == 0;
 }
 
-/* Is it surely a token: letters and hyphens only, up to 15 of them? */
+/* Is it surely a token: letters and hyphens only, up to 32 of them? */
 static inline bool http_surely_token(const char *p, size_t n)
 {
-    return n - 1 < 15 && http_uncommon_mask(http_load_short(p, n)) == 0;
+    if (n - 1 < 15) {
+        return http_uncommon_mask(http_load_short(p, n)) == 0;
+    }
+    if (n - 16 > 16) {
+        return false;
+    }
+    __m128i first = _mm_loadu_si128((const __m128i_u *)(const void *)p);
+    __m128i last = _mm_loadu_si128((const __m128i_u *)(const void *)(p + n - 16));
+    return (http_uncommon_mask(first) | http_uncommon_mask(last)) == 0;
 }
 
 #else /* without SSE2: eight bytes at a time, and one by one */

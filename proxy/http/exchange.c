@@ -76,16 +76,12 @@ static struct exchange *take_memory(void)
     if (!ex) {
         ex = malloc(sizeof(*ex));
         if (ex) {
-            *ex = (struct exchange){0};
             arena_init(&ex->arena, EXCHANGE_ARENA_MAX);
         }
         return ex;
     }
     pool = ex->chain;
     pool_count--;
-    struct arena arena = ex->arena;
-    *ex = (struct exchange){0};
-    ex->arena = arena;
     return ex;
 }
 
@@ -125,6 +121,7 @@ struct exchange *exchange_new(struct loop *l, struct run_queue *q,
     if (!ex) {
         return NULL;
     }
+    memset(ex, 0, offsetof(struct exchange, arena));
     ex->magic = EXCHANGE_MAGIC;
     ex->holds = 1;
     ex->loop = l;

@@ -90,11 +90,8 @@ struct exchange {
     const struct http_service *service;
     struct client_info client;
 
-    struct arena arena;
     struct request req;
     struct response res;
-    struct body req_body;
-    struct body res_body;
     struct body_filter *filters; /* the last one first; NULL: none (body_filter.h) */
     struct body *out;            /* what the codec reads: res_body, or the last filter's */
     struct chunk *pinned[4]; /* counted: what req's and res's slices point into */
@@ -150,6 +147,10 @@ struct exchange {
     bool origin_failed; /* the attempt failed; only while it is asked whether there is another */
     const struct addr *client_addr; /* the client behind trusted proxies; else client.peer */
     bool peer_trusted;              /* the peer is such a proxy: what it says of its client holds */
+
+    struct arena arena; /* last, with the bodies: what is before is zeroed for each exchange */
+    struct body req_body;
+    struct body res_body;
 };
 
 /* Per-thread free list; NULL: memory. holds is 1 (the codec's). Bodies are OPEN and empty. */

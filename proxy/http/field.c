@@ -206,7 +206,7 @@ bool fields_set(struct fields *f, struct arena *a, struct slice name, struct sli
     if (!first) {
         return fields_add_id(f, a, id, name, value);
     }
-    *first = (struct field){name, value, id};
+    *first = (struct field){name, value, id, 0};
     remove_from(f, (unsigned)(first - f->items) + 1, id, name);
     return true;
 }

@@ -60,6 +60,8 @@ struct field {
     struct slice name; /* as received (any case) */
     struct slice value; /* without surrounding white space */
     enum field_id id;
+    uint32_t line_bytes; /* of the received line "name: value\r\n" at name.p, which can be passed on
+                            as it is while it is what this says (h1_write.c); 0: there is none */
 };
 
 struct fields {
@@ -86,7 +88,7 @@ NODISCARD static inline bool fields_add_id(struct fields *f, struct arena *a, en
     if (UNLIKELY(f->count >= f->cap) && !fields_reserve(f, a, 1)) {
         return false;
     }
-    f->items[f->count++] = (struct field){name, value, id};
+    f->items[f->count++] = (struct field){name, value, id, 0};
     return true;
 }
 /* Makes `to` a list of its own with what `from` has. */

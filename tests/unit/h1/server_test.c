@@ -634,7 +634,7 @@ static void early_hints(void **state)
     (void)state;
     use(STUB_HOLD);
     fx_client_says(GET);
-    struct field items[] = {{S("Link"), S("</a>"), FIELD_OTHER}};
+    struct field items[] = {{S("Link"), S("</a>"), FIELD_OTHER, 0}};
     struct response hints = {.status = 103, .reason = S("Early Hints"), .fields = {items, 1, 1}};
     fx->client->write_max = 7;
     exchange_send_interim(fx->ex, &hints);

@@ -14,7 +14,7 @@ static struct fields fields_of(const char *const *pairs)
     struct fields f = {items, 0, ARRAY_LEN(items)};
     for (; pairs[0]; pairs += 2) {
         struct slice name = slice_str(pairs[0]);
-        items[f.count++] = (struct field){name, slice_str(pairs[1]), field_id(name)};
+        items[f.count++] = (struct field){name, slice_str(pairs[1]), field_id(name), 0};
     }
     return f;
 }
@@ -140,7 +140,7 @@ static void test_sizes(void **state)
     static char big[600 * 1024];
     memset(big, 'v', sizeof(big));
     struct request r = get();
-    struct field one = {S_INIT("X"), {big, 60 * 1024}, FIELD_OTHER};
+    struct field one = {S_INIT("X"), {big, 60 * 1024}, FIELD_OTHER, 0};
     r.fields = (struct fields){&one, 1, 1};
     struct chunk *c = h1_write_request(&r, H1_NO_BODY, true, NONE);
     assert_non_null(c);
@@ -183,12 +183,48 @@ static void test_chunks(void **state)
     dstr_fini(&d);
 }
 
+/* Fields as the parser gives them: their lines go out in one piece, but only as long as the fields
+ * are what they were. */
+static void test_received_lines(void **state)
+{
+    (void)state;
+    static const char in[] = "GET /a?b HTTP/1.1\r\nHost: x\r\nX-Cut: abc\r\nX-B:2\r\nX-C:  3\r\n"
+                             "X-D: 4 \r\nX-E:\r\nConnection: x\r\nX-F: 6\r\nX-G: 7\r\n\r\n";
+    struct arena a;
+    arena_init(&a, 65536);
+    struct request r = {.scheme = S("http")};
+    struct h1_head head;
+    struct h1_bad bad;
+    struct h1_scan scan = {0};
+    const struct h1_limits limits = {.head_bytes_max = 4096, .fields_max = 100};
+    assert_int_equal(h1_parse_request(slice_of(in, sizeof(in) - 1), &scan, &limits, &a, &r, &head,
+                                      &bad),
+                     H1_DONE);
+    expect(h1_write_request(&r, H1_NO_BODY, true, NONE),
+           "GET /a?b HTTP/1.1\r\nHost: x\r\nX-Cut: abc\r\nX-B: 2\r\nX-C: 3\r\nX-D: 4\r\nX-E: \r\n"
+           "X-F: 6\r\nX-G: 7\r\n\r\n");
+    struct field *f = r.fields.items;
+    f[1].value.n = 2;
+    f[7].name = S("X-Other");
+    f[8].value = S("8");
+    expect(h1_write_request(&r, H1_NO_BODY, true, NONE),
+           "GET /a?b HTTP/1.1\r\nHost: x\r\nX-Cut: ab\r\nX-B: 2\r\nX-C: 3\r\nX-D: 4\r\nX-E: \r\n"
+           "X-Other: 6\r\nX-G: 8\r\n\r\n");
+    f[1].value.n = strlen("abc\r\nX-B:2");
+    assert_null(h1_write_request(&r, H1_NO_BODY, true, NONE));
+    f[1].value.n = 3;
+    f[1].name.n = strlen("X-Cut: a");
+    assert_null(h1_write_request(&r, H1_NO_BODY, true, NONE));
+    arena_fini(&a);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_request), cmocka_unit_test(test_response),
         cmocka_unit_test(test_special_statuses), cmocka_unit_test(test_refused),
         cmocka_unit_test(test_sizes),   cmocka_unit_test(test_chunks),
+        cmocka_unit_test(test_received_lines),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -234,7 +234,7 @@ static void test_limit_of_ones_own(void **state)
 static void test_end(void **state)
 {
     struct fixture *f = *state;
-    struct field items[] = {{S_INIT("X-Sum"), S_INIT("1"), FIELD_OTHER}};
+    struct field items[] = {{S_INIT("X-Sum"), S_INIT("1"), FIELD_OTHER, 0}};
     struct fields trailers = {items, 1, 1};
     push(&f->body, "abc");
     body_end(&f->body, &trailers);
