@@ -91,7 +91,7 @@ static const struct {
 
 static const struct slice handled[] = {
     S_INIT("ServerName"), S_INIT("ServerAlias"), S_INIT("SSLCertificateFile"),
-    S_INIT("DocumentRoot"), S_INIT("CustomLog"), S_INIT("DirectoryIndex"),
+    S_INIT("DocumentRoot"), S_INIT("Alias"), S_INIT("CustomLog"), S_INIT("DirectoryIndex"),
 };
 
 static const char *why_needless(struct slice name)
@@ -317,6 +317,26 @@ static void header(struct apache *a, struct import_text *t, const struct apache_
     }
 }
 
+/* <Proxy *> or <Directory> that only says that everybody may come. */
+static bool is_open(const struct apache_directive *d)
+{
+    static const struct slice harmless[] = {S_INIT("Require"), S_INIT("Order"), S_INIT("Allow"),
+                                            S_INIT("Options"), S_INIT("AllowOverride"),
+                                            S_INIT("AddDefaultCharset")};
+    bool open = d->is_section && (is(d, S("Proxy")) || is(d, S("Directory")));
+    for (const struct apache_directive *c = open ? d->children : NULL; c && open; c = c->next) {
+        bool known = false;
+        for (size_t k = 0; k < ARRAY_LEN(harmless); k++) {
+            known = known || is(c, harmless[k]);
+        }
+        bool all = is(c, S("Require"))  ? slice_eq_case(word(c, 2), S("granted"))
+                   : is(c, S("Allow")) ? slice_eq_case(word(c, 2), S("all"))
+                                         : true;
+        open = known && all;
+    }
+    return open;
+}
+
 static void known(struct apache *a, struct import_text *t, const struct apache_directive *d)
 {
     const char *why = why_needless(d->words[0]);
@@ -328,6 +348,10 @@ static void known(struct apache *a, struct import_text *t, const struct apache_d
         if (is(d, handled[k])) {
             return;
         }
+    }
+    if (is_open(d)) {
+        text_dropped(a->i, t, d->line, written(a, d), "everybody may come");
+        return;
     }
     if (is(d, S("Include")) || is(d, S("IncludeOptional"))) {
         bool certbot = slice_find_slice(word(d, 1), S("letsencrypt")) != SLICE_NPOS;
@@ -401,11 +425,39 @@ static void common(struct apache *a, struct import_text *t, const struct apache_
 }
 
 /* ProxyPass PATH !: not passed on. */
+/* The Alias whose path this one begins with, or NULL. */
+static const struct apache_directive *alias_of(const struct apache_directive *host,
+                                               struct slice path)
+{
+    for (const struct apache_directive *d = host->children; d; d = d->next) {
+        if (is(d, S("Alias")) && slice_starts(path, import_without_slash(word(d, 1)))) {
+            return d;
+        }
+    }
+    return NULL;
+}
+
+static void aliased(struct apache *a, struct import_text *t, const struct apache_directive *alias,
+                    struct slice path)
+{
+    text_open(t, "handle %.*s*", SLICE_ARG(import_quoted(a->i, path)));
+    text_line(t, "uri strip_prefix %.*s",
+              SLICE_ARG(import_quoted(a->i, import_without_slash(word(alias, 1)))));
+    text_line(t, "root * %.*s", SLICE_ARG(import_quoted(a->i, word(alias, 2))));
+    text_line(t, "file_server");
+    text_close(t);
+}
+
 static void exception(struct apache *a, struct import_text *t, const struct apache_directive *host,
                       const struct apache_directive *d)
 {
     if (slice_find_slice(word(d, 1), S("acme-challenge")) != SLICE_NPOS) {
         text_dropped(a->i, t, d->line, written(a, d), "challenges are answered");
+        return;
+    }
+    const struct apache_directive *alias = alias_of(host, word(d, 1));
+    if (alias) {
+        aliased(a, t, alias, word(d, 1));
         return;
     }
     text_open(t, "handle %.*s*", SLICE_ARG(import_quoted(a->i, word(d, 1))));
@@ -434,6 +486,11 @@ static void content(struct apache *a, struct import_text *t, const struct apache
     for (const struct apache_directive *d = host->children; d; d = d->next) {
         if (is(d, S("Redirect")) || is(d, S("RedirectPermanent"))) {
             redirect(a, t, d);
+        }
+    }
+    for (const struct apache_directive *d = host->children; d && !all; d = d->next) {
+        if (is(d, S("Alias"))) {
+            aliased(a, t, d, word(d, 1));
         }
     }
     if (!all) {

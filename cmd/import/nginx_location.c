@@ -23,6 +23,12 @@ static struct slice path_of(const struct nginx_directive *d)
 
 /* ---- answers of the server itself -------------------------------------------------------- */
 
+/* What begins like a matcher would be taken for one. */
+static const char *every(struct slice text)
+{
+    return text.n && strchr("/@*", text.p[0]) ? "* " : "";
+}
+
 static void give_return(struct nginx *n, struct import_text *t, const struct nginx_scope *scope,
                         const struct nginx_directive *d)
 {
@@ -39,9 +45,11 @@ static void give_return(struct nginx *n, struct import_text *t, const struct ngi
         text_warning(n->i, t, d->line, nginx_written(n, d), "$%.*s has no counterpart here",
                      SLICE_ARG(unknown));
     } else if (status >= 300 && status < 400 && value.n) {
-        text_line(t, "redir %.*s %.*s", SLICE_ARG(import_quoted(n->i, text)), SLICE_ARG(code));
+        text_line(t, "redir %s%.*s %.*s", every(text), SLICE_ARG(import_quoted(n->i, text)),
+                  SLICE_ARG(code));
     } else if (value.n) {
-        text_line(t, "respond %.*s %.*s", SLICE_ARG(import_quoted(n->i, text)), SLICE_ARG(code));
+        text_line(t, "respond %s%.*s %.*s", every(text), SLICE_ARG(import_quoted(n->i, text)),
+                  SLICE_ARG(code));
     } else {
         text_line(t, "respond %.*s", SLICE_ARG(code));
     }
@@ -94,26 +102,34 @@ static void add_header(struct nginx *n, struct import_text *t, const struct ngin
     }
 }
 
-static void give_expires(struct nginx *n, struct import_text *t, const struct nginx_directive *d)
+/* nginx sends a Cache-Control of its own beside one that add_header gives. */
+static void give_expires(struct nginx *n, struct import_text *t, const struct nginx_scope *scope,
+                         const struct nginx_directive *d)
 {
+    const char *plus = "";
     struct slice v = nginx_word(d, 1);
     uint64_t number = 0;
     static const struct {
         char unit;
         uint64_t seconds;
     } units[] = {{'s', 1}, {'m', 60}, {'h', 3600}, {'d', 86400}, {'w', 604800}, {'y', 31536000}};
+    for (const struct nginx_directive *h = scope->first; h; h = h->next) {
+        if (nginx_is(h, S("add_header")) && slice_eq_case(nginx_word(h, 1), S("Cache-Control"))) {
+            plus = "+";
+        }
+    }
     if (slice_eq(v, S("max"))) {
-        text_line(t, "header Cache-Control max-age=315360000");
+        text_line(t, "header %sCache-Control max-age=315360000", plus);
         return;
     }
     if (slice_starts(v, S("-")) || slice_eq(v, S("epoch")) || slice_eq(v, S("0"))) {
-        text_line(t, "header Cache-Control no-cache");
+        text_line(t, "header %sCache-Control no-cache", plus);
         return;
     }
     for (size_t k = 0; v.n > 1 && k < ARRAY_LEN(units); k++) {
         if (v.p[v.n - 1] == units[k].unit &&
             slice_u64(slice_upto(v, v.n - 1), 1000000, &number)) {
-            text_line(t, "header Cache-Control max-age=%llu",
+            text_line(t, "header %sCache-Control max-age=%llu", plus,
                       (unsigned long long)(number * units[k].seconds));
             return;
         }
@@ -309,6 +325,14 @@ void nginx_include(struct nginx *n, struct import_text *t, const struct nginx_di
                  "the file was not read; `nginx -T` prints one text with all of them");
 }
 
+/* Who may come was decided by something that is not here: until it is, nobody. */
+static void keep_closed(struct import_text *t, const struct nginx_directive *d, struct slice name)
+{
+    if (nginx_is(d, name) && !slice_eq(nginx_word(d, 1), S("off"))) {
+        text_line(t, "error 401");
+    }
+}
+
 static void one(struct nginx *n, struct import_text *t, const struct nginx_scope *scope,
                 const struct nginx_directive *d)
 {
@@ -316,7 +340,7 @@ static void one(struct nginx *n, struct import_text *t, const struct nginx_scope
     if (nginx_is(d, S("rewrite"))) {
         give_rewrite(n, t, scope, d);
     } else if (nginx_is(d, S("expires"))) {
-        give_expires(n, t, d);
+        give_expires(n, t, scope, d);
     } else if (nginx_is(d, S("if")) && nginx_to_https(d)) {
         text_dropped(n->i, t, d->line, nginx_written(n, d), "HTTP is redirected to HTTPS");
     } else if (why) {
@@ -328,6 +352,13 @@ static void one(struct nginx *n, struct import_text *t, const struct nginx_scope
     } else if (nginx_is(d, S("auth_basic")) || nginx_is(d, S("auth_basic_user_file"))) {
         text_warning(n->i, t, d->line, nginx_written(n, d),
                      "write basic_auth { USER HASH }; `caddis hash-password` makes the hash");
+        keep_closed(t, d, S("auth_basic"));
+    } else if (nginx_is(d, S("auth_request"))) {
+        text_warning(n->i, t, d->line, nginx_written(n, d), "write forward_auth ORIGIN { uri %.*s"
+                     " }", SLICE_ARG(nginx_word(d, 1)));
+        keep_closed(t, d, S("auth_request"));
+    } else if (nginx_is(d, S("internal"))) {
+        text_warning(n->i, t, d->line, nginx_written(n, d), "clients may ask for it here, too");
     } else if (!nginx_is_handled(d->words[0])) {
         text_warning(n->i, t, d->line, nginx_written(n, d), "not carried over");
     }
@@ -428,6 +459,30 @@ static bool strips(struct nginx *n, const struct nginx_scope *scope,
     return pass_path->n || nginx_in(location->children, S("alias"));
 }
 
+/* "PREFIX(?!MORE)" is PREFIX, but not with MORE behind it: RE2's dialect has no such looks ahead. */
+static void regexp_matcher(struct nginx *n, struct import_text *t, const struct nginx_directive *d,
+                           struct slice name, struct slice re, bool negative)
+{
+    size_t look = slice_find_slice(re, S("(?!"));
+    if (look == SLICE_NPOS || negative || re.p[re.n - 1] != ')') {
+        if (look != SLICE_NPOS) {
+            text_warning(n->i, t, d->line, nginx_written(n, d), "regular expressions look neither"
+                         " ahead nor behind here");
+        }
+        text_line(t, "@%.*s %spath_regexp %.*s %.*s", SLICE_ARG(name), negative ? "not " : "",
+                  SLICE_ARG(name), SLICE_ARG(import_quoted(n->i, re)));
+        return;
+    }
+    struct slice prefix = slice_upto(re, look);
+    struct slice more = slice_of(re.p + look + 3, re.n - look - 4);
+    struct slice both = arena_printf(&n->i->arena, "%.*s(?:%.*s)", SLICE_ARG(prefix),
+                                     SLICE_ARG(more));
+    text_open(t, "@%.*s", SLICE_ARG(name));
+    text_line(t, "path_regexp %.*s %.*s", SLICE_ARG(name), SLICE_ARG(import_quoted(n->i, prefix)));
+    text_line(t, "not path_regexp %.*s", SLICE_ARG(import_quoted(n->i, both)));
+    text_close(t);
+}
+
 static void location_head(struct nginx *n, struct import_text *t, const struct nginx_scope *scope,
                           const struct nginx_directive *d)
 {
@@ -437,8 +492,7 @@ static void location_head(struct nginx *n, struct import_text *t, const struct n
         const char *flags = slice_starts(nginx_word(d, 1), S("~*")) ? "(?i)" : "";
         struct slice re = arena_printf(&n->i->arena, "%s%.*s", flags, SLICE_ARG(path));
         bool negative = slice_starts(nginx_word(d, 1), S("!"));
-        text_line(t, "@%.*s %spath_regexp %.*s %.*s", SLICE_ARG(name), negative ? "not " : "",
-                  SLICE_ARG(name), SLICE_ARG(import_quoted(n->i, re)));
+        regexp_matcher(n, t, d, name, re, negative);
         text_open(t, "handle @%.*s", SLICE_ARG(name));
         n->re = name;
         return;
@@ -490,13 +544,35 @@ static bool before(const struct nginx_directive *a, const struct nginx_directive
     return ka != kb ? ka < kb : prefixes && path_of(a).n > path_of(b).n;
 }
 
+/* Does a try_files of the server lead to the location of this name? */
+static bool is_tried(struct nginx *n, struct slice name)
+{
+    for (const struct nginx_directive *d = n->server->children; d; d = d->next) {
+        const struct nginx_directive *tries =
+            nginx_is(d, S("location")) ? nginx_in(d->children, S("try_files"))
+            : nginx_is(d, S("try_files")) ? d
+                                            : NULL;
+        if (tries && slice_eq(nginx_word(tries, tries->count - 1), name)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 #define LOCATIONS_MAX 1000
 
 static size_t gather(struct nginx *n, struct import_text *t, const struct nginx_directive **list)
 {
     size_t count = 0;
     for (const struct nginx_directive *d = n->server->children; d; d = d->next) {
-        if (!nginx_is(d, S("location")) || d->count < 2 || kind_of(d) == LOCATION_NAMED) {
+        if (!nginx_is(d, S("location")) || d->count < 2) {
+            continue;
+        }
+        if (kind_of(d) == LOCATION_NAMED) {
+            if (!is_tried(n, path_of(d))) {
+                text_warning(n->i, t, d->line, nginx_written(n, d),
+                             "only what try_files leads to is carried over");
+            }
             continue;
         }
         if (d == n->php) {

@@ -28,10 +28,37 @@ struct traefik {
     size_t count;
     struct route routes[ROUTES_MAX];
     size_t route_count;
+    struct slice hosts[ROUTES_MAX]; /* of every rule: "a.test,b.test" */
+    size_t hosts_count;
     const struct yaml *services;
 };
 
 /* ---- labels ------------------------------------------------------------------------------ */
+
+/* compose's ${NAME} and ${NAME:-default} as a Caddyfile has them. */
+static struct slice with_environment(struct traefik *t, struct slice text)
+{
+    struct dstr out;
+    dstr_init(&out, IMPORT_TEXT_MAX);
+    for (size_t k = 0; k < text.n; k++) {
+        size_t end = slice_find(slice_from(text, k), '}');
+        bool escaped = k > 0 && text.p[k - 1] == '$';
+        if (end == SLICE_NPOS || escaped || !slice_starts(slice_from(text, k), S("${"))) {
+            dstr_byte(&out, text.p[k]);
+            continue;
+        }
+        struct slice name = slice_of(text.p + k + 2, end - 2);
+        size_t colon = slice_find(name, ':');
+        struct slice usual = colon == SLICE_NPOS ? S("") : slice_from(name, colon + 1);
+        usual = slice_from(usual, slice_starts(usual, S("-")) ? 1 : 0);
+        dstr_printf(&out, "{$%.*s%s%.*s}", SLICE_ARG(slice_upto(name, colon)),
+                    usual.n ? ":" : "", SLICE_ARG(usual));
+        k += end;
+    }
+    struct slice copy = arena_copy(&t->i->arena, dstr_slice(&out));
+    dstr_fini(&out);
+    return copy;
+}
 
 static void add(struct traefik *t, struct slice service, struct slice text, unsigned line)
 {
@@ -44,8 +71,8 @@ static void add(struct traefik *t, struct slice service, struct slice text, unsi
         text_warning(t->i, &t->i->head, line, key, "too many labels");
         return;
     }
-    t->labels[t->count++] =
-        (struct label){service, slice_from(key, 8), slice_trim(text), line, false};
+    t->labels[t->count++] = (struct label){service, slice_from(key, 8),
+                                           with_environment(t, slice_trim(text)), line, false};
 }
 
 static void add_all(struct traefik *t, struct slice service, const struct yaml *labels)
@@ -108,7 +135,9 @@ static bool is_true(struct slice v)
 static void users(struct traefik *t, struct import_text *out, struct slice list)
 {
     struct slice user, name;
-    text_open(out, "basic_auth");
+    struct import_text lines = {.depth = out->depth + 1};
+    bool good = false;
+    dstr_init(&lines.out, IMPORT_TEXT_MAX);
     while (slice_cut(&list, ',', &user)) {
         struct dstr hash;
         if (!slice_cut(&user, ':', &name)) {
@@ -120,14 +149,22 @@ static void users(struct traefik *t, struct import_text *out, struct slice list)
             k += user.p[k] == '$' && k + 1 < user.n && user.p[k + 1] == '$'; /* compose's escape */
         }
         if (slice_starts(dstr_slice(&hash), S("$2"))) {
-            text_line(out, "%.*s %.*s", SLICE_ARG(name), SLICE_ARG(dstr_slice(&hash)));
+            text_line(&lines, "%.*s %.*s", SLICE_ARG(name), SLICE_ARG(dstr_slice(&hash)));
+            good = true;
         } else {
             text_warning(t->i, out, 0, name,
                          "its password is not hashed with bcrypt: `caddis hash-password`");
         }
         dstr_fini(&hash);
     }
-    text_close(out);
+    if (good) {
+        text_open(out, "basic_auth");
+        dstr_append(&out->out, dstr_slice(&lines.out));
+        text_close(out);
+    } else {
+        text_line(out, "error 401"); /* until there is somebody, nobody comes in */
+    }
+    dstr_fini(&lines.out);
 }
 
 static void custom_fields(struct traefik *t, struct import_text *out, struct slice name,
@@ -430,6 +467,81 @@ static struct import_site *site_for(struct traefik *t, struct slice hosts, bool 
     return import_site_of(t->i, all);
 }
 
+/* ---- sites of hosts that are in several rules -------------------------------------------- */
+
+static bool is_among(struct slice list, struct slice host)
+{
+    struct slice one;
+    while (slice_cut(&list, ',', &one)) {
+        if (slice_eq(slice_trim(one), slice_trim(host))) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Is one of these hosts in another rule beside others? Then each gets a site of its own. */
+static bool overlaps(const struct traefik *t, struct slice hosts)
+{
+    for (size_t k = 0; k < t->hosts_count; k++) {
+        struct slice rest = hosts, host;
+        while (!slice_eq(t->hosts[k], hosts) && slice_cut(&rest, ',', &host)) {
+            if (is_among(t->hosts[k], host)) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+/* Before any router is read. */
+static void note_hosts(struct traefik *t)
+{
+    for (size_t k = 0; k < t->count; k++) {
+        const struct label *l = &t->labels[k];
+        struct rule *parsed = ARENA_NEW(&t->i->arena, struct rule);
+        struct err err;
+        if (!slice_starts(l->key, S("http.routers.")) || !slice_ends(l->key, S(".rule")) ||
+            !parsed || !rule_parse(&t->i->arena, l->value, parsed, &err)) {
+            continue;
+        }
+        for (size_t n = 0; n < parsed->count && t->hosts_count < ROUTES_MAX; n++) {
+            t->hosts[t->hosts_count++] = parsed->terms[n].hosts;
+        }
+    }
+}
+
+/* One rule's part for these hosts. False: there is no room for it. */
+static bool add_route(struct traefik *t, const struct label *rule, struct slice name,
+                      const struct rule_term *term, struct slice hosts, bool plain)
+{
+    struct import_site *site = site_for(t, hosts, plain);
+    if (!site || t->route_count == ROUTES_MAX) {
+        return false;
+    }
+    struct route *r = &t->routes[t->route_count++];
+    *r = (struct route){site, *term, rule->value.n, {.depth = 3}};
+    dstr_init(&r->body.out, IMPORT_TEXT_MAX);
+    middlewares(t, &r->body, get(t, "routers", name, "middlewares"), 0);
+    service(t, &r->body, rule->service, service_of(t, rule, name));
+    return true;
+}
+
+static bool add_routes(struct traefik *t, const struct label *rule, struct slice name,
+                       const struct rule_term *term, bool plain)
+{
+    struct slice rest = term->hosts, host;
+    if (!overlaps(t, term->hosts)) {
+        return add_route(t, rule, name, term, term->hosts, plain);
+    }
+    while (slice_cut(&rest, ',', &host)) {
+        if (!add_route(t, rule, name, term, slice_trim(host), plain)) {
+            return false;
+        }
+    }
+    return true;
+}
+
 static void router(struct traefik *t, struct label *rule, struct slice name)
 {
     struct rule *parsed = ARENA_NEW(&t->i->arena, struct rule);
@@ -438,6 +550,7 @@ static void router(struct traefik *t, struct label *rule, struct slice name)
     struct err err;
     bool plain = is_plain(t, name, entry);
     (void)get(t, "routers", name, "priority");
+    (void)get(t, "routers", name, "service");
     if (!parsed || !rule_parse(&t->i->arena, rule->value, parsed, &err)) {
         text_warning(t->i, &t->i->head, rule->line, rule->value, "%s",
                      parsed ? err.text : "out of memory");
@@ -448,16 +561,10 @@ static void router(struct traefik *t, struct label *rule, struct slice name)
         return;
     }
     for (size_t k = 0; k < parsed->count; k++) {
-        struct import_site *site = site_for(t, parsed->terms[k].hosts, plain);
-        if (!site || t->route_count == ROUTES_MAX) {
+        if (!add_routes(t, rule, name, &parsed->terms[k], plain)) {
             text_warning(t->i, &t->i->head, rule->line, name, "too many routers");
             return;
         }
-        struct route *r = &t->routes[t->route_count++];
-        *r = (struct route){site, parsed->terms[k], rule->value.n, {.depth = 3}};
-        dstr_init(&r->body.out, IMPORT_TEXT_MAX);
-        middlewares(t, &r->body, list, 0);
-        service(t, &r->body, rule->service, service_of(t, rule, name));
     }
 }
 
@@ -510,6 +617,7 @@ static void write_site(struct traefik *t, struct import_site *site)
 
 static void convert(struct traefik *t)
 {
+    note_hosts(t);
     for (size_t k = 0; k < t->count; k++) {
         struct label *l = &t->labels[k];
         if (slice_starts(l->key, S("http.routers.")) && slice_ends(l->key, S(".rule"))) {

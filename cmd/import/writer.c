@@ -216,7 +216,7 @@ bool import_field_is_automatic(struct slice name)
 {
     static const struct slice always[] = {
         S_INIT("X-Forwarded-For"), S_INIT("X-Forwarded-Proto"), S_INIT("X-Forwarded-Host"),
-        S_INIT("Upgrade"), S_INIT("Connection"),
+        S_INIT("Upgrade"), S_INIT("Connection"), S_INIT("Content-Length"),
     };
     for (size_t k = 0; k < ARRAY_LEN(always); k++) {
         if (slice_eq_case(name, always[k])) {

@@ -176,6 +176,35 @@ static void test_traefik(void **state)
     refused(import_traefik, "services: {}\n", "no traefik");
 }
 
+/* What people's files have that a first look at the formats does not show. */
+static void test_habits(void **state)
+{
+    (void)state;
+    has(import_nginx, "server { listen 80; server_name a; location ~ /\\.(?!well-known) { deny all; } }",
+        "@m1 {\n\t\t\tpath_regexp m1 /\\.\n\t\t\tnot path_regexp /\\.(?:well-known)\n");
+    has(import_nginx, "server { listen 80; server_name a; location /old { return 302 /new; } }",
+        "redir * /new 302");
+    has(import_nginx, "server { listen 80; server_name a; location /x { expires 1d;"
+                      " add_header Cache-Control public; root /w; } }",
+        "header Cache-Control public\n\t\theader +Cache-Control max-age=86400\n");
+    has(import_nginx, "server { listen 80; server_name a; location @f { proxy_pass http://b; } }",
+        "# WARNING x:1: location @f: only what try_files leads to");
+    has(import_nginx, "server { listen 80; server_name a; location /x { auth_basic closed;"
+                      " proxy_pass http://b; } }",
+        "error 401");
+    has(import_apache, "<VirtualHost *:80>\nServerName a\nAlias /off /srv/off\n<Proxy *>\n"
+                       "Require all granted\n</Proxy>\nProxyPass /off !\nProxyPass / http://b:1/\n"
+                       "</VirtualHost>\n",
+        "handle /off* {\n\t\t\turi strip_prefix /off\n\t\t\troot * /srv/off\n");
+    has(import_traefik, "traefik.http.routers.r.rule=Host(`a.${ZONE:-example}`)\n"
+                        "traefik.http.routers.r.middlewares=m\n"
+                        "traefik.http.middlewares.m.basicauth.users=u:$$apr1$$x\n",
+        "a.{$ZONE:example} {\n\troute {\n\t\thandle {\n\t\t\t# WARNING x: u: its password");
+    has(import_traefik, "traefik.http.routers.r.rule=Host(`a`) && PathPrefix(`/x`)\n"
+                        "traefik.http.routers.s.rule=Host(`a`, `b`)\n",
+        "\n\nb {\n");
+}
+
 static void test_pyserve(void **state)
 {
     (void)state;
@@ -204,7 +233,7 @@ int main(void)
         cmocka_unit_test(test_nginx_sites), cmocka_unit_test(test_nginx_order),
         cmocka_unit_test(test_apache),      cmocka_unit_test(test_traefik_rules),
         cmocka_unit_test(test_traefik),     cmocka_unit_test(test_pyserve),
-        cmocka_unit_test(test_yaml_bomb),
+        cmocka_unit_test(test_yaml_bomb),   cmocka_unit_test(test_habits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
