@@ -26,6 +26,7 @@
 #include "cmd/watch_files.h"
 #include "proxy/base/log.h"
 #include "proxy/base/mem.h"
+#include "proxy/handler/metrics.h"
 #include "proxy/loop/jobs.h"
 #include "proxy/loop/log_writer.h"
 #include "proxy/server/server.h"
@@ -194,6 +195,7 @@ static bool apply(struct serving *s, struct config *config, struct cf_diags *dia
     s->config = config_ref(config);
     on_demand_configure(s->on_demand, config);
     own_log_apply(config, s->stderr_sink);
+    metrics_note_config(true);
     watch_files_set(s->watched, config->document);
     hook_program(s->sink.hook, config->options->on_certificate);
     return true;
@@ -277,6 +279,7 @@ static bool reload(struct serving *s, const char *path, struct dstr *text)
     if (ok) {
         remember_config(s, path);
     }
+    metrics_note_config(ok);
     tell_parent(s, LINK_READY);
     log_event(ok ? LOG_INFO : LOG_ERROR, "caddis",
               ok ? "configuration reloaded" : "reload refused; the running configuration goes on",

@@ -459,7 +459,7 @@ static bool strips(struct nginx *n, const struct nginx_scope *scope,
     return pass_path->n || nginx_in(location->children, S("alias"));
 }
 
-/* "PREFIX(?!MORE)" is PREFIX, but not with MORE behind it: RE2's dialect has no such looks ahead. */
+/* "PREFIX(?!MORE)" is PREFIX, but not with MORE behind it: RE2's dialect does not look ahead. */
 static void regexp_matcher(struct nginx *n, struct import_text *t, const struct nginx_directive *d,
                            struct slice name, struct slice re, bool negative)
 {

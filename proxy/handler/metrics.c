@@ -14,12 +14,14 @@
 #include <unistd.h>
 
 #include "proxy/base/clock.h"
+#include "proxy/base/map.h"
 #include "proxy/base/mem.h"
 #include "proxy/handler/chain.h"
 #include "proxy/handler/directives.h"
 
-#define SERIES_MAX 256u /* of method and status; what comes later is counted together */
-#define PAGE_MAX ((size_t)8 << 20)
+#define SERIES_MAX 256u /* of method and status, for each host; then they are counted together */
+#define HOSTS_MAX 1000u /* of a worker; then they are "_other" */
+#define PAGE_MAX ((size_t)64 << 20)
 #define LABELS "handler=\"subroute\",server=\"srv0\""
 
 static const double time_bounds[] = {0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10};
@@ -35,25 +37,42 @@ struct histogram {
     counter sum; /* microseconds or bytes */
 };
 
+/* Lists grow at their front, by their worker alone; whoever prints reads them meanwhile. */
 struct series {
-    _Atomic int code; /* 0: free */
+    struct series *next; /* const once it is in the list */
+    int code;
     enum http_method method;
     struct histogram duration;
+    struct histogram first_byte;
     struct histogram request_size;
     struct histogram response_size;
 };
 
-struct block {
-    struct block *next; /* under blocks_lock */
+struct metrics_host {
+    struct metrics_host *next; /* likewise */
+    struct slice name;         /* owned; empty: requests are not counted by host */
     counter begun;
     counter ended;
     counter errors;
-    struct series series[SERIES_MAX];
+    struct series *_Atomic series;
+    unsigned series_count;
+};
+
+struct block {
+    struct block *next; /* under blocks_lock */
+    struct metrics_host *_Atomic hosts;
+    unsigned host_count;
+    struct map by_name; /* the worker's own */
 };
 
 static pthread_mutex_t blocks_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct block *blocks; /* under blocks_lock; never freed */
 static _Thread_local struct block *own;
+
+static pthread_mutex_t origins_lock = PTHREAD_MUTEX_INITIALIZER;
+static struct list proxies = {&proxies, &proxies}; /* of metrics_origins, under origins_lock */
+static _Atomic bool config_ok;
+static _Atomic int64_t config_ok_ms; /* wall clock; 0: not yet */
 
 /* ---- counting -------------------------------------------------------------------------------- */
 
@@ -69,6 +88,31 @@ static struct block *own_block(void)
         }
     }
     return own;
+}
+
+static struct metrics_host *find_host(struct block *b, struct slice name)
+{
+    struct metrics_host *h = map_get(&b->by_name, name);
+    if (h) {
+        return h;
+    }
+    if (b->host_count >= HOSTS_MAX && !slice_eq(name, S("_other"))) {
+        return find_host(b, S("_other"));
+    }
+    h = calloc(1, sizeof(*h));
+    char *copy = h ? malloc(name.n + 1) : NULL;
+    if (!copy || !map_reserve(&b->by_name)) {
+        free(copy);
+        free(h);
+        return NULL;
+    }
+    memcpy(copy, name.p, name.n);
+    h->name = slice_of(copy, name.n);
+    h->next = atomic_load_explicit(&b->hosts, memory_order_relaxed);
+    (void)map_put(&b->by_name, h->name, h);
+    b->host_count++;
+    atomic_store_explicit(&b->hosts, h, memory_order_release);
+    return h;
 }
 
 static void add(counter *c, uint64_t n)
@@ -95,50 +139,89 @@ static void observe(struct histogram *h, const double *bounds, size_t count, dou
     add(&h->sum, sum);
 }
 
-static struct series *series_of(struct block *b, enum http_method method, int code)
+/* NULL: memory. */
+static struct series *series_of(struct metrics_host *h, enum http_method method, int code)
 {
-    for (size_t i = 0; i + 1 < SERIES_MAX; i++) {
-        struct series *s = &b->series[i];
-        int there = atomic_load_explicit(&s->code, memory_order_relaxed);
-        if (there == code && s->method == method) {
-            return s;
-        }
-        if (!there) {
-            s->method = method;
-            atomic_store_explicit(&s->code, code, memory_order_release);
+    struct series *first = atomic_load_explicit(&h->series, memory_order_relaxed);
+    if (h->series_count >= SERIES_MAX) {
+        code = 999;
+        method = METHOD_OTHER;
+    }
+    for (struct series *s = first; s; s = s->next) {
+        if (s->code == code && s->method == method) {
             return s;
         }
     }
-    atomic_store_explicit(&b->series[SERIES_MAX - 1].code, 999, memory_order_release);
-    return &b->series[SERIES_MAX - 1];
+    struct series *s = calloc(1, sizeof(*s));
+    if (s) {
+        s->code = code;
+        s->method = method;
+        s->next = first;
+        h->series_count++;
+        atomic_store_explicit(&h->series, s, memory_order_release);
+    }
+    return s;
 }
 
-void metrics_begin(void)
+struct metrics_host *metrics_begin(struct slice host)
 {
     struct block *b = own_block();
-    if (b) {
-        add(&b->begun, 1);
+    struct metrics_host *h = b ? find_host(b, host) : NULL;
+    if (h) {
+        add(&h->begun, 1);
+    }
+    return h;
+}
+
+static void observe_time(struct histogram *h, int64_t us)
+{
+    uint64_t n = us > 0 ? (uint64_t)us : 0;
+    observe(h, time_bounds, ARRAY_LEN(time_bounds), (double)n / 1e6, n);
+}
+
+static void observe_size(struct histogram *h, uint64_t bytes)
+{
+    observe(h, size_bounds, ARRAY_LEN(size_bounds), (double)bytes, bytes);
+}
+
+void metrics_end(struct metrics_host *h, const struct exchange *ex, bool failed,
+                 int64_t responded_us, int64_t now_us)
+{
+    int status = ex->response_started ? ex->res.status : 499;
+    add(&h->ended, 1);
+    if (failed) {
+        add(&h->errors, 1);
+    }
+    struct series *s = series_of(h, ex->original.method, status);
+    if (!s) {
+        return;
+    }
+    observe_time(&s->duration, now_us - ex->started_us);
+    observe_time(&s->first_byte, (responded_us ? responded_us : now_us) - ex->started_us);
+    observe_size(&s->request_size, ex->received_bytes);
+    observe_size(&s->response_size, ex->sent_bytes);
+}
+
+void metrics_note_config(bool ok)
+{
+    atomic_store(&config_ok, ok);
+    if (ok) {
+        atomic_store(&config_ok_ms, clock_wall_ms());
     }
 }
 
-void metrics_end(const struct exchange *ex, bool failed, int64_t now_us)
+void metrics_origins_add(struct metrics_origins *o)
 {
-    struct block *b = own;
-    if (!b) {
-        return;
-    }
-    uint64_t us = (uint64_t)(now_us - ex->started_us);
-    int status = ex->response_started ? ex->res.status : 499;
-    struct series *s = series_of(b, ex->original.method, status);
-    add(&b->ended, 1);
-    if (failed) {
-        add(&b->errors, 1);
-    }
-    observe(&s->duration, time_bounds, ARRAY_LEN(time_bounds), (double)us / 1e6, us);
-    observe(&s->request_size, size_bounds, ARRAY_LEN(size_bounds), (double)ex->received_bytes,
-            ex->received_bytes);
-    observe(&s->response_size, size_bounds, ARRAY_LEN(size_bounds), (double)ex->sent_bytes,
-            ex->sent_bytes);
+    pthread_mutex_lock(&origins_lock);
+    list_push_back(&proxies, &o->node);
+    pthread_mutex_unlock(&origins_lock);
+}
+
+void metrics_origins_remove(struct metrics_origins *o)
+{
+    pthread_mutex_lock(&origins_lock);
+    list_remove(&o->node);
+    pthread_mutex_unlock(&origins_lock);
 }
 
 /* ---- printing -------------------------------------------------------------------------------- */
@@ -152,26 +235,56 @@ static void add_histogram(struct histogram *to, const struct histogram *from)
     add(&to->sum, get(&from->sum));
 }
 
+static void sum_up_host(struct metrics_host *to, const struct metrics_host *from)
+{
+    add(&to->begun, get(&from->begun));
+    add(&to->ended, get(&from->ended));
+    add(&to->errors, get(&from->errors));
+    for (const struct series *s = atomic_load_explicit(&from->series, memory_order_acquire); s;
+         s = s->next) {
+        struct series *sum = series_of(to, s->method, s->code);
+        if (sum) {
+            add_histogram(&sum->duration, &s->duration);
+            add_histogram(&sum->first_byte, &s->first_byte);
+            add_histogram(&sum->request_size, &s->request_size);
+            add_histogram(&sum->response_size, &s->response_size);
+        }
+    }
+}
+
 /* All workers' counters in one block. */
 static void sum_up(struct block *total)
 {
     pthread_mutex_lock(&blocks_lock);
     for (const struct block *b = blocks; b; b = b->next) {
-        add(&total->begun, get(&b->begun));
-        add(&total->ended, get(&b->ended));
-        add(&total->errors, get(&b->errors));
-        for (size_t i = 0; i < SERIES_MAX; i++) {
-            const struct series *from = &b->series[i];
-            int code = atomic_load_explicit(&from->code, memory_order_acquire);
-            if (code) {
-                struct series *to = series_of(total, from->method, code);
-                add_histogram(&to->duration, &from->duration);
-                add_histogram(&to->request_size, &from->request_size);
-                add_histogram(&to->response_size, &from->response_size);
+        for (const struct metrics_host *h = atomic_load_explicit(&b->hosts, memory_order_acquire);
+             h; h = h->next) {
+            struct metrics_host *to = find_host(total, h->name);
+            if (to) {
+                sum_up_host(to, h);
             }
         }
     }
     pthread_mutex_unlock(&blocks_lock);
+}
+
+static void free_block(struct block *b)
+{
+    struct metrics_host *h = atomic_load(&b->hosts);
+    while (h) {
+        struct metrics_host *next_host = h->next;
+        struct series *s = atomic_load(&h->series);
+        while (s) {
+            struct series *next = s->next;
+            free(s);
+            s = next;
+        }
+        free((void *)(uintptr_t)h->name.p);
+        free(h);
+        h = next_host;
+    }
+    map_fini(&b->by_name);
+    free(b);
 }
 
 static const char *method_label(enum http_method m)
@@ -186,42 +299,88 @@ static void print_head(struct dstr *out, const char *name, const char *type, con
     dstr_printf(out, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
 }
 
-static void print_histogram(struct dstr *out, const char *name, const struct series *s,
+static void print_labels(struct dstr *out, const struct metrics_host *h)
+{
+    dstr_append(out, S(LABELS));
+    if (h->name.n) {
+        dstr_append(out, S(",host="));
+        dstr_json(out, h->name);
+    }
+}
+
+static void print_histogram(struct dstr *out, const char *name, struct slice labels,
                             const struct histogram *h, const double *bounds, size_t count,
                             double unit)
 {
-    char labels[128];
     uint64_t below = 0;
-    (void)snprintf(labels, sizeof(labels), "code=\"%d\"," LABELS ",method=\"%s\"",
-                   atomic_load(&s->code), method_label(s->method));
     for (size_t i = 0; i < count; i++) {
         below += get(&h->buckets[i]);
-        dstr_printf(out, "%s_bucket{%s,le=\"%.10g\"} %llu\n", name, labels, bounds[i],
-                    (unsigned long long)below);
+        dstr_printf(out, "%s_bucket{%.*s,le=\"%.10g\"} %llu\n", name, SLICE_ARG(labels),
+                    bounds[i], (unsigned long long)below);
     }
-    dstr_printf(out, "%s_bucket{%s,le=\"+Inf\"} %llu\n%s_sum{%s} %.10g\n%s_count{%s} %llu\n", name,
-                labels, (unsigned long long)get(&h->count), name, labels,
-                (double)get(&h->sum) / unit, name, labels, (unsigned long long)get(&h->count));
+    dstr_printf(out, "%s_bucket{%.*s,le=\"+Inf\"} %llu\n%s_sum{%.*s} %.10g\n%s_count{%.*s} %llu\n",
+                name, SLICE_ARG(labels), (unsigned long long)get(&h->count), name,
+                SLICE_ARG(labels), (double)get(&h->sum) / unit, name, SLICE_ARG(labels),
+                (unsigned long long)get(&h->count));
 }
 
-enum which { DURATION, REQUEST_SIZE, RESPONSE_SIZE };
-
+/* which: where in struct series the histogram is. */
 static void print_family(struct dstr *out, const struct block *total, const char *name,
-                         const char *help, enum which which)
+                         const char *help, size_t which, bool times)
 {
+    struct dstr labels;
+    dstr_init(&labels, 1024);
     print_head(out, name, "histogram", help);
-    for (size_t i = 0; i < SERIES_MAX; i++) {
-        const struct series *s = &total->series[i];
-        if (!atomic_load(&s->code)) {
-            continue;
+    for (const struct metrics_host *h = atomic_load(&total->hosts); h; h = h->next) {
+        for (const struct series *s = atomic_load(&h->series); s; s = s->next) {
+            dstr_reset(&labels);
+            dstr_printf(&labels, "code=\"%d\",", s->code);
+            print_labels(&labels, h);
+            dstr_printf(&labels, ",method=\"%s\"", method_label(s->method));
+            print_histogram(out, name, dstr_slice(&labels),
+                            (const struct histogram *)(const void *)((const char *)s + which),
+                            times ? time_bounds : size_bounds,
+                            times ? ARRAY_LEN(time_bounds) : ARRAY_LEN(size_bounds),
+                            times ? 1e6 : 1);
         }
-        const struct histogram *h = which == DURATION       ? &s->duration
-                                    : which == REQUEST_SIZE ? &s->request_size
-                                                            : &s->response_size;
-        print_histogram(out, name, s, h, which == DURATION ? time_bounds : size_bounds,
-                        which == DURATION ? ARRAY_LEN(time_bounds) : ARRAY_LEN(size_bounds),
-                        which == DURATION ? 1e6 : 1);
     }
+    dstr_fini(&labels);
+}
+
+enum number { IN_FLIGHT, REQUESTS, ERRORS };
+
+static void print_numbers(struct dstr *out, const struct block *total, const char *name,
+                          const char *type, const char *help, enum number which)
+{
+    print_head(out, name, type, help);
+    for (const struct metrics_host *h = atomic_load(&total->hosts); h; h = h->next) {
+        uint64_t ended = get(&h->ended);
+        uint64_t begun = get(&h->begun);
+        uint64_t value = which == REQUESTS ? begun
+                         : which == ERRORS ? get(&h->errors)
+                                           : (begun > ended ? begun - ended : 0);
+        dstr_printf(out, "%s{", name);
+        print_labels(out, h);
+        dstr_printf(out, "} %llu\n", (unsigned long long)value);
+    }
+}
+
+/* 1 or 0 for each origin that is configured. */
+static void print_origins(struct dstr *out)
+{
+    int64_t now_ms = clock_mono_ms();
+    print_head(out, "caddy_reverse_proxy_upstreams_healthy", "gauge",
+               "Health status of reverse proxy upstreams.");
+    pthread_mutex_lock(&origins_lock);
+    LIST_EACH(node, &proxies) {
+        const struct metrics_origins *p = LIST_ENTRY(node, struct metrics_origins, node);
+        for (size_t i = 0; i < p->count; i++) {
+            dstr_append(out, S("caddy_reverse_proxy_upstreams_healthy{upstream="));
+            dstr_json(out, p->origins[i]->text);
+            dstr_printf(out, "} %d\n", health_usable(&p->origins[i]->health, 0, now_ms));
+        }
+    }
+    pthread_mutex_unlock(&origins_lock);
 }
 
 static void print_number(struct dstr *out, const char *name, const char *type, const char *help,
@@ -255,25 +414,36 @@ void metrics_print(struct dstr *out)
 {
     struct block *total = mem_zalloc(sizeof(*total));
     sum_up(total);
-    uint64_t ended = get(&total->ended);
-    uint64_t begun = get(&total->begun);
-    print_number(out, "caddy_http_requests_in_flight", "gauge",
-                 "Number of requests currently handled by this server.", "{" LABELS "}",
-                 begun > ended ? (double)(begun - ended) : 0);
-    print_number(out, "caddy_http_requests_total", "counter",
-                 "Counter of HTTP(S) requests made.", "{" LABELS "}", (double)begun);
-    print_number(out, "caddy_http_request_errors_total", "counter",
-                 "Number of requests resulting in middleware errors.", "{" LABELS "}",
-                 (double)get(&total->errors));
+    if (!atomic_load(&total->hosts)) {
+        (void)find_host(total, S("")); /* nothing yet is 0 */
+    }
+    print_numbers(out, total, "caddy_http_requests_in_flight", "gauge",
+                  "Number of requests currently handled by this server.", IN_FLIGHT);
+    print_numbers(out, total, "caddy_http_requests_total", "counter",
+                  "Counter of HTTP(S) requests made.", REQUESTS);
+    print_numbers(out, total, "caddy_http_request_errors_total", "counter",
+                  "Number of requests resulting in middleware errors.", ERRORS);
     print_family(out, total, "caddy_http_request_duration_seconds",
-                 "Histogram of round-trip request durations.", DURATION);
+                 "Histogram of round-trip request durations.", offsetof(struct series, duration),
+                 true);
+    print_family(out, total, "caddy_http_response_duration_seconds",
+                 "Histogram of times to first byte in response bodies.",
+                 offsetof(struct series, first_byte), true);
     print_family(out, total, "caddy_http_request_size_bytes",
-                 "Total size of the request. Includes body", REQUEST_SIZE);
+                 "Total size of the request. Includes body", offsetof(struct series, request_size),
+                 false);
     print_family(out, total, "caddy_http_response_size_bytes", "Size of the returned response.",
-                 RESPONSE_SIZE);
+                 offsetof(struct series, response_size), false);
+    free_block(total);
+    print_origins(out);
+    print_number(out, "caddy_config_last_reload_successful", "gauge",
+                 "Whether the last configuration reload attempt was successful.", "",
+                 atomic_load(&config_ok));
+    print_number(out, "caddy_config_last_reload_success_timestamp_seconds", "gauge",
+                 "Timestamp of the last successful configuration reload.", "",
+                 (double)atomic_load(&config_ok_ms) / 1000);
     print_number(out, "process_resident_memory_bytes", "gauge", "Resident memory size in bytes.",
                  "", resident_bytes());
-    free(total);
 }
 
 /* ---- the directive --------------------------------------------------------------------------- */

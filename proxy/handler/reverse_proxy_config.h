@@ -7,6 +7,7 @@
 #include "proxy/handler/fastcgi.h"
 #include "proxy/handler/field_rules.h"
 #include "proxy/handler/handler.h"
+#include "proxy/handler/metrics.h"
 #include "proxy/handler/response_match.h"
 #include "proxy/handler/reverse_proxy_dynamic.h"
 #include "proxy/handler/target.h"
@@ -64,6 +65,8 @@ struct reverse_proxy {
     struct health_check check;
     struct health_checker *checkers[ORIGINS_MAX]; /* owned; one for each origin, or none */
     struct background background;
+    struct metrics_origins listed; /* while the configuration runs */
+    struct background list_background;
     struct slice method;      /* of the request that goes out; empty: the client's */
     struct target *rewrite;   /* its target; NULL: the client's */
     uint64_t request_buffer_bytes; /* collected before an origin is asked; 0: none */

@@ -615,6 +615,28 @@ static void make_tunnel_policy(struct proxy_reading *r)
     }
 }
 
+static void origins_run(struct background *self, struct upstream *u)
+{
+    (void)u;
+    metrics_origins_add(&container_of(self, struct reverse_proxy, list_background)->listed);
+}
+
+static void origins_stop(struct background *self)
+{
+    metrics_origins_remove(&container_of(self, struct reverse_proxy, list_background)->listed);
+}
+
+/* For the metrics; of those that are made from requests nobody knows how many there are. */
+static void list_origins(struct proxy_reading *r)
+{
+    struct reverse_proxy *p = r->p;
+    p->listed.origins = p->origins;
+    p->listed.count = p->places ? 0 : p->origin_count;
+    list_init(&p->listed.node);
+    p->list_background = (struct background){r->b->backgrounds, origins_run, origins_stop};
+    r->b->backgrounds = &p->list_background;
+}
+
 static void make_checkers(struct proxy_reading *r)
 {
     struct reverse_proxy *p = r->p;
@@ -664,6 +686,9 @@ void reverse_proxy_reading_end(struct proxy_reading *r, const struct cf_directiv
         cf_warning(r->b->diags, r->active_at, "active health checks do not reach dynamic origins");
     }
     balance_finish(r->b, p);
+    if (r->b->diags->errors == 0) {
+        list_origins(r);
+    }
     if (r->b->diags->errors == 0 && (p->stream_timeout_ms || r->close_delay)) {
         make_tunnel_policy(r);
     }

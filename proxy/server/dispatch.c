@@ -19,7 +19,8 @@ struct pin {
     struct worker_config *config;
     struct exchange *ex;
     const struct site *site;
-    bool counted;            /* metrics_begin was called */
+    struct metrics_host *counted; /* by the metrics; or NULL */
+    int64_t responded_us;
     struct access_logs logs; /* chosen when it lets go, or at the end */
 };
 
@@ -52,6 +53,20 @@ void worker_config_unpin(struct worker_config *wc)
     }
 }
 
+/* What a request is counted by: its host if a site has it or a certificate was shown for it; others
+ * could be anything. */
+static struct slice counted_host(const struct exchange *ex)
+{
+    const struct slot *slot = slot_of(ex);
+    const struct options *o = slot->worker->current->config->options;
+    if (!o->metrics_per_host) {
+        return S("");
+    }
+    bool known = ex->client.tls || o->metrics_every_host ||
+                 (slot->table && map_get(&slot->table->exact, ex->req.host));
+    return known && ex->req.host.n ? ex->req.host : S("_other");
+}
+
 static bool pin_config(struct exchange *ex)
 {
     struct worker *w = slot_of(ex)->worker;
@@ -67,9 +82,8 @@ static bool pin_config(struct exchange *ex)
     w->current->pins++;
     list_push_back(&w->current->exchanges, &p->node);
     chain_of(ex)->pin = p;
-    p->counted = w->current->config->options->metrics;
-    if (p->counted) {
-        metrics_begin();
+    if (w->current->config->options->metrics) {
+        p->counted = metrics_begin(counted_host(ex));
     }
     chain_of(ex)->log.credentials = server_of(ex)->log_credentials;
     chain_of(ex)->slow_jobs = w->server->setup.slow_jobs;
@@ -465,6 +479,9 @@ static void respond(struct exchange *ex)
     if (!exchange_start_response(ex)) {
         return;
     }
+    if (p && p->counted) {
+        p->responded_us = clock_mono_us();
+    }
     if (p && p->config && p->config != slot_of(ex)->worker->current) {
         detach(p); /* the configuration was replaced meanwhile */
     }
@@ -479,7 +496,7 @@ static void end(struct exchange *ex)
         choose_logs(p);
         access_logs_write(&p->logs, &chain_of(ex)->log, ex, now_us);
         if (p->counted) {
-            metrics_end(ex, chain_of(ex)->failed, now_us);
+            metrics_end(p->counted, ex, chain_of(ex)->failed, p->responded_us, now_us);
         }
         let_go(p);
     }

@@ -248,8 +248,17 @@ void metrics_option(struct option_reading *r, const struct cf_directive *d)
 {
     r->o->metrics = option_args(r, d, 0, 0);
     for (const struct cf_directive *c = d->children; c; c = c->next) {
-        cf_error(r->diags, &c->name, "the option \"%.*s\" of metrics is Caddy's and not yet in"
-                 " caddis", SLICE_ARG(c->name.text));
+        if (slice_eq(c->name.text, S("per_host"))) {
+            r->o->metrics_per_host = option_args(r, c, 0, 0);
+        } else if (slice_eq(c->name.text, S("observe_catchall_hosts"))) {
+            r->o->metrics_every_host = option_args(r, c, 0, 0);
+        } else if (slice_eq(c->name.text, S("otlp"))) {
+            cf_error(r->diags, &c->name, "metrics are fetched from caddis (by Prometheus), not sent"
+                     " by OTLP");
+        } else {
+            cf_error(r->diags, &c->name, "the option \"metrics\" has per_host and"
+                     " observe_catchall_hosts, not \"%.*s\"", SLICE_ARG(c->name.text));
+        }
     }
 }
 
@@ -357,7 +366,7 @@ static const struct {
 static bool takes_block(option_fn *read)
 {
     return read == opt_acme_dns || read == opt_acme_eab || read == opt_dns ||
-           read == opt_default_bind ||
+           read == opt_default_bind || read == metrics_option ||
            read == opt_issuance || read == opt_log || read == opt_on_demand_tls ||
            read == server_options_read || read == opt_storage;
 }

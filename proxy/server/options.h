@@ -16,6 +16,8 @@ struct options {
     bool debug;
     struct directive_order *order; /* of directives; NULL: Caddy's */
     bool metrics; /* requests are counted */
+    bool metrics_per_host;
+    bool metrics_every_host; /* also those that only a catch-all serves */
     uint16_t http_port;
     uint16_t https_port;
     struct bind_list default_bind; /* none: every address, IPv4 and IPv6 */

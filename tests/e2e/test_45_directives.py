@@ -372,6 +372,27 @@ def test_metrics(caddis):
     sizes = [int(v) for k, v in found.items()
              if k.startswith("caddy_http_response_size_bytes_bucket") and 'code="200"' in k]
     assert sizes == sorted(sizes)
+    assert float(found["caddy_config_last_reload_success_timestamp_seconds"]) > 1e9
+    assert found["caddy_config_last_reload_successful"] == "1"
+
+
+def test_metrics_by_host_and_origins(caddis, origin):
+    """Hosts that no site has are counted together; of each origin it is told whether it is usable."""
+    o = origin()
+    c = caddis("http://a.test, http://*.b.test {\n\tmetrics /metrics\n\treverse_proxy /dead 127.0.0.1:9 {"
+               f"\n\t\tfail_duration 1h\n\t}}\n\treverse_proxy {o.address}\n}}",
+               globals="metrics {\n\tper_host\n}")
+    for host, target in (("a.test", "/"), ("x.b.test", "/"), ("y.b.test", "/"), ("a.test", "/dead")):
+        c.get(target, host=host)
+    page = c.get("/metrics", host="a.test").body.decode()
+    label = 'handler="subroute",server="srv0"'
+    assert f'caddy_http_requests_total{{{label},host="a.test"}} 3\n' in page
+    assert f'caddy_http_requests_total{{{label},host="_other"}} 2\n' in page
+    assert 'caddy_http_response_duration_seconds_count{code="502",' in page
+    assert f'caddy_reverse_proxy_upstreams_healthy{{upstream="{o.address}"}} 1\n' in page
+    assert 'caddy_reverse_proxy_upstreams_healthy{upstream="127.0.0.1:9"} 0\n' in page
+    c.reload("http://a.test {\n\tmetrics\n}")
+    assert "upstream=" not in c.get("/metrics", host="a.test").body.decode()
 
 
 @pytest.mark.parametrize("block, words", [
@@ -394,12 +415,12 @@ def test_metrics(caddis):
     ("handle_errors 40x { respond x }", "is no status such as 404 or 5xx"),
     ("handle { handle_errors { respond x } }", "belongs directly into its block"),
     ("request_body { max_size lots }", "is no size"),
-    ("request_body { max 1 }", "has max_size in caddis"),
+    ("request_body { max 1 }", "has max_size, set, read_timeout"),
     ("respond x 99", "is not a status"),
     ("intercept { handle_response @x { respond y } }", "is not defined in"),
     ("intercept", "needs a block"),
-    ("bind example.com", "takes IP addresses"),
-    ("bind", "needs at least 1 argument"),
+    ("bind no-such-host.invalid", "is no address to listen on"),
+    ("bind", "needs an address"),
     ("templates", "is Caddy's and not in caddis: it runs Go's templates"),
     ("push /x", "early hints"),
     ("metrics { per_host }", 'no option "per_host"'),

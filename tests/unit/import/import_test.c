@@ -180,7 +180,8 @@ static void test_traefik(void **state)
 static void test_habits(void **state)
 {
     (void)state;
-    has(import_nginx, "server { listen 80; server_name a; location ~ /\\.(?!well-known) { deny all; } }",
+    has(import_nginx, "server { listen 80; server_name a;"
+                      " location ~ /\\.(?!well-known) { deny all; } }",
         "@m1 {\n\t\t\tpath_regexp m1 /\\.\n\t\t\tnot path_regexp /\\.(?:well-known)\n");
     has(import_nginx, "server { listen 80; server_name a; location /old { return 302 /new; } }",
         "redir * /new 302");
