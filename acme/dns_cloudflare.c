@@ -3,7 +3,6 @@
  * only. API: developers.cloudflare.com/api, DNS records. */
 #include "acme/dns_provider.h"
 
-#define API "https://api.cloudflare.com/client/v4"
 #define TTL_S 120
 
 static const struct dns_option options[] = {
@@ -37,7 +36,7 @@ static bool first_id(struct dns_call *c, const cJSON *obj, struct slice value, s
 static int zone_exists(struct dns_call *c, struct slice zone, struct err *err)
 {
     struct dns_request r = {.verb = "GET",
-                            .url = dns_url(c, API, "/zones?name=%.*s", SLICE_ARG(zone)),
+                            .url = dns_url(c, "/zones?name=%.*s", SLICE_ARG(zone)),
                             .secrets = {token(c, true)}};
     struct slice id;
     if (!dns_send(c, &r, err) || !dns_succeeded(c, "looking for the zone", err)) {
@@ -69,7 +68,7 @@ static bool find_record(struct dns_call *c, struct slice zone, struct slice *id,
 {
     struct dns_request r = {
         .verb = "GET",
-        .url = dns_url(c, API, "/zones/%.*s/dns_records?type=TXT&per_page=100&name=%.*s",
+        .url = dns_url(c, "/zones/%.*s/dns_records?type=TXT&per_page=100&name=%.*s",
                        SLICE_ARG(zone), SLICE_ARG(c->name)),
         .secrets = {token(c, false)}};
     if (!dns_send(c, &r, err) || !dns_succeeded(c, "listing records", err)) {
@@ -98,7 +97,7 @@ static bool put(struct dns_call *c, struct err *err)
         SLICE_ARG(c->name), SLICE_ARG(c->value),
         (long long)(c->dns->ttl_s ? c->dns->ttl_s : TTL_S));
     struct dns_request r = {.verb = "POST",
-                            .url = dns_url(c, API, "/zones/%.*s/dns_records", SLICE_ARG(zone)),
+                            .url = dns_url(c, "/zones/%.*s/dns_records", SLICE_ARG(zone)),
                             .secrets = {token(c, false)},
                             .body = body};
     return dns_send(c, &r, err) && dns_succeeded(c, "making the record", err);
@@ -114,7 +113,7 @@ static bool take(struct dns_call *c, struct err *err)
         return true;
     }
     struct dns_request r = {.verb = "DELETE",
-                            .url = dns_url(c, API, "/zones/%.*s/dns_records/%.*s", SLICE_ARG(zone),
+                            .url = dns_url(c, "/zones/%.*s/dns_records/%.*s", SLICE_ARG(zone),
                                            SLICE_ARG(record)),
                             .secrets = {token(c, false)}};
     return dns_send(c, &r, err) && dns_succeeded(c, "deleting the record", err);
@@ -123,5 +122,6 @@ static bool take(struct dns_call *c, struct err *err)
 const struct dns_provider dns_cloudflare = {.name = S_INIT("cloudflare"),
                                             .options = options,
                                             .argument_count = 1,
+                                            .api = {.url = "https://api.cloudflare.com/client/v4"},
                                             .put = put,
                                             .take = take};

@@ -5,7 +5,6 @@
 
 #include "acme/dns_provider.h"
 
-#define API "https://api.hetzner.cloud/v1"
 
 static const struct dns_option options[] = {
     {S_INIT("api_token"), DNS_REQUIRED},
@@ -13,41 +12,22 @@ static const struct dns_option options[] = {
     {S_INIT(""), DNS_OPTIONAL},
 };
 
-static bool ask(struct dns_call *c, const char *verb, struct slice url, struct slice body,
-                struct err *err)
-{
-    struct dns_request r = {.verb = verb,
-                            .url = url,
-                            .secrets = {dns_secret(c, "Authorization: Bearer ", "api_token")},
-                            .body = body};
-    return dns_send(c, &r, err);
-}
-
-static int zone_exists(struct dns_call *c, struct slice zone, struct err *err)
-{
-    struct slice url = dns_url(c, API, "/zones/%.*s", SLICE_ARG(zone));
-    if (!ask(c, "GET", url, (struct slice){NULL, 0}, err)) {
-        return -1;
-    }
-    return c->reply.status == 404 ? 0 : dns_succeeded(c, "looking for the zone", err) ? 1 : -1;
-}
-
 /* Values are added to the set of the name and taken out of it one by one. */
 static bool change(struct dns_call *c, const char *action, struct err *err)
 {
     char ttl[40] = "";
-    if (!dns_find_zone(c, zone_exists, err)) {
+    if (!dns_api_find_zone(c, err)) {
         return false;
     }
     bool add = strcmp(action, "add_records") == 0;
     if (add && c->dns->ttl_s) {
         (void)snprintf(ttl, sizeof(ttl), ",\"ttl\":%lld", (long long)c->dns->ttl_s);
     }
-    struct slice url = dns_url(c, API, "/zones/%.*s/rrsets/%.*s/TXT/actions/%s",
+    struct slice url = dns_url(c, "/zones/%.*s/rrsets/%.*s/TXT/actions/%s",
                                SLICE_ARG(c->zone), SLICE_ARG(c->relative), action);
     struct slice body = arena_printf(&c->arena, "{\"records\":[{\"value\":\"\\\"%.*s\\\"\"}]%s}",
                                      SLICE_ARG(c->value), ttl);
-    if (!ask(c, "POST", url, body, err)) {
+    if (!dns_api_ask(c, "POST", url, body, err)) {
         return false;
     }
     /* Not there (any more): what is to be taken away is. There already: likewise. */
@@ -65,8 +45,10 @@ static bool take(struct dns_call *c, struct err *err)
     return change(c, "remove_records", err);
 }
 
-const struct dns_provider dns_hetzner = {.name = S_INIT("hetzner"),
-                                         .options = options,
-                                         .argument_count = 1,
-                                         .put = put,
-                                         .take = take};
+const struct dns_provider dns_hetzner = {
+    .name = S_INIT("hetzner"),
+    .options = options,
+    .argument_count = 1,
+    .api = {"https://api.hetzner.cloud/v1", "Authorization: Bearer ", "api_token", "/zones/", NULL},
+    .put = put,
+    .take = take};

@@ -136,7 +136,11 @@ bool acme_dns_end(const struct acme_dns *dns, struct err *err)
 void dns_call_init(struct dns_call *c, const struct acme_dns *dns, struct stop *stop,
                    struct slice name, struct slice value)
 {
-    *c = (struct dns_call){.dns = dns, .stop = stop, .name = name, .value = value};
+    *c = (struct dns_call){.dns = dns,
+                           .provider = find(dns->provider),
+                           .stop = stop,
+                           .name = name,
+                           .value = value};
     arena_init(&c->arena, ARENA_MAX);
     reply_init(&c->reply);
 }
@@ -148,12 +152,12 @@ void dns_call_fini(struct dns_call *c)
     arena_fini(&c->arena);
 }
 
-struct slice dns_url(struct dns_call *c, const char *usual, const char *fmt, ...)
+struct slice dns_url(struct dns_call *c, const char *fmt, ...)
 {
     struct dstr out;
     va_list ap;
     struct slice base = dns_value(c->dns, "api_url");
-    base = base.n ? base : slice_str(usual);
+    base = base.n ? base : slice_str(c->provider->api.url);
     while (base.n && base.p[base.n - 1] == '/') {
         base.n--;
     }
@@ -256,6 +260,33 @@ bool dns_find_zone(struct dns_call *c,
     }
     return err_set(err, "%.*s has no zone for %.*s that these credentials may change",
                    SLICE_ARG(c->dns->provider), SLICE_ARG(c->name));
+}
+
+bool dns_api_ask(struct dns_call *c, const char *verb, struct slice url, struct slice body,
+                 struct err *err)
+{
+    const struct dns_api *api = &c->provider->api;
+    struct dns_request r = {.verb = verb,
+                            .url = url,
+                            .secrets = {dns_secret(c, api->field, api->token)},
+                            .body = body};
+    return dns_send(c, &r, err);
+}
+
+static int own_zone_exists(struct dns_call *c, struct slice zone, struct err *err)
+{
+    const struct dns_api *api = &c->provider->api;
+    struct slice url = dns_url(c, "%s%.*s%s", api->zone, SLICE_ARG(zone),
+                               api->zone_end ? api->zone_end : "");
+    if (!dns_api_ask(c, "GET", url, (struct slice){NULL, 0}, err)) {
+        return -1;
+    }
+    return c->reply.status == 404 ? 0 : dns_succeeded(c, "looking for the zone", err) ? 1 : -1;
+}
+
+bool dns_api_find_zone(struct dns_call *c, struct err *err)
+{
+    return dns_find_zone(c, own_zone_exists, err);
 }
 
 bool dns_same_text(struct slice text, struct slice value)

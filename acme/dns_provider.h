@@ -14,6 +14,7 @@
 /* One record to put or to take away. */
 struct dns_call {
     const struct acme_dns *dns;
+    const struct dns_provider *provider;
     struct stop *stop;
     struct slice name;  /* lower-case, no dot at its end */
     struct slice value; /* base64url, so that it needs no escaping */
@@ -30,11 +31,22 @@ struct dns_option {
     enum { DNS_OPTIONAL, DNS_REQUIRED, DNS_IGNORED } need; /* ignored: Caddy's, without use here */
 };
 
+struct dns_api {
+    const char *url; /* the usual one; the option api_url names another */
+    /* Where one token is all, and where each zone has a path of its own: dns_api_ask() and
+     * dns_api_find_zone(). */
+    const char *field;    /* the token's, up to it: "Authorization: Bearer " */
+    const char *token;    /* the option that has it */
+    const char *zone;     /* what stands before and behind a zone's name in its path; */
+    const char *zone_end; /* NULL: nothing */
+};
+
 struct dns_provider {
     struct slice name;
     const struct dns_option *options; /* up to one without a name */
     size_t argument_count;            /* how many of them may be given as arguments, in order */
     bool many_arguments;              /* the last of those any number of times */
+    struct dns_api api;               /* of those with an HTTP interface */
     /* Idempotent: what is there already, or is not there, is no failure. */
     bool (*put)(struct dns_call *c, struct err *err);
     bool (*take)(struct dns_call *c, struct err *err);
@@ -65,8 +77,8 @@ struct dns_request {
     const char *content_type;                  /* NULL: application/json */
 };
 
-/* The base ("api_url", or what is usual) with the rest behind it, in c's arena. */
-struct slice dns_url(struct dns_call *c, const char *usual, const char *fmt, ...) PRINTF(3, 4);
+/* The base ("api_url", or the provider's api.url) with the rest behind it, in c's arena. */
+struct slice dns_url(struct dns_call *c, const char *fmt, ...) PRINTF(2, 3);
 /* A field with an option's value in it: dns_secret(c, "Authorization: Bearer ", "api_token"). */
 struct slice dns_secret(struct dns_call *c, const char *field, const char *option);
 /* Sends; true: there is an answer in c->reply, whatever its status. */
@@ -80,6 +92,11 @@ cJSON *dns_json(const struct dns_call *c, const char *what, struct err *err);
 NODISCARD bool dns_find_zone(struct dns_call *c,
                              int (*exists)(struct dns_call *c, struct slice zone, struct err *err),
                              struct err *err);
+/* With a struct dns_api: sends with its token (body.p == NULL: none), as dns_send does; and finds
+ * the zone as dns_find_zone does, where asking about one that is not there gives 404. */
+NODISCARD bool dns_api_ask(struct dns_call *c, const char *verb, struct slice url,
+                           struct slice body, struct err *err);
+NODISCARD bool dns_api_find_zone(struct dns_call *c, struct err *err);
 /* Is it value, with or without quotes around it? */
 bool dns_same_text(struct slice text, struct slice value);
 

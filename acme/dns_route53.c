@@ -10,7 +10,6 @@
 #include "acme/xml_parse.h"
 #include "proxy/base/clock.h"
 
-#define API "https://route53.amazonaws.com"
 #define VERSION "/2013-04-01"
 #define TTL_S 60
 #define TRIES_MAX 5
@@ -119,7 +118,7 @@ static struct slice zone_in(struct dns_call *c, struct slice zone)
 
 static int zone_exists(struct dns_call *c, struct slice zone, struct err *err)
 {
-    struct slice url = dns_url(c, API, VERSION "/hostedzonesbyname?dnsname=%.*s.&maxitems=10",
+    struct slice url = dns_url(c, VERSION "/hostedzonesbyname?dnsname=%.*s.&maxitems=10",
                                SLICE_ARG(zone));
     if (!ask(c, "GET", url, (struct slice){NULL, 0}, err) ||
         !dns_succeeded(c, "looking for the zone", err)) {
@@ -146,7 +145,7 @@ static bool read_values(struct dns_call *c, struct slice zone, struct dns_values
                         struct slice *ttl, struct err *err)
 {
     struct slice url =
-        dns_url(c, API, VERSION "/hostedzone/%.*s/rrset?maxitems=1&name=%.*s.&type=TXT",
+        dns_url(c, VERSION "/hostedzone/%.*s/rrset?maxitems=1&name=%.*s.&type=TXT",
                 SLICE_ARG(zone), SLICE_ARG(c->name));
     if (!ask(c, "GET", url, (struct slice){NULL, 0}, err) ||
         !dns_succeeded(c, "reading the record", err)) {
@@ -204,7 +203,7 @@ static bool write_values(struct dns_call *c, struct slice zone, const struct dns
 {
     struct dstr body;
     struct slice url =
-        dns_url(c, API, VERSION "/hostedzone/%.*s/rrset/", SLICE_ARG(zone));
+        dns_url(c, VERSION "/hostedzone/%.*s/rrset/", SLICE_ARG(zone));
     int64_t wait_ms = 1000;
     dstr_init(&body, (size_t)1 << 18);
     change_body(c, v, action, ttl, &body);
@@ -259,4 +258,9 @@ static bool take(struct dns_call *c, struct err *err)
 }
 
 const struct dns_provider dns_route53 = {
-    .name = S_INIT("route53"), .options = options, .put = put, .take = take, .check = check};
+    .name = S_INIT("route53"),
+    .options = options,
+    .api = {.url = "https://route53.amazonaws.com"},
+    .put = put,
+    .take = take,
+    .check = check};

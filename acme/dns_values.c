@@ -11,7 +11,8 @@ bool dns_values_add(struct dns_call *c, struct dns_values *v, struct slice value
     return true;
 }
 
-bool dns_values_read(struct dns_call *c, const cJSON *array, struct dns_values *v, struct err *err)
+static bool read_array(struct dns_call *c, const cJSON *array, struct dns_values *v,
+                       struct err *err)
 {
     const cJSON *element;
     cJSON_ArrayForEach(element, array)
@@ -25,6 +26,22 @@ bool dns_values_read(struct dns_call *c, const cJSON *array, struct dns_values *
         }
     }
     return true;
+}
+
+bool dns_values_get(struct dns_call *c, struct slice url, const char *list, struct dns_values *v,
+                    struct err *err)
+{
+    static const char what[] = "reading the record";
+    if (!dns_api_ask(c, "GET", url, (struct slice){NULL, 0}, err)) {
+        return false;
+    }
+    if (c->reply.status == 404) {
+        return true;
+    }
+    cJSON *obj = dns_succeeded(c, what, err) ? dns_json(c, what, err) : NULL;
+    bool ok = obj && read_array(c, json_array(obj, list), v, err);
+    cJSON_Delete(obj);
+    return ok;
 }
 
 bool dns_values_change(struct dns_call *c, struct dns_values *v, bool there, struct err *err)

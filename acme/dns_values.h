@@ -13,9 +13,10 @@ struct dns_values {
     bool changed;
 };
 
-/* Adds an element of a JSON array of strings each; further than the maximum fails. */
-NODISCARD bool dns_values_read(struct dns_call *c, const cJSON *array, struct dns_values *v,
-                               struct err *err);
+/* Asks url (dns_api_ask) for an object whose member `list` is an array of strings, the values; 404:
+ * there are none. */
+NODISCARD bool dns_values_get(struct dns_call *c, struct slice url, const char *list,
+                              struct dns_values *v, struct err *err);
 /* Appends one; false: there are too many (err set). */
 NODISCARD bool dns_values_add(struct dns_call *c, struct dns_values *v, struct slice value,
                               struct err *err);
