@@ -44,7 +44,7 @@ static bool take_scheme(struct arena *a, struct slice *text, struct slice *schem
     return true;
 }
 
-static bool label_is_valid(struct slice label, struct slice *why)
+static bool label_is_valid(struct arena *a, struct slice label, struct slice *why)
 {
     if (label.n == 0) {
         return refuse(why, S("the host name has an empty label (two dots, or a dot in front)"));
@@ -66,7 +66,8 @@ static bool label_is_valid(struct slice label, struct slice *why)
                                  "\"xn--\" form"));
         }
         if (!ascii_is_alpha((char)c) && !ascii_is_digit((char)c) && c != '-' && c != '_') {
-            return refuse(why, S("the host name has a character that no host name may have"));
+            return refuse(why, arena_printf(a, "the host name has a \"%c\", which no host name may"
+                                               " have", label.p[i]));
         }
     }
     if (label.p[0] == '-' || label.p[label.n - 1] == '-') {
@@ -101,7 +102,7 @@ static bool pton(int family, struct slice host)
     return inet_pton(family, text, raw) == 1;
 }
 
-static bool host_is_valid(struct slice host, struct slice *why)
+static bool host_is_valid(struct arena *a, struct slice host, struct slice *why)
 {
     struct slice name = host.n > 1 && host.p[host.n - 1] == '.' ? slice_upto(host, host.n - 1)
                                                                 : host;
@@ -114,7 +115,7 @@ static bool host_is_valid(struct slice host, struct slice *why)
     struct slice rest = name;
     struct slice label;
     while (slice_cut(&rest, '.', &label)) {
-        if (!label_is_valid(label, why)) {
+        if (!label_is_valid(a, label, why)) {
             return false;
         }
     }
@@ -168,8 +169,8 @@ static bool split_ipv6(struct slice s, struct slice *host, struct slice *port, s
     return port->n == 0 || port_is_valid(*port, why);
 }
 
-static bool split_host_port(struct slice s, struct slice *host, struct slice *port,
-                            struct slice *why)
+static bool split_host_port(struct arena *a, struct slice s, struct slice *host,
+                            struct slice *port, struct slice *why)
 {
     size_t colon = slice_find(s, ':');
     *host = s;
@@ -190,7 +191,7 @@ static bool split_host_port(struct slice s, struct slice *host, struct slice *po
             return false;
         }
     }
-    return host->n == 0 || host_is_valid(*host, why);
+    return host->n == 0 || host_is_valid(a, *host, why);
 }
 
 /* Lower-case; IPv6 in the one spelling that requests are compared with (RFC 5952). */
@@ -238,7 +239,7 @@ bool cf_parse_address(struct arena *a, struct slice text, struct cf_address *out
     struct slice authority = slice_upto(rest, slash);
     struct slice host;
     struct slice port;
-    if (!split_host_port(authority, &host, &port, why)) {
+    if (!split_host_port(a, authority, &host, &port, why)) {
         return false;
     }
     if (authority.n == 0 && out->scheme.n == 0) {

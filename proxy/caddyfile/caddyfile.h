@@ -57,6 +57,7 @@ struct cf_site {
     struct cf_token *addresses; /* array, at least one */
     size_t address_count;
     bool torn; /* as in a directive */
+    bool unbraced; /* without "{": it has the rest of its file */
     struct cf_directive *directives;
 };
 

@@ -171,6 +171,7 @@ static void parse_unbraced(struct parser *p, struct cursor *cur, struct cf_site 
         b.unbraced = false; /* no need to complain about the sites that may follow */
     }
     p->unbraced = site;
+    site->unbraced = true;
     cf_parse_directives(p, cur, &b, &tail);
 }
 

@@ -61,7 +61,7 @@ static const struct directive *find(struct cf_diags *diags, const struct cf_toke
         return NULL;
     }
     if (!d) {
-        directive_unknown(diags, word);
+        directive_unknown(diags, word, NULL);
         return NULL;
     }
     if (d->kind != DIRECTIVE_HANDLER) {

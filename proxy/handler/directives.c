@@ -99,7 +99,8 @@ bool directive_is_known(struct slice name)
     return directive_find(name) != NULL;
 }
 
-void directive_unknown(struct cf_diags *diags, const struct cf_token *name)
+void directive_unknown(struct cf_diags *diags, const struct cf_token *name,
+                       const struct cf_directive *line)
 {
     struct slice names[ARRAY_LEN(table)];
     for (size_t i = 0; i < ARRAY_LEN(left_out); i++) {
@@ -124,7 +125,7 @@ void directive_unknown(struct cf_diags *diags, const struct cf_token *name)
     if (!diag) {
         return;
     }
-    diag->hint = mistake_directive(diags, name);
+    diag->hint = mistake_directive(diags, name, line);
     if (diag->hint.n) {
         return;
     }
@@ -165,12 +166,16 @@ bool expect_args(struct build *b, const struct cf_directive *d, size_t count, si
         struct cf_diag *diag = cf_error(b->diags, at, "\"%.*s\" takes no arguments",
                                         SLICE_ARG(d->name.text));
         if (diag) {
-            diag->hint = mistake_arguments(d->name.text);
+            diag->hint = mistake_arguments(b->diags, d);
         }
         hint_angle(d, diag);
     } else {
-        hint_angle(d, cf_error(b->diags, at, "\"%.*s\" takes at most %zu argument%s",
-                               SLICE_ARG(d->name.text), max, max == 1 ? "" : "s"));
+        struct cf_diag *diag = cf_error(b->diags, at, "\"%.*s\" takes at most %zu argument%s",
+                                        SLICE_ARG(d->name.text), max, max == 1 ? "" : "s");
+        if (diag) {
+            diag->hint = mistake_arguments(b->diags, d);
+        }
+        hint_angle(d, diag);
     }
     return false;
 }
@@ -264,7 +269,7 @@ static bool build_one(struct build *b, const struct cf_directive *d, struct entr
 {
     const struct directive *directive = directive_find(d->name.text);
     if (!directive) {
-        directive_unknown(b->diags, &d->name);
+        directive_unknown(b->diags, &d->name, d);
         return false;
     }
     if (!place_allowed(b, directive, d)) {

@@ -164,7 +164,8 @@ const struct directive *directive_find(struct slice name);
 /* Is it the name of a directive, ours or Caddy's? */
 bool directive_is_known(struct slice name);
 /* An error for an unknown name: says whether Caddy has it, and what may have been meant. */
-void directive_unknown(struct cf_diags *diags, const struct cf_token *name);
+void directive_unknown(struct cf_diags *diags, const struct cf_token *name,
+                       const struct cf_directive *line);
 
 /* Declares (cf_declare) the placeholders that directives in these blocks bring into being: the
  * outputs of map. Before anything is read that may use them. */

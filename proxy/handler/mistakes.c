@@ -1,5 +1,6 @@
 /* Hints and warnings for what people write by habit; see mistakes.h. */
 #include "proxy/handler/mistakes.h"
+#include "proxy/handler/directives.h"
 #include "proxy/handler/reverse_proxy_config.h"
 
 struct said {
@@ -58,6 +59,9 @@ static const struct said foreign[] = {
     {S_INIT("header_downstream"), S_INIT("in the block of reverse_proxy: header_down NAME VALUE")},
     {S_INIT("timeouts"), S_INIT("it is a global option: { servers { timeouts { ... } } }")},
     {S_INIT("copy_headers"), S_INIT("it belongs into the block of forward_auth")},
+    {S_INIT("if"), S_INIT("a condition is a matcher: @name path /x/*, then handle @name { ... }")},
+    {S_INIT("php_server"), S_INIT("it is FrankenPHP's; here: php_fastcgi"
+                                  " unix//run/php/php-fpm.sock, and file_server")},
 };
 
 /* In the block of reverse_proxy. */
@@ -86,6 +90,25 @@ static const struct slice in_transport[] = {
     S_INIT("versions"), S_INIT("tls"), S_INIT("tls_insecure_skip_verify"),
     S_INIT("tls_server_name"), S_INIT("tls_trust_pool"), S_INIT("tls_client_auth"),
     S_INIT("proxy_protocol"), S_INIT("max_conns_per_host"), S_INIT("resolvers"),
+};
+
+/* Directives and global options of well-known plug-ins. */
+static const struct slice plug_ins[] = {
+    S_INIT("appsec"), S_INIT("authenticate"), S_INIT("authorize"), S_INIT("cache"),
+    S_INIT("cgi"), S_INIT("coraza_waf"), S_INIT("crowdsec"), S_INIT("defender"),
+    S_INIT("docker"), S_INIT("dynamic_dns"), S_INIT("exec"), S_INIT("forward_proxy"),
+    S_INIT("frankenphp"), S_INIT("geoip"), S_INIT("git"), S_INIT("layer4"),
+    S_INIT("maxmind_geolocation"), S_INIT("mercure"), S_INIT("replace"), S_INIT("security"),
+    S_INIT("supervisor"), S_INIT("tailscale"), S_INIT("vulcain"), S_INIT("webdav"),
+};
+
+/* What people write behind tls. */
+static const struct said in_tls[] = {
+    {S_INIT("off"), S_INIT("for plain HTTP write http:// in front of the site's address")},
+    {S_INIT("self_signed"), S_INIT("it is called internal: tls internal")},
+    {S_INIT("selfsigned"), S_INIT("it is called internal: tls internal")},
+    {S_INIT("on"), S_INIT("HTTPS is automatic: leave the line out")},
+    {S_INIT("auto"), S_INIT("HTTPS is automatic: leave the line out")},
 };
 
 /* Directives whose settings stand in a block. */
@@ -143,10 +166,47 @@ static bool belongs_to_proxy(struct slice word)
     return slice_eq(word, S("transport")) || one_of(names, count, word);
 }
 
-struct slice mistake_directive(struct cf_diags *diags, const struct cf_token *name)
+struct slice mistake_plug_in(struct slice name)
+{
+    return one_of(plug_ins, ARRAY_LEN(plug_ins), name)
+               ? S("it is a plug-in's for Caddy; caddis has what is built in")
+               : S("");
+}
+
+struct slice mistake_tls(struct slice word)
+{
+    struct slice hint = look_up(in_tls, ARRAY_LEN(in_tls), word);
+    bool file = slice_find(word, '/') != SLICE_NPOS || slice_ends(word, S(".pem")) ||
+                slice_ends(word, S(".crt"));
+    return hint.n || !file ? hint : S("a certificate goes with its key: tls CERT KEY");
+}
+
+/* Signs that say more than the word they stand at. */
+static struct slice odd_line(struct cf_diags *diags, struct slice word,
+                             const struct cf_directive *line)
+{
+    if (slice_starts(word, S("//")) || slice_starts(word, S("/*")) ||
+        slice_starts(word, S("--"))) {
+        return S("a comment begins with #");
+    }
+    if (word.n > 1 && slice_ends(word, S(":")) &&
+        directive_is_known(slice_upto(word, word.n - 1))) {
+        return S("leave out the colon");
+    }
+    if (line && line->arg_count > 1 && matcher_is_kind(line->args[0].text)) {
+        return arena_printf(&diags->arena, "the name of a matcher begins with @: @%.*s %.*s ...",
+                            SLICE_ARG(word), SLICE_ARG(line->args[0].text));
+    }
+    return S("");
+}
+
+struct slice mistake_directive(struct cf_diags *diags, const struct cf_token *name,
+                               const struct cf_directive *line)
 {
     struct slice word = name->text;
     struct slice hint = look_up(foreign, ARRAY_LEN(foreign), word);
+    hint = hint.n ? hint : mistake_plug_in(word);
+    hint = hint.n ? hint : odd_line(diags, word, line);
     if (hint.n) {
         return hint;
     }
@@ -173,9 +233,37 @@ struct slice mistake_proxy_option(struct slice name)
     return look_up(in_proxy, ARRAY_LEN(in_proxy), name);
 }
 
-struct slice mistake_arguments(struct slice directive)
+/* A regular expression, or several paths, where handle takes one. */
+static struct slice handle_arguments(struct cf_diags *diags, const struct cf_directive *d)
 {
-    return look_up(in_block, ARRAY_LEN(in_block), directive);
+    const struct cf_token *last = &d->args[d->arg_count - 1];
+    if (slice_starts(d->args[0].text, S("~")) || slice_starts(last->text, S("^"))) {
+        return arena_printf(&diags->arena, "a regular expression needs a name: @name path_regexp"
+                            " %.*s, then %.*s @name { ... }", SLICE_ARG(last->text),
+                            SLICE_ARG(d->name.text));
+    }
+    return slice_starts(last->text, S("/"))
+               ? arena_printf(&diags->arena, "several paths need a name: @name path %.*s %.*s, then"
+                              " %.*s @name { ... }", SLICE_ARG(d->args[0].text),
+                              SLICE_ARG(last->text), SLICE_ARG(d->name.text))
+               : S("");
+}
+
+struct slice mistake_arguments(struct cf_diags *diags, const struct cf_directive *d)
+{
+    struct slice name = d->name.text;
+    if (d->arg_count && (slice_eq(name, S("handle")) || slice_eq(name, S("handle_path")) ||
+                         slice_eq(name, S("route")))) {
+        return handle_arguments(diags, d);
+    }
+    if (d->arg_count > 1 && slice_eq(name, S("rewrite"))) {
+        return S("with a regular expression: @old path_regexp ^/old/(.*)$, then rewrite @old"
+                 " /new/{re.1}; for browsers to see it: redir @old /new/{re.1}");
+    }
+    if (d->arg_count > 1 && slice_eq(name, S("respond"))) {
+        return S("a text of several words goes in quotes");
+    }
+    return look_up(in_block, ARRAY_LEN(in_block), name);
 }
 
 /* ---- what is valid, but hardly meant --------------------------------------------------------- */
@@ -232,6 +320,18 @@ static void redirect_without_scheme(struct cf_diags *diags, const struct cf_toke
     }
 }
 
+/* "log /var/log/x.log": that is a name. */
+static void log_file(struct cf_diags *diags, const struct cf_token *name)
+{
+    struct cf_diag *d = slice_find(name->text, '/') == SLICE_NPOS
+                            ? NULL
+                            : cf_warning(diags, name, "this is the log's name, not its file");
+    if (d) {
+        d->hint = arena_printf(&diags->arena, "write log { output file %.*s }",
+                               SLICE_ARG(name->text));
+    }
+}
+
 /* `header Strict-Transport-Security max-age=1; preload`: two words search and replace. */
 static void field_line(struct cf_diags *diags, struct slice name, const struct cf_token *values,
                        size_t count)
@@ -262,7 +362,9 @@ static void odd_values(struct cf_diags *diags, const struct cf_directive *d)
     size_t skip = d->arg_count > 1 && matcher_is_token(&d->args[0]) ? 1 : 0;
     const struct cf_token *args = d->args + skip;
     size_t count = d->arg_count - skip;
-    if (count && slice_eq(d->name.text, S("redir"))) {
+    if (count && slice_eq(d->name.text, S("log"))) {
+        log_file(diags, &args[0]);
+    } else if (count && slice_eq(d->name.text, S("redir"))) {
         redirect_without_scheme(diags, &args[0]);
     } else if (count && slice_eq(d->name.text, S("root")) && slice_starts(args[0].text, S("~"))) {
         struct cf_diag *diag = cf_warning(diags, &args[0], "\"~\" is a folder of that name here");
@@ -285,8 +387,27 @@ static bool word_byte(char c)
     return (c >= 'a' && c <= 'z') || c == '_';
 }
 
+/* What word processors make of quotes. */
+static void typographic_quotes(struct cf_diags *diags, const struct cf_token *t)
+{
+    static const struct slice quotes[] = {
+        S_INIT("\xe2\x80\x9c"), S_INIT("\xe2\x80\x9d"), S_INIT("\xe2\x80\x9e"),
+        S_INIT("\xe2\x80\x98"), S_INIT("\xe2\x80\x99"), S_INIT("\xc2\xab"),
+    };
+    for (size_t i = 0; t->quote == CF_BARE && i < ARRAY_LEN(quotes); i++) {
+        struct cf_diag *d = slice_starts(t->text, quotes[i])
+                                ? cf_warning(diags, t, "this begins with a typographic quote, which"
+                                             " is a letter like any other")
+                                : NULL;
+        if (d) {
+            d->hint = S("quotes are \"...\"");
+        }
+    }
+}
+
 static void variables_in(struct cf_diags *diags, const struct cf_token *t)
 {
+    typographic_quotes(diags, t);
     size_t at = t->quote == CF_BARE || t->quote == CF_DOUBLE ? slice_find(t->text, '$')
                                                              : SLICE_NPOS;
     if (at == SLICE_NPOS) {
@@ -394,5 +515,63 @@ void mistakes_of_site(struct cf_diags *diags, const struct cf_site *site)
 {
     for (size_t i = 0; i < site->address_count; i++) {
         origins_of(diags, site->directives, listening_port(site->addresses[i].text));
+    }
+}
+
+/* ---- addresses ------------------------------------------------------------------------------- */
+
+struct slice mistake_address(struct cf_diags *diags, struct slice text)
+{
+    size_t dollar = slice_find(text, '$');
+    size_t angle = slice_find(text, '<');
+    if (dollar != SLICE_NPOS) {
+        struct slice name = slice_from(text, dollar + 1);
+        size_t n = 0;
+        while (n < name.n && (ascii_is_alpha(name.p[n]) || ascii_is_digit(name.p[n]) ||
+                              name.p[n] == '_')) {
+            n++;
+        }
+        return n ? arena_printf(&diags->arena, "an environment variable is written {$%.*s}", (int)n,
+                                name.p)
+                 : S("an environment variable is written {$NAME}");
+    }
+    if (angle != SLICE_NPOS) {
+        return S("put a name of your own in place of what is in \"<\" and \">\"");
+    }
+    return slice_ends(text, S(":")) ? S("leave out the colon") : S("");
+}
+
+/* ---- files that nobody serves ---------------------------------------------------------------- */
+
+/* The directives that may answer; a block or a route of another name may hold any. */
+static bool may_answer(const struct cf_directive *d)
+{
+    static const struct slice silent[] = {
+        S_INIT("root"), S_INIT("try_files"), S_INIT("encode"), S_INIT("header"), S_INIT("log"),
+        S_INIT("tls"), S_INIT("bind"), S_INIT("request_header"), S_INIT("vars"), S_INIT("map"),
+        S_INIT("uri"), S_INIT("rewrite"), S_INIT("basic_auth"), S_INIT("basicauth"),
+        S_INIT("request_body"), S_INIT("handle_errors"), S_INIT("log_skip"), S_INIT("skip_log"),
+    };
+    return !(d->name.text.n && d->name.text.p[0] == '@') &&
+           !one_of(silent, ARRAY_LEN(silent), d->name.text);
+}
+
+void mistakes_of_files(struct cf_diags *diags, const struct cf_site *site)
+{
+    const struct cf_token *files = NULL;
+    for (const struct cf_directive *d = site->directives; d; d = d->next) {
+        if (may_answer(d)) {
+            return;
+        }
+        if (slice_eq(d->name.text, S("root")) || slice_eq(d->name.text, S("try_files"))) {
+            files = &d->name;
+        }
+    }
+    struct cf_diag *d = files && !site->torn
+                            ? cf_warning(diags, files, "nothing in this site answers: every request"
+                                         " gets an empty page")
+                            : NULL;
+    if (d) {
+        d->hint = S("file_server serves the files");
     }
 }

@@ -118,6 +118,20 @@ static bool parse_block(struct build *b, const struct cf_directive *first, struc
     return ok;
 }
 
+/* "respond hello world": false after an error. */
+static bool no_second_word(struct build *b, const struct cf_token *t)
+{
+    if (looks_like_status(t->text) || slice_find(t->text, '{') != SLICE_NPOS) {
+        return true;
+    }
+    struct cf_diag *d = cf_error(b->diags, t, "\"%.*s\" is not a status from 200 to 599",
+                                 SLICE_ARG(t->text));
+    if (d) {
+        d->hint = S("a text of several words goes in quotes");
+    }
+    return false;
+}
+
 bool respond_parse(struct build *b, const struct cf_directive *d, const struct cf_token *args,
                    size_t count, struct handler *out)
 {
@@ -133,7 +147,7 @@ bool respond_parse(struct build *b, const struct cf_directive *d, const struct c
         ok = read_status(b, &args[0], r);
     } else if (count > 0) {
         r->body = template_compile(b->arena, &args[0], b->diags);
-        ok = r->body && (count < 2 || read_status(b, &args[1], r));
+        ok = r->body && (count < 2 || (no_second_word(b, &args[1]) && read_status(b, &args[1], r)));
     }
     ok = parse_block(b, d->children, r) && ok;
     r->json = is_json(r->body);

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "proxy/handler/directives.h"
+#include "proxy/handler/mistakes.h"
 #include "proxy/handler/tls_issuer.h"
 
 #define PEM_MAX_BYTES ((size_t)1 << 20)
@@ -151,8 +152,11 @@ static bool read_arguments(struct build *b, const struct cf_token *args, size_t 
     } else if (slice_find(args[0].text, '@') != SLICE_NPOS) {
         t->email = args[0].text;
     } else {
-        cf_error(b->diags, &args[0], "\"tls\" takes internal, force_automate, an e-mail address, or"
-                 " a certificate file and a key file");
+        struct cf_diag *d = cf_error(b->diags, &args[0], "\"tls\" takes internal, force_automate,"
+                                     " an e-mail address, or a certificate file and a key file");
+        if (d) {
+            d->hint = mistake_tls(args[0].text);
+        }
         return false;
     }
     return true;

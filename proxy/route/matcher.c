@@ -32,6 +32,11 @@ const struct matcher_kind *match_find_kind(struct slice name)
     return NULL;
 }
 
+bool matcher_is_kind(struct slice name)
+{
+    return match_find_kind(name) != NULL;
+}
+
 static const struct matcher_kind *find_kind(struct cf_diags *diags, const struct cf_token *name)
 {
     struct slice names[ARRAY_LEN(kinds)];
@@ -51,7 +56,9 @@ static const struct matcher_kind *find_kind(struct cf_diags *diags, const struct
     }
     struct cf_diag *diag = cf_error(diags, name, "unknown matcher \"%.*s\"",
                                     SLICE_ARG(name->text));
-    if (diag) {
+    if (diag && slice_starts(name->text, S("/"))) {
+        diag->hint = arena_printf(&diags->arena, "write path %.*s", SLICE_ARG(name->text));
+    } else if (diag) {
         cf_did_you_mean(diags, diag, name->text, names, ARRAY_LEN(names));
     }
     return NULL;
@@ -166,7 +173,11 @@ static bool check_definition(const struct matcher_scope *scope, const struct cf_
         return false;
     }
     if (d->name.text.n < 2) {
-        cf_error(diags, &d->name, "a matcher needs a name behind the @");
+        struct cf_diag *diag = cf_error(diags, &d->name, "a matcher needs a name behind the @");
+        if (diag && d->arg_count) {
+            diag->hint = arena_printf(&diags->arena, "without a space: @%.*s",
+                                      SLICE_ARG(d->args[0].text));
+        }
         return false;
     }
     if (d->arg_count == 0 && !d->children) {

@@ -22,6 +22,8 @@ void matcher_define(struct arena *a, struct matcher_scope *scope,
                     const struct cf_directive *directive, struct cf_diags *diags);
 /* Warns of definitions that nothing used. The scope is over: what was compiled stays. */
 void matcher_scope_end(struct matcher_scope *scope, struct cf_diags *diags);
+/* Is there a kind of matcher of this name? */
+bool matcher_is_kind(struct slice name);
 /* Is the token a matcher (`*`, `/...`, `@...`, unquoted)? */
 bool matcher_is_token(const struct cf_token *token);
 /* The matcher a token names; *out NULL for `*`. False after an error in diags. */

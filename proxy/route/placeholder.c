@@ -166,6 +166,17 @@ enum placeholder_found placeholder_find(struct arena *a, struct slice name,
                                                               : PLACEHOLDER_UNKNOWN;
 }
 
+/* As variables of the environment are called. */
+static bool is_capital(struct slice name)
+{
+    bool capital = true;
+    for (size_t i = 0; i < name.n && capital; i++) {
+        char c = name.p[i];
+        capital = (c >= 'A' && c <= 'Z') || ascii_is_digit(c) || c == '_';
+    }
+    return capital && name.n > 1;
+}
+
 void placeholder_complain(struct cf_diags *diags, const struct cf_token *at, struct slice name,
                           enum placeholder_found found)
 {
@@ -189,6 +200,12 @@ void placeholder_complain(struct cf_diags *diags, const struct cf_token *at, str
         diag->hint = arena_printf(&diags->arena, "write \\{%.*s} if that is meant",
                                   SLICE_ARG(name));
         cf_did_you_mean(diags, diag, name, names, count);
+        if (slice_eq(name, S("subdomain"))) {
+            diag->hint = S("the labels of the host are {labels.0} (the last), {labels.1}, ...");
+        } else if (is_capital(name)) {
+            diag->hint = arena_printf(&diags->arena, "the environment variable is {$%.*s}",
+                                      SLICE_ARG(name));
+        }
     }
 }
 

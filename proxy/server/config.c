@@ -166,6 +166,8 @@ static bool read_address(struct building *b, const struct cf_token *t, struct cf
             (t->text.p[0] == '{' || t->text.p[0] == '<')) {
             d->hint = arena_printf(&b->diags->arena, "a space is missing behind \"%c\"",
                                    t->text.p[0]);
+        } else if (d) {
+            d->hint = mistake_address(b->diags, t->text);
         }
         return false;
     }
@@ -205,9 +207,13 @@ static bool place(struct building *b, const struct cf_token *t, const struct sit
 
 static void ambiguous(struct building *b, const struct cf_token *t, const struct site *other)
 {
-    cf_error(b->diags, t,
-             "\"%.*s\" stands for the same as an earlier address (of the site \"%.*s\")",
-             SLICE_ARG(t->text), SLICE_ARG(other->name->text));
+    struct cf_diag *d = cf_error(
+        b->diags, t, "\"%.*s\" stands for the same as an earlier address (of the site \"%.*s\")",
+        SLICE_ARG(t->text), SLICE_ARG(other->name->text));
+    if (d) {
+        d->hint = arena_printf(&b->diags->arena, "a site has one block: put both into that of line"
+                               " %u", other->name->at.line);
+    }
 }
 
 /* One of the names that the site may get certificates for: what would be wrong with its first
@@ -439,6 +445,22 @@ static void empty_site(struct building *b, const struct cf_token *name)
     }
 }
 
+/* "email me@example.com" above the sites. */
+static bool option_among_addresses(struct building *b, const struct cf_site *source)
+{
+    const struct cf_token *t = &source->addresses[0];
+    if (t->quote != CF_BARE || !source->unbraced || !options_have(t->text)) {
+        return false;
+    }
+    struct cf_diag *d = cf_error(b->diags, t, "\"%.*s\" stands where a site address should be, but"
+                                 " is a global option", SLICE_ARG(t->text));
+    if (d) {
+        d->hint = arena_printf(&b->diags->arena, "global options stand in a block of their own at"
+                               " the top: { %.*s ... }", SLICE_ARG(t->text));
+    }
+    return true;
+}
+
 /* As in Caddy: settings of the DNS challenge without one are a mistake. */
 static void check_dns_lines(struct building *b, const struct tls_settings *t)
 {
@@ -466,6 +488,9 @@ static void build_site(struct building *b, const struct cf_site *source, struct 
     *b->last_site = site;
     b->last_site = &site->next;
     build->site = &site->settings;
+    if (option_among_addresses(b, source)) {
+        return;
+    }
     if (!route_build(build, source->directives, &site->route)) {
         /* Its errors are in diags; go on, so that the rest is checked too. */
     } else {
@@ -484,6 +509,7 @@ static void build_site(struct building *b, const struct cf_site *source, struct 
         add_address(b, site, &source->addresses[i]);
     }
     never_matches_warn(b->diags, source, &b->reach);
+    mistakes_of_files(b->diags, source);
     if (!source->directives && !source->torn) {
         empty_site(b, site->name);
     }

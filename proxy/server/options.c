@@ -2,6 +2,7 @@
 #include "proxy/server/options.h"
 
 #include "proxy/handler/directive_order.h"
+#include "proxy/handler/mistakes.h"
 #include "proxy/net/addr.h"
 #include "proxy/server/storage.h"
 
@@ -391,7 +392,11 @@ static void read_one(struct option_reading *r, const struct cf_directive *d)
     }
     struct cf_diag *diag = cf_error(r->diags, &d->name, "unknown global option \"%.*s\"",
                                     SLICE_ARG(d->name.text));
-    if (diag && server_options_have(d->name.text)) {
+    if (diag && d->name.quote != CF_BARE) {
+        diag->hint = S("this looks like JSON, Caddy's other format; caddis reads Caddyfiles");
+    } else if (diag && mistake_plug_in(d->name.text).n) {
+        diag->hint = mistake_plug_in(d->name.text);
+    } else if (diag && server_options_have(d->name.text)) {
         diag->hint = arena_printf(&r->diags->arena, "it belongs into a block in this one: servers {"
                                   " %.*s ... }", SLICE_ARG(d->name.text));
     } else if (diag && directive_is_known(d->name.text)) {
@@ -400,6 +405,16 @@ static void read_one(struct option_reading *r, const struct cf_directive *d)
     } else if (diag) {
         cf_did_you_mean(r->diags, diag, d->name.text, names, ARRAY_LEN(names));
     }
+}
+
+bool options_have(struct slice name)
+{
+    for (size_t i = 0; i < ARRAY_LEN(table); i++) {
+        if (slice_eq(name, table[i].name)) {
+            return true;
+        }
+    }
+    return false;
 }
 
 struct options *options_read(struct arena *a, const struct cf_directive *first,

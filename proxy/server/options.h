@@ -51,6 +51,8 @@ struct options {
     uint64_t max_connections; /* 0: as many as descriptors allow */
 };
 
+/* Is there an option of this name? */
+bool options_have(struct slice name);
 /* The options and their defaults, in a's memory. Errors go to diags. */
 struct options *options_read(struct arena *a, const struct cf_directive *first,
                              struct cf_diags *diags);

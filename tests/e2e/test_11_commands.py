@@ -290,6 +290,39 @@ def test_watch_reloads_when_a_file_changes(caddis):
     until("c.localhost", "three")
 
 
+def test_online_looks_at_origins(tmp_path, origin):
+    """Each name once, with the place of the first line that has it."""
+    o = origin()
+    file = tmp_path / "Caddyfile"
+    file.write_text(f"http://localhost:{free_port()} {{\n\treverse_proxy /a nothing.invalid:80\n"
+                    f"\treverse_proxy /b {{\n\t\tto nothing.invalid:80 127.0.0.1:{free_port()}\n\t}}\n"
+                    f"\treverse_proxy {o.address}\n}}\n")
+    done = command("validate", "--online", "-c", file)
+    said = [line for line in done.stdout.splitlines() if "origin" in line]
+    assert said[0].startswith(f"problem {file}:2:19: the origin \"nothing.invalid\" has no address")
+    assert said[1].startswith(f"advice {file}:4:25: nobody answers at the origin \"127.0.0.1\"")
+    assert said[2:] == ["problem origins: 3 looked at"] and done.returncode == 1
+
+
+def test_options_as_caddy_has_them(tmp_path):
+    """Letters in one word; what is Caddy's and not here says why."""
+    file = tmp_path / "Caddyfile"
+    file.write_text("a.test {\nrespond x\n}\n")
+    done = command("fmt", "-dw", file)
+    assert "+ \trespond x" in done.stdout or "+\trespond x" in done.stdout, done.stdout
+    assert command("adapt", "-pc", file).returncode == 0
+    assert command("adapt", f"-pc{file}").returncode == 0
+    for words in (("run", "--resume"), ("run", "--pingback", "x"), ("file-server", "-t"),
+                  ("file-server", "export-template"), ("trust", "--address", "x"),
+                  ("untrust", "--cert", "x"), ("list-modules", "--json")):
+        done = command(*words)
+        assert done.returncode == 1 and "is Caddy's and not in caddis: " in done.stderr, words
+    assert "the only local CA is local" in command("trust", "--ca", "other").stderr
+    env = tmp_path / "env"
+    env.write_text("FROM_FILE=yes\n")
+    assert "\nFROM_FILE=yes\n" in command("environ", "--envfile", env).stdout
+
+
 # ---- completion, manual page and the like
 
 
@@ -304,6 +337,8 @@ def test_completion_knows_commands_and_options(tmp_path):
     assert (done.stdout, done.stderr) == ("validate\n--overwrite\n", "")
     assert "-l overwrite -s w -d" in command("completion", "fish").stdout
     assert "#compdef caddis" in command("completion", "zsh").stdout
+    powershell = command("completion", "powershell").stdout
+    assert "-CommandName caddis" in powershell and "'fmt' = @('--overwrite', " in powershell
     assert command("completion", "tcsh").returncode == 1
 
 

@@ -31,6 +31,29 @@ MISTAKES = [
     ("example.com\nreverse_proxy localhost:8000\nother.example.com\nreverse_proxy localhost:9000\n",
      'with more than one each needs "{" and "}"'),
     (SITE % "header Cache-Control: no-store", "leave out the colon"),
+    (SITE % "encode: gzip", "leave out the colon"),
+    # signs
+    (SITE % "respond hello world", "goes in quotes"),
+    (SITE % "respond \u201chello world\u201d", 'quotes are "..."'),
+    (SITE % "// a comment", "a comment begins with #"),
+    (SITE % "api path /api/*", "@api path ..."),
+    (SITE % "@ api path /api/*", "without a space: @api"),
+    (SITE % "@api not /api/*", "write path /api/*"),
+    (SITE % "handle ~ ^/api/ {\n\t\trespond x\n\t}", "@name path_regexp ^/api/, then handle @name"),
+    (SITE % "handle /a/* /b/* {\n\t\trespond x\n\t}", "@name path /a/* /b/*, then handle @name"),
+    (SITE % "rewrite ^/old/(.*)$ /new/$1", "rewrite @old /new/{re.1}"),
+    (SITE % "if {path} is /x", "a condition is a matcher"),
+    (SITE % "tls self_signed", "tls internal"),
+    (SITE % "tls off", "write http:// in front"),
+    (SITE % "tls /etc/cert.pem", "tls CERT KEY"),
+    (SITE % "crowdsec", "a plug-in's for Caddy"),
+    (GLOBAL % "dynamic_dns", "a plug-in's for Caddy"),
+    ('{\n\t"apps": {\n\t}\n}\n', "looks like JSON"),
+    ("$DOMAIN {\n\trespond x\n}\n", "{$DOMAIN}"),
+    ("a.<your-domain> {\n\trespond x\n}\n", "a name of your own"),
+    ("example.com: {\n\trespond x\n}\n", "leave out the colon"),
+    ("a;b {\n\trespond x\n}\n", 'has a ";"'),
+    ("a.test {\n\tlog\n}\na.test {\n\trespond x\n}\n", "put both into that of line 1"),
 ]
 
 # Valid, but hardly meant.
@@ -49,8 +72,12 @@ WARNINGS = [
     ("localhost:8000 {\n\treverse_proxy localhost:8000\n}\n", "go round in a circle"),
     ("http://localhost {\n\thandle {\n\t\treverse_proxy http://127.0.0.1:80\n\t}\n}\n",
      "go round in a circle"),
-    (SITE % "route {\n\t\tfile_server\n\t\treverse_proxy /api/* localhost:8001\n\t}",
+    ("example.com {\n\troute {\n\t\tfile_server\n\t\treverse_proxy /api/* localhost:8001\n\t}\n}\n",
      'this "reverse_proxy" is never reached'),
+    (SITE % "log /var/log/x.log", "log { output file /var/log/x.log }"),
+    (SITE % "header X-A ${NAME}", "{$NAME}"),
+    (SITE % "header X-Empty", "to take a field away write -X-Empty"),
+    ("a.test {\n\troot /srv\n\ttry_files {path} /index.html\n}\n", "file_server serves the files"),
 ]
 
 # Not what looks alike.
@@ -63,6 +90,8 @@ FINE = [
     "http://example.com {\n\tredir /old ../new.html\n}\n",
     SITE % "header Strict-Transport-Security max-age=31536000;",
     SITE % "route {\n\t\tfile_server /x/*\n\t\treverse_proxy /api/* localhost:8001\n\t}",
+    "a.test {\n\troot /srv\n\troute {\n\t\tfile_server\n\t}\n}\n",
+    SITE % "log access\n\theader X-A {$HOME}",
     "localhost:8001, [::1] {\n\treverse_proxy localhost:8000 [::1]:8002\n}\n",
 ]
 
