@@ -217,15 +217,7 @@ static bool save(struct challenge_table *t, struct slice ca, struct slice name, 
     dstr_byte(&json, '}');
     bool ok = !json.failed || err_set(err, "the name of a challenge is too long");
     struct slice key = store_challenge_key(&a, ca, name);
-    if (ok && store_put(t->store, key, dstr_slice(&json), err) != STORE_OK) {
-        struct dstr there;
-        struct err unread;
-        dstr_init(&there, STORED_MAX);
-        ok = store_get(t->store, key, &there, &unread) == STORE_UNUSABLE &&
-             store_set_aside(t->store, key, &unread) == STORE_OK &&
-             store_put(t->store, key, dstr_slice(&json), err) == STORE_OK;
-        dstr_fini(&there);
-    }
+    ok = ok && store_put(t->store, key, dstr_slice(&json), err) == STORE_OK;
     if (json.p) {
         explicit_bzero(json.p, json.n);
     }

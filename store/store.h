@@ -40,7 +40,8 @@ void store_close(struct store *s);
 /* Appends the value to out (whose own maximum applies as well as STORE_VALUE_MAX). */
 NODISCARD enum store_result store_get(struct store *s, struct slice key, struct dstr *out,
                                       struct err *err);
-/* Creates or replaces, durably when it returns STORE_OK. */
+/* Creates or replaces, durably when it returns STORE_OK. What can be no value and is in the way (a
+ * folder) is set aside. */
 NODISCARD enum store_result store_put(struct store *s, struct slice key, struct slice value,
                                       struct err *err);
 /* STORE_OK also when there was nothing. */

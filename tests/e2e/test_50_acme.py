@@ -158,6 +158,31 @@ def test_slow_validation(world):
     assert p.orders == 1
 
 
+@pytest.mark.parametrize("version", VERSIONS)
+def test_all_of_a_cas_habits_at_once(world, version):
+    """Accounts by binding only, slow validation, half the nonces refused, authorisations used again,
+    three intermediates, two more roots, several profiles (which the older one does not have)."""
+    kid, mac = "kid-1", "zWNDZM6eQGHWpSRTPal5eIUYFTu7EajVIoguysqZ9wG44nMEtx3MUAsUDkMTQ12W"
+    profiles = {n: {"description": n, "validityPeriod": s}
+                for n, s in (("classic", 7776000), ("short", 600000), ("other", 3000000))}
+    p, c = world(ca={"version": version, "externalAccountBindingRequired": True,
+                     "externalAccountMACKeys": {kid: mac}, "profiles": profiles,
+                     "env": {"PEBBLE_VA_NOSLEEP": "0", "PEBBLE_VA_SLEEPTIME": "2",
+                             "PEBBLE_WFE_NONCEREJECT": "50", "PEBBLE_AUTHZREUSE": "100",
+                             "PEBBLE_CHAIN_LENGTH": "3", "PEBBLE_ALTERNATE_ROOTS": "2"}},
+                 globals=f"acme_eab {{\n\tkey_id {kid}\n\tmac_key {mac}\n}}", start=False)
+    c.write(NAME + " {\n\ttls {\n\t\tissuer acme {\n\t\t\tprofile short\n\t\t}\n\t}\n"
+            "\trespond hello\n}")
+    c.start()
+    leaf = certs.parse(wait(p, c, timeout=90))
+    if version == "new":
+        assert certs.lifetime(leaf).total_seconds() == pytest.approx(600000, abs=60)
+    challenges = p.mediator.count("challenge", 200)
+    done = c.command("renew", NAME, "--config", c.file)
+    assert done.returncode == 0, done.stderr
+    assert p.orders == 2 and p.mediator.count("challenge", 200) == challenges
+
+
 def test_long_chains_and_alternates(world):
     p, c = world(ca={"env": {"PEBBLE_CHAIN_LENGTH": "3", "PEBBLE_ALTERNATE_ROOTS": "2"}})
     wait(p, c)
