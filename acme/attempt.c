@@ -505,7 +505,8 @@ enum attempt_result attempt_acme(struct attempt *t)
     return result;
 }
 
-static enum attempt_result issue_local(struct attempt *t, bool locked)
+/* unlocked: why the name could not be locked; NULL: it is. */
+static enum attempt_result issue_local(struct attempt *t, const struct err *unlocked)
 {
     struct err err = {.text = ""};
     struct local_ca ca;
@@ -527,10 +528,11 @@ static enum attempt_result issue_local(struct attempt *t, bool locked)
         return ATTEMPT_FAILED;
     }
     stored_meta(t->name, (struct slice){NULL, 0}, (struct slice){NULL, 0}, &t->pair.meta_json);
-    t->saved = locked && stored_save(t->store, t->ca, t->name, &t->pair, &err);
+    t->saved = !unlocked && stored_save(t->store, t->ca, t->name, &t->pair, &err);
     if (!t->saved) {
         (void)failure_set(&t->failure, FAILURE_STORE,
-                          "the new certificate is served but could not be saved: %s", err.text);
+                          "the new certificate is served but could not be saved: %s",
+                          unlocked ? unlocked->text : err.text);
     }
     log_event(LOG_INFO, "acme", "local certificate issued", LOG_S("name", t->name),
               LOG_I("lifetime_s", (t->facts.not_after_ms - t->facts.not_before_ms) / 1000),
@@ -550,7 +552,7 @@ enum attempt_result attempt_local(struct attempt *t)
      * as long as the CA itself can be read. */
     enum attempt_result result = ATTEMPT_FOUND;
     if (t->by_hand || !look_again(t, clock_wall_ms())) {
-        result = issue_local(t, lock != NULL);
+        result = issue_local(t, lock ? NULL : &err);
     }
     if (lock) {
         store_unlock(lock);

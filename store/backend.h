@@ -67,10 +67,6 @@ bool store_name_is_temp(struct slice name);
 NODISCARD enum store_result store_copy(struct store *s, struct slice from, struct slice to,
                                        struct err *err);
 
-/* What can be no value (a folder, a link, a pipe) stands where a value or a lock's file is to be
- * written: true when it was so and it is set aside now. */
-NODISCARD bool store_clear_way(struct store *s, struct slice key);
-
 /* Says that a failure is meant not to matter here; the comment at the call says why. */
 static inline void store_ignore(enum store_result unused UNUSED)
 {

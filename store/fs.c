@@ -197,6 +197,17 @@ static enum store_result write_value(struct fs_store *fs, const struct fs_place 
     return r;
 }
 
+bool fs_clear_way(struct store *s, struct slice key)
+{
+    struct dstr there;
+    struct err unread;
+    dstr_init(&there, STORE_VALUE_MAX);
+    bool ok = store_get(s, key, &there, &unread) == STORE_UNUSABLE &&
+              store_set_aside(s, key, &unread) == STORE_OK;
+    store_wipe(&there);
+    return ok;
+}
+
 static enum store_result fs_put(struct store *s, struct slice key, struct slice value,
                                 struct err *err)
 {
@@ -204,6 +215,9 @@ static enum store_result fs_put(struct store *s, struct slice key, struct slice 
     enum store_result r = fs_find(fs_of(s), key, true, &place, err);
     if (r == STORE_OK) {
         r = write_value(fs_of(s), &place, key, value, err);
+        if (r == STORE_FAILED && fs_clear_way(s, key)) {
+            r = write_value(fs_of(s), &place, key, value, err);
+        }
         close(place.dir);
     }
     return r;

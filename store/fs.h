@@ -50,4 +50,8 @@ void fs_unlock(struct store_lock *lock);
  * wait. 0, or -1 with errno (EAGAIN, EACCES: somebody else has it). */
 int fs_lock_file(int fd);
 
+/* What can be no value (a folder, a link, a pipe) stands where a value or a lock's file is to be
+ * written: true when it was so and it is set aside now. */
+NODISCARD bool fs_clear_way(struct store *s, struct slice key);
+
 #endif

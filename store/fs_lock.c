@@ -85,7 +85,7 @@ struct store_lock *fs_try_lock(struct store *s, const char *safe_name, bool *bus
     }
     int fd = -1;
     enum store_result r = lock_place(fs, &place, slice_str(key), &fd, err);
-    if (r == STORE_FAILED && store_clear_way(s, slice_str(key))) {
+    if (r == STORE_FAILED && fs_clear_way(s, slice_str(key))) {
         r = lock_place(fs, &place, slice_str(key), &fd, err);
     }
     close(place.dir);

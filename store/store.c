@@ -94,17 +94,6 @@ enum store_result store_get(struct store *s, struct slice key, struct dstr *out,
     return store_key_valid(key, false) ? s->ops->get(s, key, out, err) : bad_key(s, key, err);
 }
 
-bool store_clear_way(struct store *s, struct slice key)
-{
-    struct dstr there;
-    struct err unread;
-    dstr_init(&there, STORE_VALUE_MAX);
-    bool ok = store_get(s, key, &there, &unread) == STORE_UNUSABLE &&
-              store_set_aside(s, key, &unread) == STORE_OK;
-    store_wipe(&there);
-    return ok;
-}
-
 enum store_result store_put(struct store *s, struct slice key, struct slice value, struct err *err)
 {
     if (!store_key_valid(key, false)) {
@@ -115,8 +104,7 @@ enum store_result store_put(struct store *s, struct slice key, struct slice valu
                 SLICE_ARG(key), value.n, STORE_VALUE_MAX);
         return STORE_FAILED;
     }
-    enum store_result r = s->ops->put(s, key, value, err);
-    return r == STORE_FAILED && store_clear_way(s, key) ? s->ops->put(s, key, value, err) : r;
+    return s->ops->put(s, key, value, err);
 }
 
 enum store_result store_delete(struct store *s, struct slice key, struct err *err)
