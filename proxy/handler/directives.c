@@ -57,6 +57,7 @@ static const struct {
 } left_out[] = {
     {S_INIT("push"), "HTTP/2 push is dead: browsers took it out. \"respond 103\" with Link fields"
                      " sends early hints instead"},
+    {S_INIT("timeouts"), "write request_body { read_timeout 30s; write_timeout 5m }"},
     {S_INIT("tracing"), "it sends spans to OpenTelemetry"},
     {S_INIT("templates"), "it runs Go's templates in pages; an app behind reverse_proxy can do"
                           " that"},

@@ -17,11 +17,14 @@
 #include "proxy/base/mem.h"
 #include "proxy/handler/file_server.h"
 
+#define MODE_FOLDER 0x80000000u /* as Go has it in a mode */
+
 struct entry {
     char *name; /* owned */
     char *link; /* where it leads; owned, or NULL */
     uint64_t size;
     int64_t modified_ms;
+    unsigned mode; /* permissions */
     bool folder, symlink;
 };
 
@@ -79,7 +82,8 @@ static void add_entry(const struct file_look *look, struct listing *l, int folde
     }
     struct entry e = {.name = strdup(name), .symlink = symlink, .folder = S_ISDIR(st.st_mode),
                       .size = (uint64_t)st.st_size,
-                      .modified_ms = (int64_t)st.st_mtim.tv_sec * 1000};
+                      .modified_ms = (int64_t)st.st_mtim.tv_sec * 1000,
+                      .mode = st.st_mode & 0777};
     if (e.name) {
         e.link = symlink && look->server->reveals_symlinks ? link_of(folder, name) : NULL;
         l->items[l->count++] = e;
@@ -363,8 +367,9 @@ static void json(struct dstr *out, const struct listing *l)
             dstr_byte(&reference, '/');
         }
         dstr_json(out, dstr_slice(&reference));
-        dstr_printf(out, ",\"mod_time\":\"%s\",\"is_dir\":%s,\"is_symlink\":%s}", date,
-                    e->folder ? "true" : "false", e->symlink ? "true" : "false");
+        unsigned mode = e->mode | (e->folder ? MODE_FOLDER : 0);
+        dstr_printf(out, ",\"mod_time\":\"%s\",\"mode\":%u,\"is_dir\":%s,\"is_symlink\":%s}",
+                    date, mode, e->folder ? "true" : "false", e->symlink ? "true" : "false");
         dstr_fini(&reference);
     }
     dstr_append(out, S("\n]\n"));

@@ -1,5 +1,5 @@
 /* header [matcher] [+|-|?|>]<field> [<value>|<find> <replace>] [{ defer }]
- * header [matcher] { ... several of these ... ; defer }
+ * header [matcher] { ... several of these ... ; defer; match status|header ... | { both } }
  * request_header [matcher] [+|-]<field> [<value>|<find> <replace>]
  *
  * Changes fields of the response, or of the request before the handlers behind this one see it. The
@@ -8,8 +8,14 @@
 #include "proxy/handler/chain.h"
 #include "proxy/handler/directives.h"
 #include "proxy/handler/field_rules.h"
+#include "proxy/handler/response_match.h"
 
 #define RULE_TOKENS_MAX 4
+
+struct header {
+    struct field_rules rules;
+    const struct response_matcher *match; /* only for responses like this; NULL: all */
+};
 
 static enum handler_result header_request(const void *instance, struct exchange *ex)
 {
@@ -20,7 +26,11 @@ static enum handler_result header_request(const void *instance, struct exchange 
 
 static void header_response(const void *instance, struct exchange *ex)
 {
-    if (field_rules_apply(instance, &ex->res.fields, ex) == RULES_LIMIT) {
+    const struct header *h = instance;
+    if (h->match && !response_matches(h->match, ex->res.status, &ex->res.fields)) {
+        return;
+    }
+    if (field_rules_apply(&h->rules, &ex->res.fields, ex) == RULES_LIMIT) {
         /* A rule may be what hides something: nothing of this response goes out. */
         ex->res.status = 500;
         ex->res.reason = http_reason(500);
@@ -75,13 +85,29 @@ static bool is_defer(const struct cf_directive *d)
     return slice_eq(d->name.text, S("defer")) && d->arg_count == 0;
 }
 
+/* `match`: as in Caddy these rules are then among the late ones. */
+static bool read_match(struct build *b, const struct cf_directive *d, struct header *h)
+{
+    struct response_scope scope = {NULL};
+    if (!slice_eq(d->name.text, S("match"))) {
+        return false;
+    }
+    response_matcher_define(b, &scope, d);
+    h->match = scope.first;
+    h->rules.deferred = true;
+    return true;
+}
+
 static void parse_block(struct build *b, const struct cf_directive *first,
-                        struct field_rules *rules, const char *signs)
+                        struct field_rules *rules, struct header *header, const char *signs)
 {
     for (const struct cf_directive *d = first; d; d = d->next) {
         struct cf_token tokens[RULE_TOKENS_MAX];
         if (is_defer(d) && rules->side == RULES_RESPONSE) {
             rules->deferred = true;
+            continue;
+        }
+        if (header && read_match(b, d, header)) {
             continue;
         }
         tokens[0] = d->name;
@@ -99,10 +125,11 @@ static void parse_block(struct build *b, const struct cf_directive *first,
 bool header_parse(struct build *b, const struct cf_directive *d, const struct cf_token *args,
                   size_t count, struct handler *out)
 {
-    struct field_rules *rules = ARENA_NEW(b->arena, struct field_rules);
-    must(rules);
+    struct header *h = ARENA_NEW(b->arena, struct header);
+    must(h);
+    struct field_rules *rules = &h->rules;
     rules->side = RULES_RESPONSE;
-    out->instance = rules;
+    out->instance = h;
     unsigned errors = b->diags->errors;
     out->ops = &header_ops;
     if (count > 0) {
@@ -119,7 +146,7 @@ bool header_parse(struct build *b, const struct cf_directive *d, const struct cf
     } else if (!d->children) {
         cf_error(b->diags, &d->name, "\"header\" needs a field: header X-Name value");
     } else {
-        parse_block(b, d->children, rules, "+-?>");
+        parse_block(b, d->children, rules, h, "+-?>");
     }
     out->ops = rules->deferred ? &deferred_header_ops : &header_ops;
     return b->diags->errors == errors;
@@ -142,6 +169,6 @@ bool request_header_parse(struct build *b, const struct cf_directive *d,
         cf_error(b->diags, &d->name,
                  "\"request_header\" needs a field: request_header X-Name value");
     }
-    parse_block(b, d->children, rules, "+-");
+    parse_block(b, d->children, rules, NULL, "+-");
     return b->diags->errors == errors;
 }

@@ -8,6 +8,7 @@
 #include "proxy/handler/log_format.h"
 
 #include <stdlib.h>
+#include <stdio.h>
 #include <time.h>
 
 #include "proxy/base/clock.h"
@@ -28,12 +29,28 @@ void log_common_time(struct dstr *out, int64_t now_ms)
                 east / 60, east % 60);
 }
 
-static cJSON *time_value(enum log_time form, int64_t now_ms)
+/* The same in the system's time zone, with its distance from UTC ("+02:00"). */
+static void local_date(int64_t now_ms, char date[CLOCK_RFC3339_BYTES], char zone[8])
+{
+    time_t seconds = (time_t)(now_ms / 1000);
+    struct tm t;
+    (void)localtime_r(&seconds, &t);
+    int minutes = (int)(t.tm_gmtoff / 60);
+    unsigned east = (unsigned)(minutes < 0 ? -minutes : minutes);
+    clock_rfc3339(now_ms + (int64_t)minutes * 60 * 1000, date);
+    (void)snprintf(zone, 8, "%c%02u:%02u", minutes < 0 ? '-' : '+', east / 60 % 24, east % 60);
+}
+
+static cJSON *time_value(enum log_time form, int64_t now_ms, bool local)
 {
     struct dstr text;
     char date[CLOCK_RFC3339_BYTES];
+    char zone[8] = "Z";
     dstr_init(&text, 128);
     clock_rfc3339(now_ms, date);
+    if (local) {
+        local_date(now_ms, date, zone);
+    }
     switch (form) {
     case TIME_SECONDS:
         return cJSON_CreateNumber((double)now_ms / 1000);
@@ -43,7 +60,7 @@ static cJSON *time_value(enum log_time form, int64_t now_ms)
         dstr_printf(&text, "%lld000000", (long long)now_ms);
         break;
     case TIME_RFC3339:
-        dstr_printf(&text, "%.19s.%03dZ", date, (int)(now_ms % 1000));
+        dstr_printf(&text, "%.19s.%03d%s", date, (int)(now_ms % 1000), zone);
         break;
     case TIME_WALL:
         dstr_printf(&text, "%.4s/%.2s/%.2s %.8s.%03d", date, date + 5, date + 8, date + 11,
@@ -101,10 +118,10 @@ static bool rename_key(cJSON *line, const char *from, const char *to)
     return cJSON_AddItemToObject(line, to, item);
 }
 
-static void print_console(struct dstr *out, cJSON *line, int64_t now_ms)
+static void print_console(struct dstr *out, cJSON *line, int64_t now_ms, bool local)
 {
     static const char *const front[] = {"ts", "level", "logger", "msg"};
-    cJSON *date = time_value(TIME_WALL, now_ms);
+    cJSON *date = time_value(TIME_WALL, now_ms, local);
     for (size_t i = 0; i < ARRAY_LEN(front); i++) {
         cJSON *item = cJSON_DetachItemFromObjectCaseSensitive(line, front[i]);
         const char *text = cJSON_GetStringValue(i == 0 ? date : item);
@@ -129,8 +146,9 @@ bool log_format_print(const struct log_format_config *f, cJSON *line, int64_t no
         return false;
     }
     if (f->encoding == ENCODE_CONSOLE) {
-        print_console(out, line, now_ms);
-    } else if ((f->time != TIME_SECONDS && !replace(line, "ts", time_value(f->time, now_ms))) ||
+        print_console(out, line, now_ms, f->local_time);
+    } else if ((f->time != TIME_SECONDS &&
+                !replace(line, "ts", time_value(f->time, now_ms, f->local_time))) ||
                !rename_key(line, "level", f->level_key) || !rename_key(line, "ts", f->time_key) ||
                !rename_key(line, "msg", f->message_key) ||
                !rename_key(line, "logger", f->name_key)) {
@@ -201,8 +219,18 @@ static bool read_option(struct build *b, const struct cf_directive *o, struct lo
     static const struct slice levels[] = {S_INIT("lower"), S_INIT("upper"), S_INIT("color")};
     const struct cf_token *value = o->args;
     unsigned level = 0;
+    if (slice_eq(o->name.text, S("time_local"))) {
+        f->rearranged = f->local_time = true;
+        return expect_args(b, o, o->arg_count, 0, 0);
+    }
     if (!expect_args(b, o, o->arg_count, 1, 1)) {
         return false;
+    }
+    if (slice_eq(o->name.text, S("stacktrace_key")) || slice_eq(o->name.text, S("caller_key")) ||
+        slice_eq(o->name.text, S("line_ending"))) {
+        cf_warning(b->diags, &o->name, "\"%.*s\" has no meaning in caddis and is left out",
+                   SLICE_ARG(o->name.text));
+        return true;
     }
     f->rearranged = true;
     if (slice_eq(o->name.text, S("time_format"))) {

@@ -26,6 +26,7 @@ struct log_format_config {
     struct log_filter *filters;
     struct log_added *added;
     enum log_time time;
+    bool local_time; /* not UTC */
     enum log_duration duration;
     bool level_upper;
     const char *level_key; /* NULL: as it is; "" leaves the field out */

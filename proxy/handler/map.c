@@ -5,8 +5,8 @@
  *
  * Gives each of the names, as a placeholder, the output of the first line whose input is the source
  * (or, behind "~", is a regular expression that finds something in it; $1 and ${name} in its
- * outputs stand for groups). "-" as an output is none: a later line or the default gives it. A name
- * without an output stays empty. */
+ * outputs stand for groups). "-" as an output is none: a later line or the default gives it; in the
+ * default it is text. A name without an output stays empty. */
 #include "proxy/handler/chain.h"
 #include "proxy/handler/directives.h"
 #include "proxy/route/regex.h"
@@ -130,7 +130,8 @@ static struct slice keep_references(struct build *b, struct slice text)
 }
 
 static struct template **read_outputs(struct build *b, const struct map_table *t,
-                                      const struct cf_directive *d, bool references)
+                                      const struct cf_directive *d, bool references,
+                                      bool is_default)
 {
     if (!expect_args(b, d, d->arg_count, 1, t->name_count)) {
         return NULL;
@@ -139,7 +140,7 @@ static struct template **read_outputs(struct build *b, const struct map_table *t
     must(outputs);
     for (size_t i = 0; i < d->arg_count; i++) {
         struct cf_token token = d->args[i];
-        if (slice_eq(token.text, S("-"))) {
+        if (slice_eq(token.text, S("-")) && !is_default) {
             continue;
         }
         if (references) {
@@ -160,7 +161,7 @@ static bool read_line(struct build *b, struct map_table *t, const struct cf_dire
             cf_error(b->diags, &d->name, "the default is given twice");
             return false;
         }
-        t->defaults = read_outputs(b, t, d, false);
+        t->defaults = read_outputs(b, t, d, false, true);
         return t->defaults != NULL;
     }
     struct mapping *m = ARENA_NEW(b->arena, struct mapping);
@@ -182,7 +183,7 @@ static bool read_line(struct build *b, struct map_table *t, const struct cf_dire
             return false;
         }
     }
-    m->outputs = read_outputs(b, t, d, m->regex != NULL);
+    m->outputs = read_outputs(b, t, d, m->regex != NULL, false);
     *t->last = m;
     t->last = &m->next;
     return m->outputs != NULL;

@@ -35,6 +35,17 @@ static struct slice status(struct exchange *ex, struct slice arg)
     return ex->origin_status ? arena_printf(&ex->arena, "%d", ex->origin_status) : S("");
 }
 
+/* "404 Not Found" */
+static struct slice status_text(struct exchange *ex, struct slice arg)
+{
+    (void)arg;
+    struct slice reason = http_reason(ex->origin_status);
+    return !ex->origin_status ? S("")
+           : !reason.n        ? status(ex, arg)
+                              : arena_printf(&ex->arena, "%d %.*s", ex->origin_status,
+                                             SLICE_ARG(reason));
+}
+
 static struct slice header(struct exchange *ex, struct slice name)
 {
     const struct field *f = fields_find(&ex->origin_fields, name);
@@ -143,6 +154,7 @@ static const struct placeholder rows[] = {
     {.name = "http.reverse_proxy.duration_ms", .value = whole_duration_ms},
     {.name = "http.reverse_proxy.retries", .value = retries, .of_origin = true},
     {.name = "http.reverse_proxy.status_code", .value = status},
+    {.name = "http.reverse_proxy.status_text", .value = status_text},
     {.name = "http.reverse_proxy.header.", .value = header},
 };
 

@@ -347,6 +347,36 @@ def test_bind(caddis):
     assert get("127.0.0.1", "s.test").status == 200
 
 
+def test_header_with_match(caddis, origin):
+    o = origin(lambda r: Response(status=int(r.target[1:]), fields=[("X-Kind", "page")]))
+    c = caddis("http://localhost {\n\theader {\n\t\tmatch status 4xx\n\t\tX-Bad yes\n\t}\n"
+               "\theader {\n\t\tmatch {\n\t\t\tstatus 2xx\n\t\t\theader X-Kind p*\n\t\t}\n"
+               f"\t\tX-Good {{http.response.header.X-Kind}}\n\t}}\n\treverse_proxy {o.address}\n}}")
+    found = {s: (c.get(f"/{s}").get("X-Bad"), c.get(f"/{s}").get("X-Good")) for s in (200, 404, 500)}
+    assert found == {200: (None, "page"), 404: ("yes", None), 500: (None, None)}
+
+
+def test_as_caddy_has_it(caddis, origin, folder):
+    """What a side-by-side look found: map's default "-", {rp.status_text}, the mode in listings."""
+    o = origin(lambda r: Response(status=404, body=b"no"))
+    (folder / "x.txt").write_text("x")
+    (folder / "x.txt").chmod(0o640)
+    (folder / "sub").mkdir(mode=0o755)
+    c = caddis("http://localhost {\n\tmap {path} {a} {b} {\n\t\t/one 1 -\n\t\tdefault none -\n\t}\n"
+               f"\thandle /list/* {{\n\t\turi strip_prefix /list\n\t\troot * {folder}\n"
+               "\t\tfile_server browse\n\t}\n"
+               f"\thandle /origin {{\n\t\treverse_proxy {o.address} {{\n\t\t\thandle_response {{\n"
+               "\t\t\t\trespond \"{rp.status_text}\"\n\t\t\t}\n\t\t}\n\t}\n"
+               "\trespond \"{a} {b}\"\n}")
+    assert c.get("/one").body == b"1 -"
+    assert c.get("/two").body == b"none -"
+    assert c.get("/origin").body == b"404 Not Found"
+    listing = json.loads(c.get("/list/", fields=[("Accept", "application/json")]).body)
+    modes = {x["name"]: x["mode"] for x in listing}
+    assert modes["x.txt"] == 0o640
+    assert modes[next(n for n in modes if n.startswith("sub"))] == 0o755 | 1 << 31
+
+
 def test_metrics(caddis):
     c = caddis("http://localhost {\n\tmetrics /metrics\n\terror /broken 500\n"
                "\trespond /a hello\n\trespond /b hello\n}", globals="metrics", args=["--workers", "2"])

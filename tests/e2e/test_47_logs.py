@@ -1,5 +1,6 @@
 """Access logs: where they go, what is in them, which requests they have."""
 
+import datetime
 import gzip
 import json
 import re
@@ -400,6 +401,18 @@ def test_global_log_rearranged_and_sampled(caddis, folder, eventually):
     events = [x for x in seen if x["logger"] == "http.handlers.reverse_proxy"]
     assert len(events) == 3 and all(x["origin"] == "hidden" for x in events)
     assert all("headers" not in x["request"] for x in seen if "request" in x)
+
+
+def test_times_of_here(caddis, folder, eventually):
+    log = folder / "a.log"
+    c = caddis("http://localhost {\n\tlog {\n\t\toutput file %s\n\t\tformat json {\n"
+               "\t\t\ttime_format rfc3339\n\t\t\ttime_local\n\t\t\tcaller_key c\n\t\t}\n\t}\n}" % log,
+               env={"TZ": "Etc/GMT-3"})
+    c.get()
+    eventually(lambda: log.exists() and log.read_text())
+    there = datetime.datetime.fromisoformat(json.loads(log.read_text())["ts"])
+    assert there.utcoffset() == datetime.timedelta(hours=3)
+    assert abs(there.timestamp() - time.time()) < 120
 
 
 def test_rolled_by_the_clock(plain, folder, eventually):
