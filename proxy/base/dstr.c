@@ -52,24 +52,28 @@ char *dstr_reserve(struct dstr *d, size_t n)
     return d->p + d->n;
 }
 
+static unsigned digits_of(uint64_t value)
+{
+    unsigned n = 1;
+    for (; value >= 10000; value /= 10000) {
+        n += 4;
+    }
+    return n + (value >= 10) + (value >= 100) + (value >= 1000);
+}
+
 void dstr_number(struct dstr *d, uint64_t value, unsigned digits_min)
 {
-    char digits[20];
-    size_t at = sizeof(digits);
-    while (value >= 10) { /* two at a time: half of the divisions */
-        unsigned pair = (unsigned)(value % 100);
-        value /= 100;
-        at -= 2;
-        digits[at] = (char)('0' + pair / 10);
-        digits[at + 1] = (char)('0' + pair % 10);
+    unsigned n = digits_of(value);
+    n = n < digits_min ? digits_min : n;
+    char *at = LIKELY(!d->failed && d->cap - d->n > n) ? d->p + d->n : dstr_reserve(d, n);
+    if (!at) {
+        return;
     }
-    if (value) {
-        digits[--at] = (char)('0' + value);
+    for (unsigned i = n; i > 0; value /= 10) {
+        at[--i] = (char)('0' + value % 10);
     }
-    while (sizeof(digits) - at < digits_min) {
-        digits[--at] = '0';
-    }
-    dstr_append(d, slice_of(digits + at, sizeof(digits) - at));
+    d->n += n;
+    d->p[d->n] = '\0';
 }
 
 void dstr_vprintf(struct dstr *d, const char *fmt, va_list ap)
@@ -272,7 +276,7 @@ static void escape(struct dstr *d, struct slice s)
 
 /* Where s goes, with its first quote in front, if there is room for all of it; NULL: it has been
  * written with escapes, or has failed. */
-static char *quoted(struct dstr *d, struct slice s)
+static inline char *quoted(struct dstr *d, struct slice s)
 {
     size_t room = d->failed ? 0 : d->cap - d->n;
     char *at = LIKELY(room >= 3 && s.n <= room - 3) ? d->p + d->n

@@ -94,12 +94,14 @@ static struct map_entry *find(const struct map *m, struct slice key, uint64_t ha
     }
 }
 
+void *map_get_hashed(const struct map *m, struct slice key, uint64_t hash)
+{
+    return m->count ? find(m, key, hash)->value : NULL;
+}
+
 void *map_get(const struct map *m, struct slice key)
 {
-    if (m->count == 0) {
-        return NULL;
-    }
-    return find(m, key, map_hash(key))->value;
+    return m->count ? find(m, key, map_hash(key))->value : NULL;
 }
 
 #define FIRST_CAP 16

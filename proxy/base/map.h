@@ -22,6 +22,8 @@ void map_init(struct map *m);
 void map_fini(struct map *m);
 /* NULL when absent. */
 void *map_get(const struct map *m, struct slice key);
+/* The same for a key whose hash (map_hash) is known. */
+void *map_get_hashed(const struct map *m, struct slice key, uint64_t hash);
 /* Sets or replaces; returns the value that was there, or NULL. value must not be NULL. */
 void *map_put(struct map *m, struct slice key, void *value);
 /* Room for one more key, so that the next map_put allocates nothing: for hot code, which must not

@@ -1,6 +1,7 @@
 /* Making and counting origins; see origin.h. */
 #include "proxy/upstream/origin.h"
 
+#include "proxy/base/map.h"
 #include "proxy/base/mem.h"
 
 static struct slice dup(struct slice s)
@@ -17,6 +18,7 @@ struct origin *origin_new(const struct origin *like)
 {
     struct origin *o = mem_zalloc(sizeof(*o));
     o->key = dup(like->key);
+    o->key_hash = map_hash(o->key);
     o->text = dup(like->text);
     o->host = dup(like->host);
     o->port = like->port;

@@ -30,6 +30,7 @@ struct origin {
     unsigned versions;            /* ORIGIN_*; 0: HTTP/1 */
     _Atomic unsigned active; /* requests under way on all workers: for least_conn */
     struct slice key;        /* equal keys may share connections */
+    uint64_t key_hash;       /* map_hash, set by origin_new */
     struct slice text;       /* "localhost:8000", for people and logs */
     struct slice host;       /* empty for Unix sockets */
     uint16_t port;

@@ -142,7 +142,7 @@ struct connection *connection_new(struct upstream *u, struct origin *o, struct s
 
 struct connection *connection_take_idle(struct upstream *u, const struct origin *o)
 {
-    struct pool *p = map_get(&u->pools, o->key);
+    struct pool *p = map_get_hashed(&u->pools, o->key, o->key_hash);
     while (p && !list_empty(&p->idle)) {
         struct connection *c = LIST_ENTRY(p->idle.next, struct connection, idle_node);
         if (h1_client_usable(c->client)) {
@@ -157,7 +157,7 @@ struct connection *connection_take_idle(struct upstream *u, const struct origin 
 
 struct connection *connection_with_room(struct upstream *u, const struct origin *o)
 {
-    struct pool *p = map_get(&u->pools, o->key);
+    struct pool *p = map_get_hashed(&u->pools, o->key, o->key_hash);
     if (!p) {
         return NULL;
     }

@@ -176,7 +176,7 @@ static void test_dstr_number(void **state)
     struct dstr d;
     dstr_init(&d, 1000);
     const uint64_t values[] = {0, 7, 10, 99, 100, 12345, UINT64_MAX};
-    const unsigned digits[] = {1, 3, 1, 2, 6, 0, 1};
+    const unsigned digits[] = {1, 3, 1, 2, 6, 1, 1};
     for (size_t i = 0; i < ARRAY_LEN(values); i++) {
         dstr_number(&d, values[i], digits[i]);
         dstr_byte(&d, ' ');
