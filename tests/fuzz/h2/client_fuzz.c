@@ -6,19 +6,11 @@
 #include <stdlib.h>
 
 #include "proxy/h2/h2_client.h"
+#include "tests/fuzz/h2/end.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 #define CALLS 4
-
-struct end {
-    struct stream stream; /* first */
-    struct addr addr;
-    struct slice in;
-    size_t read_max;
-    bool fin;
-    bool closed;
-};
 
 struct ask {
     struct exchange *ex;
@@ -36,67 +28,6 @@ static struct {
     struct ask asks[CALLS];
     bool over;
 } world;
-
-static ssize_t end_read(struct stream *s, void *buf, size_t n)
-{
-    struct end *e = (struct end *)(void *)s;
-    if (e->in.n == 0) {
-        return e->fin ? 0 : STREAM_AGAIN;
-    }
-    n = n < e->in.n ? n : e->in.n;
-    n = n < e->read_max ? n : e->read_max;
-    memcpy(buf, e->in.p, n);
-    e->in = slice_from(e->in, n);
-    return (ssize_t)n;
-}
-
-static ssize_t end_writev(struct stream *s, const struct iovec *iov, int count, bool more)
-{
-    (void)s;
-    (void)more;
-    ssize_t n = 0;
-    volatile char sum = 0;
-    for (int i = 0; i < count; i++) {
-        const char *p = iov[i].iov_base;
-        for (size_t k = 0; k < iov[i].iov_len; k++) {
-            sum = (char)(sum + p[k]); /* every byte must be there */
-        }
-        n += (ssize_t)iov[i].iov_len;
-    }
-    return n;
-}
-
-static void end_want(struct stream *s, unsigned events)
-{
-    (void)s;
-    (void)events;
-}
-
-static void end_shutdown(struct stream *s)
-{
-    (void)s;
-}
-
-static void end_close(struct stream *s, bool abort)
-{
-    (void)abort;
-    ((struct end *)(void *)s)->closed = true;
-}
-
-static size_t end_unsent(const struct stream *s)
-{
-    (void)s;
-    return 0;
-}
-
-static int end_fd(const struct stream *s)
-{
-    (void)s;
-    return -1;
-}
-
-static const struct stream_ops ops = {end_read,  end_writev, end_want, end_shutdown,
-                                      end_close, end_unsent, end_fd};
 
 /* ---- the other side -------- */
 
@@ -235,9 +166,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     }
     memset(&world, 0, sizeof(world));
     world.mode = data[0];
-    struct end e = {.stream = {.ops = &ops, .loop = loop}};
-    e.stream.peer = e.stream.local = &e.addr;
-    e.read_max = data[0] & 8 ? 3 : 65536;
+    struct end e;
+    end_init(&e, loop, data[0] & 8 ? 3 : 65536);
     struct h2_client *c = h2_client_new(&e.stream, 4096, 0, &owner);
     if (!c) {
         return 0;

@@ -5,17 +5,9 @@
 #include <stdlib.h>
 
 #include "proxy/h2/h2_server.h"
+#include "tests/fuzz/h2/end.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-struct end {
-    struct stream stream; /* first */
-    struct addr addr;
-    struct slice in;
-    size_t read_max;
-    bool fin;
-    bool closed;
-};
 
 static struct {
     unsigned mode;
@@ -23,67 +15,6 @@ static struct {
     unsigned ended;
     bool over;
 } world;
-
-static ssize_t end_read(struct stream *s, void *buf, size_t n)
-{
-    struct end *e = (struct end *)(void *)s;
-    if (e->in.n == 0) {
-        return e->fin ? 0 : STREAM_AGAIN;
-    }
-    n = n < e->in.n ? n : e->in.n;
-    n = n < e->read_max ? n : e->read_max;
-    memcpy(buf, e->in.p, n);
-    e->in = slice_from(e->in, n);
-    return (ssize_t)n;
-}
-
-static ssize_t end_writev(struct stream *s, const struct iovec *iov, int count, bool more)
-{
-    (void)s;
-    (void)more;
-    ssize_t n = 0;
-    volatile char sum = 0;
-    for (int i = 0; i < count; i++) {
-        const char *p = iov[i].iov_base;
-        for (size_t k = 0; k < iov[i].iov_len; k++) {
-            sum = (char)(sum + p[k]); /* every byte must be there */
-        }
-        n += (ssize_t)iov[i].iov_len;
-    }
-    return n;
-}
-
-static void end_want(struct stream *s, unsigned events)
-{
-    (void)s;
-    (void)events;
-}
-
-static void end_shutdown(struct stream *s)
-{
-    (void)s;
-}
-
-static void end_close(struct stream *s, bool abort)
-{
-    (void)abort;
-    ((struct end *)(void *)s)->closed = true;
-}
-
-static size_t end_unsent(const struct stream *s)
-{
-    (void)s;
-    return 0;
-}
-
-static int end_fd(const struct stream *s)
-{
-    (void)s;
-    return -1;
-}
-
-static const struct stream_ops ops = {end_read,     end_writev, end_want, end_shutdown,
-                                      end_close, end_unsent, end_fd};
 
 static void begin(struct exchange *ex)
 {
@@ -144,9 +75,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     memset(&world, 0, sizeof(world));
     world.mode = data[0];
     struct slice hello = S("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0");
-    struct end e = {.stream = {.ops = &ops, .loop = loop}};
-    e.stream.peer = e.stream.local = &e.addr;
-    e.read_max = data[0] & 8 ? 3 : 65536;
+    struct end e;
+    end_init(&e, loop, data[0] & 8 ? 3 : 65536);
     struct h2_server *c = h2_server_new(&e.stream, &limits, &service, S("http"), NULL,
                                         data[0] & 16 ? S("") : hello, &owner);
     if (!c) {
