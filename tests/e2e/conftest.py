@@ -18,7 +18,8 @@ from lib.bind import Bind  # noqa: E402
 from lib.caddis import BIN, PLAIN_BIN, Caddis  # noqa: E402
 from lib.certs import Authority  # noqa: E402
 from lib.origin import Origin, Scripted, hello  # noqa: E402
-from lib.pebble import Pebble  # noqa: E402
+from lib.pebble import SITE, Pebble  # noqa: E402
+from lib.ports import free_port  # noqa: E402
 from lib.redis import Redis  # noqa: E402
 
 TEST_TIMEOUT = 150  # seconds; a test that hangs is a failed test, not a hung run
@@ -164,6 +165,20 @@ def pebble(request, cleanup):
 
         cleanup.add(end)
         return p
+
+    return make
+
+
+@pytest.fixture
+def world(caddis, pebble):
+    """world(...): a CA and a caddis that asks it for SITE; returns both."""
+
+    def make(site=SITE, start=True, globals="", ca=None, **options):
+        http, https = free_port(), free_port()
+        p = pebble(http, https, **(ca or {}))
+        c = caddis(site, http=http, https=https, globals=p.globals + "\n" + globals, start=start,
+                   **options)
+        return p, c
 
     return make
 

@@ -14,30 +14,8 @@ import time
 import pytest
 from lib import certs
 from lib.caddis import BIN, PLAIN_BIN, Caddis, command
-from lib.pebble import VERSIONS, always, once, problem
+from lib.pebble import NAME, SITE, VERSIONS, always, once, problem, wait
 from lib.ports import free_port
-
-NAME = "example.com"
-SITE = NAME + " {\n\trespond hello\n}"
-
-
-@pytest.fixture
-def world(caddis, pebble):
-    """world(...): a CA and a caddis that asks it for SITE; returns both."""
-
-    def make(site=SITE, start=True, globals="", ca=None, **options):
-        http, https = free_port(), free_port()
-        p = pebble(http, https, **(ca or {}))
-        c = caddis(site, http=http, https=https, globals=p.globals + "\n" + globals, start=start,
-                   **options)
-        return p, c
-
-    return make
-
-
-def wait(p, c, name=NAME, timeout=40):
-    """Until name has a certificate of p's; returns it in DER."""
-    return c.wait_certificate(name, timeout=timeout, cadata=p.roots())
 
 
 def handshake(p, c, name=NAME, roots=None):

@@ -12,32 +12,13 @@ import time
 import pytest
 from lib import certs
 from lib.origin import Scripted, server_context
-from lib.pebble import always, once, problem
+from lib.pebble import NAME, SITE, always, once, problem, wait
 from lib.ports import free_port
 from lib.raw import Raw
-
-NAME = "example.com"
-SITE = NAME + " {\n\trespond hello\n}"
-
-
-@pytest.fixture
-def world(caddis, pebble):
-    def make(site=SITE, start=True, globals="", ca=None, **options):
-        http, https = free_port(), free_port()
-        p = pebble(http, https, **(ca or {}))
-        c = caddis(site, http=http, https=https, globals=p.globals + "\n" + globals, start=start,
-                   **options)
-        return p, c
-
-    return make
 
 
 def with_tls(*lines, name=NAME):
     return name + " {\n\trespond hello\n\ttls {\n\t\t" + "\n\t\t".join(lines) + "\n\t}\n}"
-
-
-def wait(p, c, name=NAME, timeout=60):
-    return c.wait_certificate(name, timeout=timeout, cadata=p.roots())
 
 
 def orders_seen(p):

@@ -12,28 +12,10 @@ import time
 import pytest
 from lib import certs
 from lib.caddis import PLAIN_BIN, Caddis
-from lib.pebble import always, once, problem
+from lib.pebble import NAME, SITE, always, once, problem, wait
 from lib.ports import free_port
 
-NAME = "example.com"
-SITE = NAME + " {\n\trespond hello\n}"
 FAKETIME = {"LD_PRELOAD": "/usr/$LIB/faketime/libfaketime.so.1", "DONT_FAKE_MONOTONIC": "1"}
-
-
-@pytest.fixture
-def world(caddis, pebble):
-    def make(site=SITE, start=True, globals="", ca=None, **options):
-        http, https = free_port(), free_port()
-        p = pebble(http, https, **(ca or {}))
-        c = caddis(site, http=http, https=https, globals=p.globals + "\n" + globals, start=start,
-                   **options)
-        return p, c
-
-    return make
-
-
-def wait(p, c, name=NAME, timeout=60):
-    return c.wait_certificate(name, timeout=timeout, cadata=p.roots())
 
 
 def answer(status, body=b"", *fields, length=None):

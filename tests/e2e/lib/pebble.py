@@ -24,6 +24,8 @@ from .raw import Closed, connect_tls, tls_context
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 FOLDER = pathlib.Path(os.environ.get("CADDIS_PEBBLE", ROOT / "build-tests/pebble"))
 VERSIONS = ("new", "old")
+NAME = "example.com"
+SITE = NAME + " {\n\trespond hello\n}"
 
 
 def problem(status, kind, detail, fields=()):
@@ -258,3 +260,8 @@ def once(kind, action):
 def always(kind, action):
     """A rule for every request of a kind (None: of all kinds)."""
     return lambda request: action if kind in (None, request.kind) else None
+
+
+def wait(p, c, name=NAME, timeout=60):
+    """Until c serves a certificate of p's for name; returns it in DER."""
+    return c.wait_certificate(name, timeout=timeout, cadata=p.roots())
