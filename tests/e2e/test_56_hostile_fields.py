@@ -182,7 +182,7 @@ def test_each_field_of_orders(ca):
     trouble = Trouble(p)
     samples = samples_of(p, ports, trouble)
     assert {"authz", "challenge", "finalize", "new-order", "order"} <= set(samples)
-    cases = some([c for c in all_cases(samples) if c[0] not in OF_THE_CA], 24)
+    cases = some([c for c in all_cases(samples) if c[0] not in OF_THE_CA], 12)
     for at in range(0, len(cases), BATCH):
         batch = cases[at:at + BATCH]
         names = [f"n{at + i}.test" for i in range(len(batch))]
@@ -198,7 +198,7 @@ def test_each_field_of_orders(ca):
 def test_each_field_of_the_ca(ca):
     p, ports = ca
     trouble = Trouble(p)
-    cases = some([c for c in all_cases(samples_of(p, ports, trouble)) if c[0] in OF_THE_CA], 6)
+    cases = some([c for c in all_cases(samples_of(p, ports, trouble)) if c[0] in OF_THE_CA], 4)
     for i, case in enumerate(cases):
         trouble.done.discard(None)
         trouble.case = {None: case}
