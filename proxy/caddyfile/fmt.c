@@ -303,8 +303,9 @@ static size_t glued_opener(const struct lexeme *l, const struct lexeme *end)
     size_t brace = slice_find(text, '{');
     bool last = ends_line(l, end) || (l[1].comment && ends_line(l + 1, end));
     bool glued = l->token.quote == CF_BARE && !l->comment && last && brace != SLICE_NPOS &&
-                 brace > 0 && slice_eq(slice_from(text, brace), S("{"));
-    return glued ? l->raw.n - 1 : SLICE_NPOS;
+                 brace > 0 && slice_eq(slice_from(text, brace), S("{")) &&
+                 (brace > 1 || !strchr("<>};", text.p[0])); /* what is left must be a word */
+    return glued ? slice_rfind(l->raw, '{') : SLICE_NPOS; /* carriage returns may follow */
 }
 
 static const struct lexemes *split_glued(struct parser *p, const struct lexemes *all)
@@ -314,7 +315,7 @@ static const struct lexemes *split_glued(struct parser *p, const struct lexemes 
     for (; cur.at < cur.end && !p->stopped; cur.at++) {
         struct lexeme word = *cur.at;
         size_t brace = glued_opener(cur.at, cur.end);
-        if (brace == SLICE_NPOS || word.raw.p[brace] != '{') {
+        if (brace == SLICE_NPOS) {
             cf_lexemes_add(p, out, word);
             continue;
         }

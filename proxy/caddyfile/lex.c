@@ -399,6 +399,20 @@ static void skip_variable(struct lexer *l)
     l->i += n;
 }
 
+/* "{" CR "$" is no variable; without the carriage return, which no layout keeps, it would be. */
+static void refuse_torn_variable(struct lexer *l)
+{
+    size_t i = l->i + 1;
+    while (i < l->text.n && l->text.p[i] == '\r') {
+        i++;
+    }
+    if (i > l->i + 1 && i < l->text.n && l->text.p[i] == '$') {
+        struct lexeme item = begin(l, CF_BARE);
+        item.token.text = slice_upto(item.raw, 1);
+        cf_error(l->p->diags, &item.token, "there is a carriage return between \"{\" and \"$\"");
+    }
+}
+
 static void lex_bare(struct lexer *l)
 {
     struct lexeme item = begin(l, CF_BARE);
@@ -414,6 +428,8 @@ static void lex_bare(struct lexer *l)
         }
         if (l->p->for_format && slice_starts(rest_of(l), S("{$"))) {
             skip_variable(l);
+        } else if (l->p->for_format && c == '{') {
+            refuse_torn_variable(l);
         }
         end = l->i + 1;
     }

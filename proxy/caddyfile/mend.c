@@ -40,6 +40,7 @@ static bool ends_line(const struct lexeme *l, const struct lexeme *end)
     return l + 1 == end || l[1].first_on_line;
 }
 
+/* A word with an opener glued to it counts for one, too, as in block.c. */
 static bool opens(const struct lexeme *l, const struct lexeme *end)
 {
     struct slice text = l->token.text;
@@ -55,13 +56,14 @@ static bool closes(const struct lexeme *l, const struct lexeme *end)
            (l->first_on_line && cf_is_bare(&l->token, ">") && ends_line(l, end));
 }
 
-/* Behind the closer that goes with the opener at `at`; NULL, and how many are missing. */
-static const struct lexeme *matching(const struct lexeme *at, const struct lexeme *end,
+/* Behind the closer that goes with the opener at `at`; NULL, and how many are missing. bare: only
+ * "{" itself opens, as where a snippet is collected. */
+static const struct lexeme *matching(const struct lexeme *at, const struct lexeme *end, bool bare,
                                      size_t *missing)
 {
     *missing = 0;
     for (const struct lexeme *l = at; l < end; l++) {
-        *missing += opens(l, end) ? 1 : 0;
+        *missing += (bare && l > at ? cf_is_bare(&l->token, "{") : opens(l, end)) ? 1 : 0;
         *missing -= closes(l, end) ? 1 : 0;
         if (*missing == 0) {
             return l + 1;
@@ -272,8 +274,13 @@ void cf_mend(struct parser *p, struct cursor *cur, const struct cf_token *first)
             return;
         }
     }
+    bool snippet = first->quote == CF_BARE && slice_starts(first->text, S("("));
+    const struct lexeme *whole = snippet ? matching(opener, cur->end, true, &missing) : NULL;
+    if (whole && !is_left_over(cur, whole - 1, column)) {
+        return;
+    }
     for (unsigned i = 0; i < EXTRA_MAX && !p->stopped; i++) {
-        const struct lexeme *behind = matching(cur->at, cur->end, &missing);
+        const struct lexeme *behind = matching(cur->at, cur->end, false, &missing);
         if (!behind) {
             put_closers(p, cur, missing, column);
             return;

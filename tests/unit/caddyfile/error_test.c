@@ -230,6 +230,7 @@ static void mended(void **state)
         {"a.com {\n x {\n  y\nb.com {\n z {\n  y\n", 4, 0, "C:5:4: error: the block that opens"},
         {"a.com { x y}\nb.com {\n z\n}\n", 1, 0, "C:1:11: error: a space is missing in front"},
         {"a.com\nx {\n y\nz\n", 1, 0, "C:2:3: error: the block that opens here is never closed"},
+        {"(s) {\n x y{\n z\n}\na.com {\n y\n}\n", 0, 0, ""}, /* "y{" is a word of a snippet */
         /* one is left over */
         {"a.com {\n  x {\n  y\n  }\n  }\n  z\n}\nb.com {\n  y\n}\n", 1, 0,
          "C:5:3: error: this \"}\" closes the block of line 1, but what follows looks like a part"},

@@ -52,6 +52,10 @@ static void lays_out(void **state)
         {"a < h /x < r A > ; s { t } >", "a {\n\th /x {\n\t\tr A\n\t}\n\ts {\n\t\tt\n\t}\n}\n"},
         {"a <>\nb {}", "a {}\n\nb {}\n"},
         {"a { b \"}\" ; c \";\" ; ; }", "a {\n\tb \"}\"\n\tc \";\"\n}\n"},
+        /* openers glued to words */
+        {"a{\n b x{\r\n  c\n }\n d{ # e\n }\n}",
+         "a {\n\tb x {\n\t\tc\n\t}\n\td {\n\t\t# e\n\t}\n}\n"},
+        {"a {\n b {x}{ c\n d <<E f\n}", "a {\n\tb {x}{ c\n\td <<E f\n}\n"},
         /* words that only look like ours */
         {"a {\n header X < >\n m ; n\n}", "a {\n\theader X < >\n\tm ; n\n}\n"},
         {"a\nheader X < >", "a\nheader X < >\n"},
