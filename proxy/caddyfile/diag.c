@@ -1,7 +1,7 @@
 /* Diagnostics: collected with their places, printed for a person.
  *
  * In:  a token (for its place) and a message.
- * Out: a list in the order found, at most 100 long, and text with excerpts and carets, in the order
+ * Out: a list in the order found, at most 150 long, and text with excerpts and carets, in the order
  *      of the places.
  * The list owns copies of all it needs, so it outlives the document it is about. What was in the
  * file is never sent to a terminal as it is: control bytes, invalid UTF-8 and characters that
@@ -10,7 +10,8 @@
 
 #include <stdio.h>
 
-#define DIAGS_MAX 100
+#define ERRORS_MAX 100
+#define WARNINGS_MAX 50 /* however many there are, they leave room for errors */
 #define ARENA_MAX_BYTES ((size_t)4 << 20)
 #define MESSAGE_MAX 1024
 #define EXCERPT_MAX 120 /* bytes of one line that are shown */
@@ -140,7 +141,8 @@ static struct cf_diag *add(struct cf_diags *d, enum cf_severity severity,
     if (vsnprintf(text, sizeof(text), fmt, ap) < 0) {
         text[0] = '\0';
     }
-    unsigned kept = d->errors + d->warnings - d->repeats;
+    bool room = severity == CF_ERROR ? d->errors - d->repeats < ERRORS_MAX
+                                     : d->warnings < WARNINGS_MAX;
     if (is_repeat(d, at, slice_str(text))) {
         d->errors += severity == CF_ERROR; /* whoever asks "was there an error?" must see it */
         d->repeats += severity == CF_ERROR;
@@ -150,7 +152,7 @@ static struct cf_diag *add(struct cf_diags *d, enum cf_severity severity,
     if (*count < UINT32_MAX / 2) {
         (*count)++;
     }
-    struct cf_diag *diag = kept < DIAGS_MAX ? ARENA_NEW(&d->arena, struct cf_diag) : NULL;
+    struct cf_diag *diag = room ? ARENA_NEW(&d->arena, struct cf_diag) : NULL;
     if (!diag) {
         return NULL;
     }
@@ -412,7 +414,7 @@ static unsigned in_order(const struct cf_diags *d, const struct cf_diag **out)
 
 void cf_diags_print(const struct cf_diags *d, struct dstr *out)
 {
-    const struct cf_diag *sorted[DIAGS_MAX + 1];
+    const struct cf_diag *sorted[ERRORS_MAX + WARNINGS_MAX + 1];
     unsigned printed = in_order(d, sorted);
     for (unsigned i = 0; i < printed; i++) {
         print_diag(sorted[i], out);

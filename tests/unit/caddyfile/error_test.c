@@ -286,13 +286,16 @@ static void at_most_a_hundred(void **state)
     struct dstr out;
     cf_diags_init(&diags);
     dstr_init(&out, 1 << 20);
+    for (int i = 0; i < 60; i++) {
+        assert_int_equal(cf_warning(&diags, NULL, "warning %d", i) != NULL, i < 50);
+    }
     for (int i = 0; i < 150; i++) {
         struct cf_diag *d = cf_error(&diags, NULL, "number %d", i);
         assert_int_equal(d != NULL, i < 100);
     }
     cf_diags_print(&diags, &out);
     assert_int_equal(diags.errors, 150);
-    assert_non_null(strstr(out.p, "error: number 99\n... and 50 more\n"));
+    assert_non_null(strstr(out.p, "error: number 99\n... and 60 more\n"));
     assert_null(strstr(out.p, "number 100"));
     cf_diags_fini(&diags);
     dstr_fini(&out);
