@@ -111,9 +111,10 @@ struct cf_diags {
 
 void cf_diags_init(struct cf_diags *d);
 void cf_diags_fini(struct cf_diags *d);
-/* At most 100 errors and 50 warnings are kept, the count goes on; the same message at the same place
- * is kept once (a bad snippet imported by ten sites is one mistake). The token's place and width are
- * used; NULL: none. Returns the new diagnostic (to set a hint) or NULL when it is not kept. */
+/* At most 100 errors and 50 warnings are kept, the count goes on; the same message at the same
+ * place is kept once (a bad snippet imported by ten sites is one mistake). The token's place and
+ * width are used; NULL: none. Returns the new diagnostic (to set a hint) or NULL when it is not
+ * kept. */
 struct cf_diag *cf_error(struct cf_diags *d, const struct cf_token *at, const char *fmt, ...)
     PRINTF(3, 4);
 struct cf_diag *cf_warning(struct cf_diags *d, const struct cf_token *at, const char *fmt, ...)
