@@ -23,10 +23,15 @@ enum ask_result acme_ask(struct slice url, struct slice name, struct stop *stop,
     } else {
         status = acme_fetch(&request, stop, &body, err);
     }
+    bool understood = (status >= 200 && status < 300) ||
+                      (status >= 400 && status < 500 && status != 408 && status != 429);
     if (status) {
-        err_set(err, "%.*s answered %ld", SLICE_ARG(request.url), status);
+        err_set(err, "%.*s answered %ld%s", SLICE_ARG(request.url), status,
+                understood                       ? ""
+                : status >= 300 && status < 400 ? ", and redirects are not followed"
+                                                 : ", which is neither a yes nor a no");
     }
     dstr_fini(&body);
     arena_fini(&a);
-    return status == 0 ? ASK_FAILED : status >= 200 && status < 300 ? ASK_YES : ASK_NO;
+    return !understood ? ASK_FAILED : status < 300 ? ASK_YES : ASK_NO;
 }

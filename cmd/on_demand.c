@@ -15,6 +15,9 @@
 /* An answer that takes longer is slow; while nothing but slow ones is under way, new names are
  * refused instead of waiting behind them. */
 #define ASK_SLOW_MS ((int64_t)2000)
+/* Threads that managers asked again may hold up, and as many for renewals: handshakes have the rest
+ * of them and of the queue, whatever falls due together. */
+#define ASK_AGAIN_MAX 4
 #define REFRESH_LOOK_MS ((int64_t)20 * 1000)
 #define REFRESH_RETRY_MS ((int64_t)60 * 1000)
 
@@ -38,9 +41,11 @@ struct on_demand {
     pthread_mutex_t lock;
     struct config *config; /* counted; under the lock */
     struct map renewals;   /* text -> struct renewal (owned), under the lock */
+    unsigned renewing;     /* of those without an answer; under the lock */
     int64_t since_ms[ASK_THREADS]; /* of questions under way, 0: free; under the lock */
     struct map names;      /* text -> struct demanded (owned); the control thread's */
     struct timer refresh;  /* the same */
+    unsigned refreshing;   /* managers being asked again; the same */
     struct managed_name *managed; /* on_demand_names' answer */
     bool stopped; /* the control thread's */
 };
@@ -269,6 +274,9 @@ static void take_name(struct on_demand *o, struct permitted *p)
 static void take_again(struct on_demand *o, struct permitted *p)
 {
     struct demanded *n = map_get(&o->names, slice_str(p->name->text));
+    if (o->refreshing-- == ASK_AGAIN_MAX) {
+        (void)timer_set(&o->refresh, 1); /* others may be waiting for their turn */
+    }
     if (!n) {
         return;
     }
@@ -317,7 +325,8 @@ static void refresh(struct timer *t)
     struct on_demand *o = container_of(t, struct on_demand, refresh);
     int64_t now_ms = clock_mono_ms();
     size_t at = 0;
-    for (struct map_entry *e; (e = map_next(&o->names, &at));) {
+    for (struct map_entry *e;
+         o->refreshing < ASK_AGAIN_MAX && (e = map_next(&o->names, &at));) {
         struct demanded *n = e->value;
         if (!n->brought || n->asking || now_ms < n->again_at_ms) {
             continue;
@@ -330,6 +339,7 @@ static void refresh(struct timer *t)
             permitted_free(p);
             break;
         }
+        o->refreshing++;
     }
     (void)timer_set(&o->refresh, REFRESH_LOOK_MS);
 }
@@ -371,6 +381,7 @@ static void ask_for_renewal(struct job *j)
     }
     pthread_mutex_lock(&o->lock);
     r->answered = true;
+    o->renewing--;
     if (answer == DEMAND_NO) {
         (void)map_del(&o->renewals, name);
     }
@@ -391,6 +402,7 @@ static void ask_about(struct on_demand *o, struct slice name)
     r->owner = o;
     memcpy(r->text, name.p, name.n);
     if (o->jobs && job_submit(o->jobs, NULL, &r->job)) {
+        o->renewing++;
         (void)map_put(&o->renewals, slice_str(r->text), r);
     } else {
         free(r);
@@ -402,8 +414,10 @@ enum acme_permission on_demand_may_renew(struct on_demand *o, struct slice name)
     enum acme_permission p = ACME_PERMISSION_LATER;
     pthread_mutex_lock(&o->lock);
     struct renewal *r = map_get(&o->renewals, name);
-    if (!r) {
+    if (!r && o->renewing < ASK_AGAIN_MAX) {
         ask_about(o, name);
+    } else if (!r) {
+        /* its turn will come */
     } else if (r->answered) {
         p = ACME_PERMITTED; /* this time: the next renewal asks again */
         (void)map_del(&o->renewals, name);

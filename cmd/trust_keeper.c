@@ -125,7 +125,8 @@ static bool fetch(struct trust_keeper *k, const struct tls_trust_source *s, stru
     return status == 200 || (status && err_set(err, "it answered with status %ld", status));
 }
 
-static void note(struct trust_keeper *k, const struct tls_trust_source *s, struct dstr *text,
+/* True: it is another than before. */
+static bool note(struct trust_keeper *k, const struct tls_trust_source *s, struct dstr *text,
                  bool ok, const struct err *err)
 {
     pthread_mutex_lock(&k->lock);
@@ -133,12 +134,13 @@ static void note(struct trust_keeper *k, const struct tls_trust_source *s, struc
     bool first_failure = !ok && !n->failed;
     bool recovered = ok && n->failed;
     bool had = n->had;
-    if (ok) {
+    bool other = ok && !slice_eq(dstr_slice(&n->text), dstr_slice(text));
+    if (other) {
         struct dstr old = n->text;
         n->text = *text;
         *text = old;
-        n->had = true;
     }
+    n->had = n->had || ok;
     n->failed = !ok;
     n->used = true;
     k->missing = k->missing || !ok;
@@ -152,22 +154,30 @@ static void note(struct trust_keeper *k, const struct tls_trust_source *s, struc
     } else if (recovered) {
         log_event(LOG_INFO, "tls", "certificates to trust are there", LOG_S("place", s->place));
     }
+    return other;
 }
 
-static void look_at(struct trust_keeper *k, const struct tls_policy_spec *spec)
+/* failed: the places that gave nothing the last time, else the others. */
+static void look_at(struct trust_keeper *k, const struct tls_policy_spec *spec, bool failed)
 {
     for (size_t i = 0; i < spec->source_count; i++) {
         struct err err = {""};
         struct dstr text;
         pthread_mutex_lock(&k->lock);
-        bool seen = known_of(k, &spec->sources[i])->used;
+        const struct known *n = known_of(k, &spec->sources[i]);
+        bool skip = n->used || n->failed != failed; /* used: by another policy of this look */
         pthread_mutex_unlock(&k->lock);
-        if (seen) {
-            continue; /* by another policy of this look */
+        if (skip) {
+            continue;
         }
         dstr_init(&text, STORE_VALUE_MAX);
-        bool ok = fetch(k, &spec->sources[i], &text, &err);
-        note(k, &spec->sources[i], &text, ok, &err);
+        /* What is no certificate is not kept: it would take the last good one's place, and stand
+         * in the way of what other places give. */
+        bool ok = fetch(k, &spec->sources[i], &text, &err) &&
+                  tls_trust_text_check(dstr_slice(&text), &err);
+        if (note(k, &spec->sources[i], &text, ok, &err)) {
+            give_all(k, k->looking); /* at once: the next place may be a slow one */
+        }
         dstr_fini(&text);
     }
 }
@@ -207,8 +217,11 @@ static void on_job(struct job *j)
     struct trust_keeper *k = container_of(j, struct trust_keeper, job);
     k->missing = false;
     begin_look(k);
-    for (size_t i = 0; i < k->looking->trusting_count; i++) {
-        look_at(k, k->looking->trusting[i].spec);
+    /* Those that hang, perhaps, come last. */
+    for (unsigned round = 0; round < 2; round++) {
+        for (size_t i = 0; i < k->looking->trusting_count; i++) {
+            look_at(k, k->looking->trusting[i].spec, round == 1);
+        }
     }
     tidy(k);
     give_all(k, k->looking);

@@ -286,10 +286,11 @@ static void give_back(struct redis_link *l, struct redis_stream *s)
     }
 }
 
-static void try_next_address(struct redis_link *l)
+/* next: the address that worked last does not any more. */
+static void drop_idle(struct redis_link *l, bool next)
 {
     pthread_mutex_lock(&l->mutex);
-    l->next_address = (l->next_address + 1) % l->setup.address_count;
+    l->next_address = (l->next_address + next) % l->setup.address_count;
     while (l->idle_count) {
         redis_stream_close(l->idle[--l->idle_count]);
     }
@@ -322,6 +323,7 @@ struct redis_reply *redis_link_call(struct redis_link *l, const struct slice *ar
                 break;
             }
             kept = false;
+            drop_idle(l, false); /* the others are of the same age: each would cost a time-out */
         }
     }
     if (!reply) {
@@ -333,7 +335,7 @@ struct redis_reply *redis_link_call(struct redis_link *l, const struct slice *ar
         redis_reply_free(reply);
         reply = NULL;
         if (slice_eq(slice_str(fault), S("READONLY"))) {
-            try_next_address(l); /* another one may be the master now */
+            drop_idle(l, true); /* another one may be the master now */
             redis_stream_close(s);
             return NULL;
         }

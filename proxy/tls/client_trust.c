@@ -33,22 +33,47 @@ static bool each_certificate(struct slice pem, struct err *err, const char *what
     BIO_free(b);
     unsigned long e = ERR_peek_last_error();
     bool at_end = ERR_GET_LIB(e) == ERR_LIB_PEM && ERR_GET_REASON(e) == PEM_R_NO_START_LINE;
-    if (!ok || !at_end || count == 0) {
+    if (!ok || !at_end) {
         return ossl_err(err, what);
     }
     ERR_clear_error();
+    return count > 0 || err_set(err, "%s: there is none (they are wanted as PEM)", what);
+}
+
+static bool just_read(void *ctx, X509 *x)
+{
+    (void)ctx;
+    return x != NULL;
+}
+
+bool tls_trust_text_check(struct slice pem, struct err *err)
+{
+    ossl_init();
+    ERR_clear_error();
+    return each_certificate(pem, err, "reading the certificates to trust", just_read, NULL);
+}
+
+static bool add_name(struct client_trust *t, const X509_NAME *its)
+{
+    int n = i2d_X509_NAME(its, NULL);
+    t->names_n += n > 0 ? (size_t)n : 0;
+    if (t->names_n > TLS_CA_NAMES_MAX) {
+        sk_X509_NAME_pop_free(t->names, X509_NAME_free);
+        t->names = sk_X509_NAME_new_null();
+        return t->names != NULL;
+    }
+    X509_NAME *name = X509_NAME_dup(its);
+    if (!name || !sk_X509_NAME_push(t->names, name)) {
+        X509_NAME_free(name);
+        return false;
+    }
     return true;
 }
 
 static bool add_root(void *ctx, X509 *x)
 {
     struct client_trust *t = ctx;
-    X509_NAME *name = X509_NAME_dup(X509_get_subject_name(x));
-    if (!name || !sk_X509_NAME_push(t->names, name)) {
-        X509_NAME_free(name);
-        return false;
-    }
-    return X509_STORE_add_cert(t->roots, x) == 1;
+    return add_name(t, X509_get_subject_name(x)) && X509_STORE_add_cert(t->roots, x) == 1;
 }
 
 static bool add_unnamed_root(void *ctx, X509 *x)

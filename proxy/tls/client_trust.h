@@ -9,11 +9,16 @@
 #include "proxy/tls/policy.h"
 
 #define TLS_LEAFS_MAX ((size_t)1024)
+/* More than this of the CAs' names is not told to clients: they then offer what they have. What is
+ * told must fit 65,535 bytes (RFC 8446 section 4.2.4, RFC 5246 section 7.4.4), costs time in each
+ * handshake, and some clients stop at less. */
+#define TLS_CA_NAMES_MAX ((size_t)16 * 1024)
 
 struct client_trust {
     atomic_uint refs;
     X509_STORE *roots;            /* owned */
     STACK_OF(X509_NAME) * names;  /* owned: told to clients, so that they offer what fits */
+    size_t names_n;               /* their bytes; the stack is empty when they are too many */
     unsigned char (*leafs)[32];   /* owned: SHA-256 of the only ones that are let in, or NULL */
     size_t leaf_count;
     bool only_leafs; /* none but listed ones, even when the list is (still) empty */

@@ -49,6 +49,9 @@ struct tls_policy *tls_policy_new(const struct tls_policy_spec *spec, struct err
 struct tls_policy *tls_policy_ref(struct tls_policy *p);
 void tls_policy_unref(struct tls_policy *p); /* NULL is allowed */
 
+/* Is it PEM text that tls_policy_trust can take: one certificate or more? False with the reason. */
+NODISCARD bool tls_trust_text_check(struct slice pem, struct err *err);
+
 /* What the sources of spec (the one that p was made of) have given, all of it: PEM texts of CAs and
  * of client certificates. Before the first call they count as empty: nobody is let in by them.
  * Handshakes from now on follow it. False with the reason: all stays as it was. Any thread. */

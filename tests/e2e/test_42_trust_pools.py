@@ -2,6 +2,7 @@
 certificates from folders, texts and the store. What is fetched may come late, and may change."""
 
 import ssl
+import threading
 import time
 
 import pytest
@@ -96,7 +97,8 @@ def test_a_pool_in_the_store_comes_late_and_changes(caddis, clients):
     # What cannot be read leaves all as it was.
     key.write_text("no certificate")
     c.reload()
-    c.wait_log("cannot be used; those from before stay")
+    c.wait_log("cannot be fetched again; those from before stay")
+    c.reload()
     assert lets_in(c, mallory) and not lets_in(c, alice)
 
 
@@ -125,6 +127,52 @@ def test_combined(caddis, clients, folder):
                            " source combined {\n source pki_root {\n authority local\n }\n }\n }"))
     c.wait_certificate("b.localhost")
     wait_until(c, Local(c, folder).issue("dave"))
+    assert lets_in(c, alice) and not lets_in(c, mallory)
+
+
+def test_hostile_places_beside_a_good_one(caddis, clients, origin):
+    """Each is a failure of its own: none poisons or holds up what another gives, nor what it gave
+    itself before."""
+    ca, alice, mallory = clients
+    mallorys = (mallory[0].parent / "root.pem").read_bytes()
+    gate, good = threading.Event(), {"body": ca.path.read_bytes()}
+    answers = {
+        "/html": lambda: Response(body=b"<html>log in first</html>"),
+        "/empty": lambda: Response(body=b""),
+        "/half": lambda: Response(body=mallorys + mallorys[:300]),
+        "/moved": lambda: Response(status=302, fields=[("Location", "/mallory")]),
+        "/endless": lambda: Response(body=mallorys * 2000),
+        "/good": lambda: Response(**good),
+        "/hangs": lambda: gate.wait(60) and Response(status=404),
+        "/later": lambda: Response(body=mallorys),
+    }
+    o = origin(lambda request: answers[request.target]())
+    c = caddis(SITE.format("trust_pool combined {\n" + "".join(
+        f" source http http://{o.address}{place}\n" for place in answers) + " }"))
+    c.wait_certificate("b.localhost")
+    wait_until(c, alice)
+    assert not gate.is_set() and not lets_in(c, mallory)
+    gate.set()
+    wait_until(c, mallory)
+    log = c.log()
+    for place, reason in {"html": "there is none", "empty": "there is none", "half": "reading",
+                          "moved": "status 302", "endless": "too large"}.items():
+        assert any(f"/{place}" in line and reason in line for line in log.splitlines()), place
+    good["body"] = answers["/html"]().body
+    c.reload()
+    c.wait_log("cannot be fetched again")
+    c.reload()
+    assert lets_in(c, alice)
+
+
+def test_more_names_than_a_handshake_can_tell(caddis, clients, folder):
+    """A certificate request holds 64 KiB of CAs' names: a client then offers what it has."""
+    ca, alice, mallory = clients
+    ours = ca.path.read_bytes()
+    many = [Authority(folder, f"{i:064}").path.read_bytes() for i in range(900)]
+    (folder / "many.pem").write_bytes(b"".join(many) + ours)
+    c = caddis(SITE.format(f"trust_pool file {folder}/many.pem"))
+    c.wait_certificate("b.localhost")
     assert lets_in(c, alice) and not lets_in(c, mallory)
 
 
