@@ -1,27 +1,6 @@
 /* Apache's VirtualHosts as sites: ProxyPass, balancers, rewrites for WebSockets and to HTTPS,
  * fields, files. */
-#include "cmd/import/apache_parse.h"
-
-struct apache {
-    struct import *i;
-    const struct apache_directive *top;
-    bool keeps_host; /* ProxyPreserveHost On */
-};
-
-static struct slice word(const struct apache_directive *d, size_t k)
-{
-    return k < d->count ? d->words[k] : S("");
-}
-
-static bool is(const struct apache_directive *d, struct slice name)
-{
-    return slice_eq_case(d->words[0], name);
-}
-
-static struct slice written(struct apache *a, const struct apache_directive *d)
-{
-    return import_join(a->i, d->words, d->count);
-}
+#include "cmd/import/apache_convert.h"
 
 static const struct apache_directive *in(const struct apache_directive *first, struct slice name)
 {
@@ -193,6 +172,7 @@ static void proxy(struct apache *a, struct import_text *t, const struct apache_d
     } else {
         dstr_printf(&to, " %.*s", SLICE_ARG(origin(a, url, &path, &tls)));
     }
+    apache_origin_access(a, t, host, url);
     if (!a->keeps_host && !tls && !slice_starts(url, S("unix:"))) {
         text_line(&sub, "header_up Host {upstream_hostport}");
     } else if (a->keeps_host && tls) {
@@ -255,11 +235,16 @@ static void pass(struct apache *a, struct import_text *t, const struct apache_di
 
 /* A rule with the conditions before it: WebSockets, the way to HTTPS, or something else. */
 static void rewrite_rule(struct apache *a, struct import_text *t, const struct apache_directive *d,
-                         bool upgrade)
+                         const struct apache_conditions *c)
 {
     struct slice to = word(d, 2), flags = word(d, 3);
     bool redirects = slice_find_slice(flags, S("R")) != SLICE_NPOS;
-    if (upgrade || slice_starts(to, S("ws://")) || slice_starts(to, S("wss://"))) {
+    if (apache_refuses(d, c)) {
+        if (c->any) {
+            text_warning(a->i, t, d->line, written(a, d), "refused to everybody until its "
+                         "conditions are a matcher");
+        }
+    } else if (c->upgrade || slice_starts(to, S("ws://")) || slice_starts(to, S("wss://"))) {
         text_dropped(a->i, t, d->line, written(a, d),
                      "WebSockets and other upgrades are automatic");
     } else if (slice_starts(to, S("https://%{"))) {
@@ -353,6 +338,13 @@ static void known(struct apache *a, struct import_text *t, const struct apache_d
         text_dropped(a->i, t, d->line, written(a, d), "everybody may come");
         return;
     }
+    struct apache_directive alone = *d;
+    alone.next = NULL;
+    if (apache_closes(&alone)) {
+        text_warning(a->i, t, d->line, written(a, d), "closed to everybody until a matcher "
+                     "(remote_ip) or basic_auth says who may come");
+        return;
+    }
     if (is(d, S("Include")) || is(d, S("IncludeOptional"))) {
         bool certbot = slice_find_slice(word(d, 1), S("letsencrypt")) != SLICE_NPOS;
         if (certbot) {
@@ -381,13 +373,20 @@ static bool location(struct apache *a, struct import_text *t, const struct apach
     return p && slice_eq(word(d, 1), S("/"));
 }
 
+static void serve(struct apache *a, struct import_text *t, const struct apache_directive *host,
+                  struct slice folder)
+{
+    apache_folder_access(a, t, host, folder);
+    text_line(t, "root * %.*s", SLICE_ARG(import_quoted(a->i, folder)));
+    text_line(t, "file_server");
+}
+
 static void files(struct apache *a, struct import_text *t, const struct apache_directive *host)
 {
     struct slice root = value(a, host, S("DocumentRoot"));
     if (root.n) {
         text_open(t, "handle");
-        text_line(t, "root * %.*s", SLICE_ARG(import_quoted(a->i, root)));
-        text_line(t, "file_server");
+        serve(a, t, host, root);
         text_close(t);
     }
 }
@@ -406,17 +405,17 @@ static void rewrite_cond(struct apache *a, struct import_text *t, const struct a
 /* What holds for the whole host, rewriting among it: mod_rewrite runs before mod_proxy. */
 static void common(struct apache *a, struct import_text *t, const struct apache_directive *host)
 {
-    bool upgrade = false;
+    struct apache_conditions c = {0};
     for (const struct apache_directive *d = host->children; d; d = d->next) {
         if (is(d, S("RewriteCond"))) {
-            upgrade = upgrade || slice_find_slice(written(a, d), S("pgrade")) != SLICE_NPOS;
-            rewrite_cond(a, t, d, upgrade);
+            apache_condition(&c, d);
+            rewrite_cond(a, t, d, c.upgrade);
         } else if (is(d, S("RewriteRule"))) {
-            rewrite_rule(a, t, d, upgrade);
-            upgrade = false;
+            rewrite_rule(a, t, d, &c);
+            c = (struct apache_conditions){0};
         } else if (is(d, S("Header"))) {
             header(a, t, d);
-        } else if (!is(d, S("RequestHeader")) && !is(d, S("ProxyPass")) &&
+        } else if (!apache_is_refusal(d) && !is(d, S("RequestHeader")) && !is(d, S("ProxyPass")) &&
                    !is(d, S("Redirect")) && !is(d, S("RedirectPermanent")) &&
                    !(d->is_section && is(d, S("Location")))) {
             known(a, t, d);
@@ -424,7 +423,6 @@ static void common(struct apache *a, struct import_text *t, const struct apache_
     }
 }
 
-/* ProxyPass PATH !: not passed on. */
 /* The Alias whose path this one begins with, or NULL. */
 static const struct apache_directive *alias_of(const struct apache_directive *host,
                                                struct slice path)
@@ -437,17 +435,17 @@ static const struct apache_directive *alias_of(const struct apache_directive *ho
     return NULL;
 }
 
-static void aliased(struct apache *a, struct import_text *t, const struct apache_directive *alias,
-                    struct slice path)
+static void aliased(struct apache *a, struct import_text *t, const struct apache_directive *host,
+                    const struct apache_directive *alias, struct slice path)
 {
     text_open(t, "handle %.*s*", SLICE_ARG(import_quoted(a->i, path)));
     text_line(t, "uri strip_prefix %.*s",
               SLICE_ARG(import_quoted(a->i, import_without_slash(word(alias, 1)))));
-    text_line(t, "root * %.*s", SLICE_ARG(import_quoted(a->i, word(alias, 2))));
-    text_line(t, "file_server");
+    serve(a, t, host, word(alias, 2));
     text_close(t);
 }
 
+/* ProxyPass PATH !: not passed on. */
 static void exception(struct apache *a, struct import_text *t, const struct apache_directive *host,
                       const struct apache_directive *d)
 {
@@ -457,12 +455,11 @@ static void exception(struct apache *a, struct import_text *t, const struct apac
     }
     const struct apache_directive *alias = alias_of(host, word(d, 1));
     if (alias) {
-        aliased(a, t, alias, word(d, 1));
+        aliased(a, t, host, alias, word(d, 1));
         return;
     }
     text_open(t, "handle %.*s*", SLICE_ARG(import_quoted(a->i, word(d, 1))));
-    text_line(t, "root * %.*s", SLICE_ARG(import_quoted(a->i, value(a, host, S("DocumentRoot")))));
-    text_line(t, "file_server");
+    serve(a, t, host, value(a, host, S("DocumentRoot")));
     text_close(t);
 }
 
@@ -473,6 +470,7 @@ static void content(struct apache *a, struct import_text *t, const struct apache
     bool all = false;
     common(a, t, host);
     text_open(t, "route");
+    apache_access(a, t, host);
     for (const struct apache_directive *d = host->children; d; d = d->next) {
         if (is(d, S("ProxyPass")) && slice_eq(word(d, 2), S("!"))) {
             exception(a, t, host, d);
@@ -484,13 +482,13 @@ static void content(struct apache *a, struct import_text *t, const struct apache
         }
     }
     for (const struct apache_directive *d = host->children; d; d = d->next) {
-        if (is(d, S("Redirect")) || is(d, S("RedirectPermanent"))) {
+        if ((is(d, S("Redirect")) || is(d, S("RedirectPermanent"))) && !apache_is_refusal(d)) {
             redirect(a, t, d);
         }
     }
     for (const struct apache_directive *d = host->children; d && !all; d = d->next) {
         if (is(d, S("Alias"))) {
-            aliased(a, t, d, word(d, 1));
+            aliased(a, t, host, d, word(d, 1));
         }
     }
     if (!all) {
@@ -576,14 +574,40 @@ static void virtual_host(struct apache *a, const struct apache_directive *host)
     content(a, &site->body, host);
 }
 
-/* <IfModule> and <IfDefine> are taken as true. */
-static void hosts(struct apache *a, const struct apache_directive *first)
+static bool is_if(const struct apache_directive *d)
 {
-    for (const struct apache_directive *d = first; d; d = d->next) {
+    return d->is_section && (is(d, S("IfModule")) || is(d, S("IfDefine")));
+}
+
+/* What stands in <IfModule> and <IfDefine> takes their place; that for a missing module goes. */
+static void without_ifs(struct apache *a, struct apache_directive **at)
+{
+    while (*at) {
+        struct apache_directive *d = *at;
+        without_ifs(a, &d->children);
+        if (!is_if(d)) {
+            at = &d->next;
+            continue;
+        }
+        struct apache_directive **end = at;
+        if (slice_starts(word(d, 1), S("!"))) {
+            text_dropped(a->i, &a->i->head, d->line, written(a, d), "every module is there");
+        } else {
+            *at = d->children;
+        }
+        while (*end && *end != d) {
+            end = &(*end)->next;
+        }
+        *end = d->next;
+        at = end;
+    }
+}
+
+static void hosts(struct apache *a)
+{
+    for (const struct apache_directive *d = a->top; d; d = d->next) {
         if (d->is_section && is(d, S("VirtualHost"))) {
             virtual_host(a, d);
-        } else if (d->is_section && (is(d, S("IfModule")) || is(d, S("IfDefine")))) {
-            hosts(a, d->children);
         } else if (!d->is_section || !is(d, S("Proxy"))) {
             known(a, &a->i->head, d);
         }
@@ -596,8 +620,10 @@ bool import_apache(struct import *i, struct slice text, struct err *err)
     if (!apache_parse(&i->arena, text, &top, err)) {
         return false;
     }
-    struct apache a = {.i = i, .top = top};
-    hosts(&a, top);
+    struct apache a = {.i = i};
+    without_ifs(&a, &top);
+    a.top = top;
+    hosts(&a);
     return i->sites || i->head.out.n ||
            err_set(err, "there is no <VirtualHost> in it; is it Apache's configuration?");
 }

@@ -295,7 +295,7 @@ static void convert_http(struct nginx *n, const struct nginx_directive *first)
             text_dropped(n->i, &n->i->head, d->line, nginx_written(n, d), why);
         } else if (nginx_is(d, S("include"))) {
             nginx_include(n, &n->i->head, d);
-        } else {
+        } else if (!nginx_access_line(n, &n->i->head, d)) {
             text_warning(n->i, &n->i->head, d->line, nginx_written(n, d), "not carried over");
         }
     }

@@ -53,6 +53,14 @@ void nginx_content(struct nginx *n, struct import_text *t, const struct nginx_sc
 void nginx_lines(struct nginx *n, struct import_text *t, const struct nginx_scope *scope);
 /* A comment or a WARNING for an `include`. */
 void nginx_include(struct nginx *n, struct import_text *t, const struct nginx_directive *d);
+/* Is there anything in scope (nginx_access.c) that decides who may come? The same of the block d by
+ * itself. */
+bool nginx_is_guarded(const struct nginx_scope *scope);
+bool nginx_guards_itself(const struct nginx_directive *d);
+/* The lines for it, to stand in `route` in front of what answers. False: nobody may come. */
+bool nginx_access(struct nginx *n, struct import_text *t, const struct nginx_scope *scope);
+/* The WARNING for a directive of the kind; false: d is none. */
+bool nginx_access_line(struct nginx *n, struct import_text *t, const struct nginx_directive *d);
 /* The limit of bodies, and fields for answers, that hold in scope. */
 void nginx_size_limit(struct nginx *n, struct import_text *t, const struct nginx_scope *scope);
 void nginx_fields(struct nginx *n, struct import_text *t, const struct nginx_scope *scope);

@@ -139,39 +139,7 @@ static void give_expires(struct nginx *n, struct import_text *t, const struct ng
     }
 }
 
-/* ---- who may come, and how often --------------------------------------------------------- */
-
-/* False: nobody may come. */
-static bool give_access(struct nginx *n, struct import_text *t, const struct nginx_directive *first)
-{
-    struct dstr allowed;
-    bool deny_all = false, other = false;
-    const struct nginx_directive *at = NULL;
-    dstr_init(&allowed, IMPORT_TEXT_MAX);
-    for (const struct nginx_directive *d = first; d; d = d->next) {
-        if (nginx_is(d, S("allow")) && !deny_all && !slice_eq(nginx_word(d, 1), S("all"))) {
-            dstr_printf(&allowed, " %.*s", SLICE_ARG(nginx_word(d, 1)));
-            at = at ? at : d;
-        } else if (nginx_is(d, S("deny"))) {
-            at = at ? at : d;
-            deny_all = slice_eq(nginx_word(d, 1), S("all"));
-            other = other || !deny_all;
-        }
-    }
-    if (at && other) {
-        text_warning(n->i, t, at->line, nginx_written(n, at),
-                     "write a matcher: @refused remote_ip ADDRESSES, and respond @refused 403");
-    } else if (at && deny_all && allowed.n == 0) {
-        text_line(t, "respond 403");
-    } else if (at && deny_all) {
-        struct slice name = import_name(n->i);
-        text_line(t, "@%.*s not remote_ip%.*s", SLICE_ARG(name), SLICE_ARG(dstr_slice(&allowed)));
-        text_line(t, "respond @%.*s 403", SLICE_ARG(name));
-    }
-    bool any = allowed.n > 0 || !deny_all;
-    dstr_fini(&allowed);
-    return any;
-}
+/* ---- how often somebody may come --------------------------------------------------------- */
 
 static void give_limit(struct nginx *n, struct import_text *t, const struct nginx_directive *d)
 {
@@ -325,14 +293,6 @@ void nginx_include(struct nginx *n, struct import_text *t, const struct nginx_di
                  "the file was not read; `nginx -T` prints one text with all of them");
 }
 
-/* Who may come was decided by something that is not here: until it is, nobody. */
-static void keep_closed(struct import_text *t, const struct nginx_directive *d, struct slice name)
-{
-    if (nginx_is(d, name) && !slice_eq(nginx_word(d, 1), S("off"))) {
-        text_line(t, "error 401");
-    }
-}
-
 static void one(struct nginx *n, struct import_text *t, const struct nginx_scope *scope,
                 const struct nginx_directive *d)
 {
@@ -349,16 +309,8 @@ static void one(struct nginx *n, struct import_text *t, const struct nginx_scope
         nginx_include(n, t, d);
     } else if (nginx_is(d, S("fastcgi_param"))) {
         text_dropped(n->i, t, d->line, nginx_written(n, d), "php_fastcgi sets the usual ones");
-    } else if (nginx_is(d, S("auth_basic")) || nginx_is(d, S("auth_basic_user_file"))) {
-        text_warning(n->i, t, d->line, nginx_written(n, d),
-                     "write basic_auth { USER HASH }; `caddis hash-password` makes the hash");
-        keep_closed(t, d, S("auth_basic"));
-    } else if (nginx_is(d, S("auth_request"))) {
-        text_warning(n->i, t, d->line, nginx_written(n, d), "write forward_auth ORIGIN { uri %.*s"
-                     " }", SLICE_ARG(nginx_word(d, 1)));
-        keep_closed(t, d, S("auth_request"));
-    } else if (nginx_is(d, S("internal"))) {
-        text_warning(n->i, t, d->line, nginx_written(n, d), "clients may ask for it here, too");
+    } else if (nginx_access_line(n, t, d)) {
+        return;
     } else if (!nginx_is_handled(d->words[0])) {
         text_warning(n->i, t, d->line, nginx_written(n, d), "not carried over");
     }
@@ -422,12 +374,14 @@ void nginx_content(struct nginx *n, struct import_text *t, const struct nginx_sc
 {
     bool is_server = scope->first == n->server->children;
     const struct nginx_directive *limit = nginx_inherited(scope, S("limit_req"));
+    bool guarded = nginx_is_guarded(scope); /* `route`: nothing answers in front of it */
     bool open = true;
     if (!n->whole_size) {
         nginx_size_limit(n, t, scope);
     }
-    if (nginx_in(scope->first, S("allow")) || nginx_in(scope->first, S("deny"))) {
-        open = give_access(n, t, scope->first);
+    if (guarded) {
+        text_open(t, "route");
+        open = nginx_access(n, t, scope);
     }
     if (limit) {
         give_limit(n, t, limit);
@@ -440,6 +394,9 @@ void nginx_content(struct nginx *n, struct import_text *t, const struct nginx_sc
     }
     if (open) {
         answer(n, t, scope, location);
+    }
+    if (guarded) {
+        text_close(t);
     }
 }
 
@@ -526,14 +483,47 @@ static void location(struct nginx *n, struct import_text *t, const struct nginx_
 {
     struct nginx_scope scope = {d->children, outer};
     location_head(n, t, &scope, d);
-    const struct nginx_directive *inner = nginx_in(d->children, S("location"));
-    if (inner) {
-        text_warning(n->i, t, inner->line, nginx_written(n, inner),
-                     "a location in a location is not carried over");
-    }
     nginx_content(n, t, &scope, d);
     text_close(t);
     n->re = S("");
+}
+
+/* Locations in locations are not carried over; what they close stays closed. */
+static void inner_locations(struct nginx *n, struct import_text *t, const struct nginx_directive *d)
+{
+    for (const struct nginx_directive *c = d->children; c; c = c->next) {
+        if (!nginx_is(c, S("location")) || c->count < 2) {
+            continue;
+        }
+        text_warning(n->i, t, c->line, nginx_written(n, c),
+                     "a location in a location is not carried over");
+        if (nginx_guards_itself(c) && kind_of(c) == LOCATION_REGEX) {
+            struct slice name = import_name(n->i);
+            const char *flags = slice_starts(nginx_word(c, 1), S("~*")) ? "(?i)" : "";
+            text_open(t, "@%.*s", SLICE_ARG(name));
+            if (kind_of(d) != LOCATION_REGEX) {
+                text_line(t, "path %.*s*", SLICE_ARG(import_quoted(n->i, path_of(d))));
+            }
+            text_line(t, "path_regexp %.*s", SLICE_ARG(import_quoted(n->i,
+                      arena_printf(&n->i->arena, "%s%.*s", flags, SLICE_ARG(path_of(c))))));
+            text_close(t);
+            text_line(t, "error @%.*s 401", SLICE_ARG(name));
+        } else if (nginx_guards_itself(c)) {
+            text_line(t, "error %.*s%s 401", SLICE_ARG(import_quoted(n->i, path_of(c))),
+                      kind_of(c) == LOCATION_EXACT ? "" : "*");
+        }
+        inner_locations(n, t, c);
+    }
+}
+
+static bool closes_inside(const struct nginx_directive *d)
+{
+    for (const struct nginx_directive *c = d->children; c; c = c->next) {
+        if (nginx_is(c, S("location")) && (nginx_guards_itself(c) || closes_inside(c))) {
+            return true;
+        }
+    }
+    return false;
 }
 
 /* In nginx's own precedence: exact, "^~", regular expressions as written, longest prefix. */
@@ -602,7 +592,7 @@ static const struct nginx_directive *php_of(const struct nginx_directive *server
 {
     for (const struct nginx_directive *d = server->children; d; d = d->next) {
         if (nginx_is(d, S("location")) && d->count > 1 && kind_of(d) == LOCATION_REGEX &&
-            nginx_in(d->children, S("fastcgi_pass")) &&
+            nginx_in(d->children, S("fastcgi_pass")) && !nginx_guards_itself(d) &&
             slice_find_slice(path_of(d), S("php")) != SLICE_NPOS) {
             return d;
         }
@@ -617,10 +607,10 @@ void nginx_locations(struct nginx *n, struct import_text *t, const struct nginx_
     size_t count = gather(n, t, list);
     bool ordered = false, all = false;
     for (size_t k = 0; k < count; k++) {
-        ordered = ordered || kind_of(list[k]) == LOCATION_REGEX;
+        ordered = ordered || kind_of(list[k]) == LOCATION_REGEX || closes_inside(list[k]);
         all = all || (kind_of(list[k]) == LOCATION_PREFIX && slice_eq(path_of(list[k]), S("/")));
     }
-    if (count == 1 && all) {
+    if (count == 1 && all && !nginx_in(list[0]->children, S("location"))) {
         struct nginx_scope inner = {list[0]->children, scope};
         struct slice path;
         if (!strips(n, &inner, list[0], &path) || path.n < 2) {
@@ -630,6 +620,9 @@ void nginx_locations(struct nginx *n, struct import_text *t, const struct nginx_
     }
     if (ordered) {
         text_open(t, "route");
+    }
+    for (size_t k = 0; k < count; k++) {
+        inner_locations(n, t, list[k]);
     }
     for (size_t k = 0; k < count; k++) {
         location(n, t, scope, list[k]);

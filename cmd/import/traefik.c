@@ -1,37 +1,7 @@
 /* Traefik's docker labels as sites. In: a compose file (services with labels), or labels alone, a
  * line each. Out: a site for each set of hosts. */
-#include "cmd/import/traefik_rule.h"
+#include "cmd/import/traefik_convert.h"
 #include "cmd/import/yaml.h"
-
-#define LABELS_MAX 5000
-#define ROUTES_MAX 500
-
-struct label {
-    struct slice service; /* of the compose file */
-    struct slice key;     /* behind "traefik." */
-    struct slice value;
-    unsigned line;
-    bool used;
-};
-
-/* One handle block of a site. */
-struct route {
-    struct import_site *site;
-    struct rule_term term;
-    size_t priority; /* Traefik's: the longest rule first */
-    struct import_text body;
-};
-
-struct traefik {
-    struct import *i;
-    struct label labels[LABELS_MAX];
-    size_t count;
-    struct route routes[ROUTES_MAX];
-    size_t route_count;
-    struct slice hosts[ROUTES_MAX]; /* of every rule: "a.test,b.test" */
-    size_t hosts_count;
-    const struct yaml *services;
-};
 
 /* ---- labels ------------------------------------------------------------------------------ */
 
@@ -117,235 +87,12 @@ static struct label *find(struct traefik *t, struct slice key)
     return NULL;
 }
 
-/* "http.<kind>.<name>.<option>"; empty when it is not there. */
-static struct slice get(struct traefik *t, const char *kind, struct slice name, const char *option)
+struct slice traefik_get(struct traefik *t, const char *kind, struct slice name,
+                         const char *option)
 {
     struct slice key = arena_printf(&t->i->arena, "http.%s.%.*s.%s", kind, SLICE_ARG(name), option);
     struct label *l = find(t, key);
     return l ? l->value : S("");
-}
-
-static bool is_true(struct slice v)
-{
-    return slice_eq_case(v, S("true"));
-}
-
-/* ---- middlewares ------------------------------------------------------------------------- */
-
-static void users(struct traefik *t, struct import_text *out, struct slice list)
-{
-    struct slice user, name;
-    struct import_text lines = {.depth = out->depth + 1};
-    bool good = false;
-    dstr_init(&lines.out, IMPORT_TEXT_MAX);
-    while (slice_cut(&list, ',', &user)) {
-        struct dstr hash;
-        if (!slice_cut(&user, ':', &name)) {
-            continue;
-        }
-        dstr_init(&hash, 1024);
-        for (size_t k = 0; k < user.n; k++) {
-            dstr_byte(&hash, user.p[k]);
-            k += user.p[k] == '$' && k + 1 < user.n && user.p[k + 1] == '$'; /* compose's escape */
-        }
-        if (slice_starts(dstr_slice(&hash), S("$2"))) {
-            text_line(&lines, "%.*s %.*s", SLICE_ARG(name), SLICE_ARG(dstr_slice(&hash)));
-            good = true;
-        } else {
-            text_warning(t->i, out, 0, name,
-                         "its password is not hashed with bcrypt: `caddis hash-password`");
-        }
-        dstr_fini(&hash);
-    }
-    if (good) {
-        text_open(out, "basic_auth");
-        dstr_append(&out->out, dstr_slice(&lines.out));
-        text_close(out);
-    } else {
-        text_line(out, "error 401"); /* until there is somebody, nobody comes in */
-    }
-    dstr_fini(&lines.out);
-}
-
-static void custom_fields(struct traefik *t, struct import_text *out, struct slice name,
-                          const char *option, const char *directive)
-{
-    struct slice prefix = arena_printf(&t->i->arena, "http.middlewares.%.*s.headers.%s.",
-                                       SLICE_ARG(name), option);
-    for (size_t k = 0; k < t->count; k++) {
-        struct label *l = &t->labels[k];
-        if (!slice_eq_case(slice_upto(l->key, prefix.n), prefix)) {
-            continue;
-        }
-        struct slice field = slice_from(l->key, prefix.n);
-        l->used = true;
-        if (l->value.n == 0) {
-            text_line(out, "%s -%.*s", directive, SLICE_ARG(field));
-        } else if (!import_field_is_automatic(field)) {
-            text_line(out, "%s %.*s %.*s", directive, SLICE_ARG(field),
-                      SLICE_ARG(import_quoted(t->i, l->value)));
-        } else {
-            text_dropped(t->i, out, l->line, field, "automatic");
-        }
-    }
-}
-
-static void headers(struct traefik *t, struct import_text *out, struct slice name)
-{
-    custom_fields(t, out, name, "customrequestheaders", "request_header");
-    custom_fields(t, out, name, "customresponseheaders", "header");
-    struct slice sts = get(t, "middlewares", name, "headers.stsseconds");
-    bool subdomains = is_true(get(t, "middlewares", name, "headers.stsincludesubdomains"));
-    bool preload = is_true(get(t, "middlewares", name, "headers.stspreload"));
-    if (sts.n) {
-        text_line(out, "header Strict-Transport-Security \"max-age=%.*s%s%s\"", SLICE_ARG(sts),
-                  subdomains ? "; includeSubDomains" : "", preload ? "; preload" : "");
-    }
-    if (is_true(get(t, "middlewares", name, "headers.framedeny"))) {
-        text_line(out, "header X-Frame-Options DENY");
-    }
-    struct slice frame = get(t, "middlewares", name, "headers.customframeoptionsvalue");
-    if (frame.n) {
-        text_line(out, "header X-Frame-Options %.*s", SLICE_ARG(import_quoted(t->i, frame)));
-    }
-    if (is_true(get(t, "middlewares", name, "headers.contenttypenosniff"))) {
-        text_line(out, "header X-Content-Type-Options nosniff");
-    }
-    struct slice referrer = get(t, "middlewares", name, "headers.referrerpolicy");
-    if (referrer.n) {
-        text_line(out, "header Referrer-Policy %.*s", SLICE_ARG(import_quoted(t->i, referrer)));
-    }
-    struct slice policy = get(t, "middlewares", name, "headers.contentsecuritypolicy");
-    if (policy.n) {
-        text_line(out, "header Content-Security-Policy %.*s",
-                  SLICE_ARG(import_quoted(t->i, policy)));
-    }
-    (void)get(t, "middlewares", name, "headers.sslredirect");
-    (void)get(t, "middlewares", name, "headers.browserxssfilter");
-}
-
-static void rate_limit(struct traefik *t, struct import_text *out, struct slice name)
-{
-    uint64_t average = 0, burst = 1;
-    struct slice period = get(t, "middlewares", name, "ratelimit.period");
-    struct slice most = get(t, "middlewares", name, "ratelimit.burst");
-    if (!slice_u64(get(t, "middlewares", name, "ratelimit.average"), 1000000, &average) ||
-        !average) {
-        return;
-    }
-    burst = slice_u64(most, 1000000, &burst) && burst ? burst : 1;
-    uint64_t unit_ms = slice_ends(period, S("h"))   ? 3600000
-                       : slice_ends(period, S("m")) ? 60000
-                                                    : 1000;
-    uint64_t window_ms = burst * unit_ms / average;
-    text_open(out, "rate_limit");
-    text_open(out, "zone %.*s", SLICE_ARG(name));
-    text_line(out, "key {remote_host}");
-    text_line(out, "events %llu", (unsigned long long)burst);
-    text_line(out, "window %llums", (unsigned long long)(window_ms ? window_ms : 1));
-    text_close(out);
-    text_close(out);
-}
-
-static void words_of(struct dstr *out, struct slice list)
-{
-    struct slice item;
-    while (slice_cut(&list, ',', &item)) {
-        item = slice_trim(item);
-        if (item.n) {
-            dstr_printf(out, " %.*s", SLICE_ARG(item));
-        }
-    }
-}
-
-static void allow_list(struct traefik *t, struct import_text *out, struct slice list)
-{
-    struct dstr words;
-    struct slice name = import_name(t->i);
-    dstr_init(&words, IMPORT_TEXT_MAX);
-    words_of(&words, list);
-    text_line(out, "@%.*s not remote_ip%.*s", SLICE_ARG(name), SLICE_ARG(dstr_slice(&words)));
-    text_line(out, "respond @%.*s 403", SLICE_ARG(name));
-    dstr_fini(&words);
-}
-
-static void forward_auth(struct traefik *t, struct import_text *out, struct slice name,
-                         struct slice address)
-{
-    struct slice fields = get(t, "middlewares", name, "forwardauth.authresponseheaders");
-    (void)get(t, "middlewares", name, "forwardauth.trustforwardheader");
-    size_t k = slice_find_slice(address, S("://"));
-    size_t slash = slice_find(slice_from(address, k == SLICE_NPOS ? 0 : k + 3), '/');
-    slash = slash == SLICE_NPOS ? address.n : slash + (k == SLICE_NPOS ? 0 : k + 3);
-    struct dstr words;
-    dstr_init(&words, IMPORT_TEXT_MAX);
-    words_of(&words, fields);
-    text_open(out, "forward_auth %.*s", SLICE_ARG(slice_upto(address, slash)));
-    text_line(out, "uri %.*s", SLICE_ARG((slash < address.n ? slice_from(address, slash)
-                                                            : S("/"))));
-    if (words.n) {
-        text_line(out, "copy_headers%.*s", SLICE_ARG(dstr_slice(&words)));
-    }
-    text_close(out);
-    dstr_fini(&words);
-}
-
-static void middlewares(struct traefik *t, struct import_text *out, struct slice list,
-                        unsigned depth);
-
-static void middleware(struct traefik *t, struct import_text *out, struct slice name,
-                       unsigned depth)
-{
-    struct slice v, prefix = arena_printf(&t->i->arena, "http.middlewares.%.*s.", SLICE_ARG(name));
-    headers(t, out, name);
-    if ((v = get(t, "middlewares", name, "stripprefix.prefixes")).n) {
-        struct slice item;
-        while (slice_cut(&v, ',', &item)) {
-            text_line(out, "uri strip_prefix %.*s", SLICE_ARG(slice_trim(item)));
-        }
-    }
-    if ((v = get(t, "middlewares", name, "addprefix.prefix")).n) {
-        text_line(out, "rewrite %.*s{uri}", SLICE_ARG(v));
-    }
-    if ((v = get(t, "middlewares", name, "basicauth.users")).n) {
-        users(t, out, v);
-    }
-    if ((v = get(t, "middlewares", name, "compress")).n) {
-        text_line(out, "encode");
-    }
-    if ((v = get(t, "middlewares", name, "ipallowlist.sourcerange")).n ||
-        (v = get(t, "middlewares", name, "ipwhitelist.sourcerange")).n) {
-        allow_list(t, out, v);
-    }
-    if ((v = get(t, "middlewares", name, "forwardauth.address")).n) {
-        forward_auth(t, out, name, v);
-    }
-    if ((v = get(t, "middlewares", name, "chain.middlewares")).n) {
-        middlewares(t, out, v, depth + 1);
-    }
-    rate_limit(t, out, name);
-    (void)get(t, "middlewares", name, "redirectscheme.permanent");
-    (void)get(t, "middlewares", name, "redirectscheme.port");
-    if (get(t, "middlewares", name, "redirectscheme.scheme").n) {
-        text_dropped(t->i, out, 0, name, "HTTP is redirected to HTTPS by itself");
-    }
-    for (size_t k = 0; k < t->count; k++) {
-        struct label *l = &t->labels[k];
-        if (!l->used && slice_eq_case(slice_upto(l->key, prefix.n), prefix)) {
-            text_warning(t->i, out, l->line, l->key, "not carried over");
-            l->used = true;
-        }
-    }
-}
-
-static void middlewares(struct traefik *t, struct import_text *out, struct slice list,
-                        unsigned depth)
-{
-    struct slice item;
-    while (depth < 8 && slice_cut(&list, ',', &item)) {
-        item = slice_trim(item);
-        middleware(t, out, slice_upto(item, slice_find(item, '@')), depth);
-    }
 }
 
 /* ---- services ---------------------------------------------------------------------------- */
@@ -363,13 +110,13 @@ static struct slice exposed(struct traefik *t, struct slice service)
 
 static void sticky(struct traefik *t, struct import_text *out, struct slice name)
 {
-    if (is_true(get(t, "services", name, "loadbalancer.sticky.cookie")) ||
-        get(t, "services", name, "loadbalancer.sticky.cookie.name").n) {
-        struct slice cookie = get(t, "services", name, "loadbalancer.sticky.cookie.name");
+    if (traefik_is_true(traefik_get(t, "services", name, "loadbalancer.sticky.cookie")) ||
+        traefik_get(t, "services", name, "loadbalancer.sticky.cookie.name").n) {
+        struct slice cookie = traefik_get(t, "services", name, "loadbalancer.sticky.cookie.name");
         text_line(out, "lb_policy cookie %.*s", SLICE_ARG((cookie.n ? cookie : S("lb"))));
     }
-    struct slice uri = get(t, "services", name, "loadbalancer.healthcheck.path");
-    struct slice every = get(t, "services", name, "loadbalancer.healthcheck.interval");
+    struct slice uri = traefik_get(t, "services", name, "loadbalancer.healthcheck.path");
+    struct slice every = traefik_get(t, "services", name, "loadbalancer.healthcheck.interval");
     if (uri.n) {
         text_line(out, "health_uri %.*s", SLICE_ARG(uri));
     }
@@ -382,9 +129,9 @@ static void service(struct traefik *t, struct import_text *out, struct slice con
                     struct slice name)
 {
     struct import_text sub = {.depth = out->depth + 1};
-    struct slice port = get(t, "services", name, "loadbalancer.server.port");
-    struct slice scheme = get(t, "services", name, "loadbalancer.server.scheme");
-    struct slice pass = get(t, "services", name, "loadbalancer.passhostheader");
+    struct slice port = traefik_get(t, "services", name, "loadbalancer.server.port");
+    struct slice scheme = traefik_get(t, "services", name, "loadbalancer.server.scheme");
+    struct slice pass = traefik_get(t, "services", name, "loadbalancer.passhostheader");
     dstr_init(&sub.out, IMPORT_TEXT_MAX);
     port = port.n ? port : exposed(t, container);
     if (port.n == 0) {
@@ -414,7 +161,7 @@ static void service(struct traefik *t, struct import_text *out, struct slice con
 /* The service of a router: named, or the only one of its container, or of the router's name. */
 static struct slice service_of(struct traefik *t, const struct label *rule, struct slice router)
 {
-    struct slice named = get(t, "routers", router, "service");
+    struct slice named = traefik_get(t, "routers", router, "service");
     if (named.n) {
         return slice_upto(named, slice_find(named, '@'));
     }
@@ -429,6 +176,23 @@ static struct slice service_of(struct traefik *t, const struct label *rule, stru
     return router;
 }
 
+/* Labels of containers that Traefik does not look at. */
+static void drop_disabled(struct traefik *t)
+{
+    for (size_t k = 0; k < t->count; k++) {
+        const struct label *off = &t->labels[k];
+        if (!slice_eq_case(off->key, S("enable")) || !slice_eq_case(off->value, S("false"))) {
+            continue;
+        }
+        for (size_t n = 0; n < t->count; n++) {
+            struct label *l = &t->labels[n];
+            if (t->services && slice_eq(l->service, off->service)) {
+                l->used = true;
+            }
+        }
+    }
+}
+
 static bool only_redirects(struct traefik *t, struct slice list)
 {
     struct slice item;
@@ -436,8 +200,8 @@ static bool only_redirects(struct traefik *t, struct slice list)
     while (slice_cut(&list, ',', &item)) {
         item = slice_trim(item);
         struct slice name = slice_upto(item, slice_find(item, '@'));
-        redirects = redirects ||
-                    slice_eq(get(t, "middlewares", name, "redirectscheme.scheme"), S("https")) ||
+        struct slice scheme = traefik_get(t, "middlewares", name, "redirectscheme.scheme");
+        redirects = redirects || slice_eq(scheme, S("https")) ||
                     slice_find_slice(name, S("redirect")) != SLICE_NPOS;
     }
     return redirects;
@@ -445,11 +209,10 @@ static bool only_redirects(struct traefik *t, struct slice list)
 
 static bool is_plain(struct traefik *t, struct slice name, struct slice entry)
 {
-    (void)get(t, "routers", name, "tls.certresolver");
-    (void)get(t, "routers", name, "tls.options");
-    (void)get(t, "routers", name, "tls.domains[0].main");
-    (void)get(t, "routers", name, "tls.domains[0].sans");
-    bool tls = is_true(get(t, "routers", name, "tls"));
+    (void)traefik_get(t, "routers", name, "tls.certresolver");
+    (void)traefik_get(t, "routers", name, "tls.domains[0].main");
+    (void)traefik_get(t, "routers", name, "tls.domains[0].sans");
+    bool tls = traefik_is_true(traefik_get(t, "routers", name, "tls"));
     bool web = slice_eq_case(entry, S("web")) || slice_eq_case(entry, S("http"));
     return web && !tls;
 }
@@ -522,7 +285,7 @@ static bool add_route(struct traefik *t, const struct label *rule, struct slice 
     struct route *r = &t->routes[t->route_count++];
     *r = (struct route){site, *term, rule->value.n, {.depth = 3}};
     dstr_init(&r->body.out, IMPORT_TEXT_MAX);
-    middlewares(t, &r->body, get(t, "routers", name, "middlewares"), 0);
+    traefik_middlewares(t, &r->body, traefik_get(t, "routers", name, "middlewares"), 0);
     service(t, &r->body, rule->service, service_of(t, rule, name));
     return true;
 }
@@ -542,15 +305,39 @@ static bool add_routes(struct traefik *t, const struct label *rule, struct slice
     return true;
 }
 
+/* The usual two are ports 80 and 443; another may have been for a few only. */
+static void entry_points(struct traefik *t, const struct label *rule, struct slice name,
+                         struct slice list)
+{
+    static const struct slice usual[] = {S_INIT("web"), S_INIT("http"), S_INIT("websecure"),
+                                         S_INIT("web-secure"), S_INIT("https")};
+    struct slice entry;
+    while (slice_cut(&list, ',', &entry)) {
+        bool known = false;
+        for (size_t k = 0; k < ARRAY_LEN(usual); k++) {
+            known = known || slice_eq_case(slice_trim(entry), usual[k]);
+        }
+        if (!known) {
+            text_warning(t->i, &t->i->head, rule->line, name, "entry point %.*s: its port, and who"
+                         " reached it, is not known; see `bind`", SLICE_ARG(slice_trim(entry)));
+        }
+    }
+}
+
 static void router(struct traefik *t, struct label *rule, struct slice name)
 {
     struct rule *parsed = ARENA_NEW(&t->i->arena, struct rule);
-    struct slice list = get(t, "routers", name, "middlewares");
-    struct slice entry = get(t, "routers", name, "entrypoints");
+    struct slice list = traefik_get(t, "routers", name, "middlewares");
+    struct slice entry = traefik_get(t, "routers", name, "entrypoints");
     struct err err;
     bool plain = is_plain(t, name, entry);
-    (void)get(t, "routers", name, "priority");
-    (void)get(t, "routers", name, "service");
+    if (traefik_get(t, "routers", name, "tls.options").n) {
+        text_warning(t->i, &t->i->head, rule->line, name, "tls.options: if it asks for client"
+                     " certificates, write tls { client_auth }");
+    }
+    entry_points(t, rule, name, entry);
+    (void)traefik_get(t, "routers", name, "priority");
+    (void)traefik_get(t, "routers", name, "service");
     if (!parsed || !rule_parse(&t->i->arena, rule->value, parsed, &err)) {
         text_warning(t->i, &t->i->head, rule->line, rule->value, "%s",
                      parsed ? err.text : "out of memory");
@@ -617,10 +404,12 @@ static void write_site(struct traefik *t, struct import_site *site)
 
 static void convert(struct traefik *t)
 {
+    drop_disabled(t);
     note_hosts(t);
     for (size_t k = 0; k < t->count; k++) {
         struct label *l = &t->labels[k];
-        if (slice_starts(l->key, S("http.routers.")) && slice_ends(l->key, S(".rule"))) {
+        if (!l->used && slice_starts(l->key, S("http.routers.")) &&
+            slice_ends(l->key, S(".rule"))) {
             struct slice name = slice_from(l->key, sizeof("http.routers.") - 1);
             l->used = true;
             router(t, l, slice_upto(name, name.n - 5));

@@ -42,8 +42,33 @@ http {
     location /files/ { alias DIR/files/; }
     location /app/ { root DIR; try_files $uri $uri/ /app/index.html; }
     location /closed { deny all; }
+    location /asks/ { auth_basic x; auth_basic_user_file DIR/none; proxy_pass http://app; }
+    location /asks/no/ { auth_basic off; proxy_pass http://app; }
+    location /here/ { allow 127.0.0.1; deny all; proxy_pass http://app; }
+    location /all-but/ { deny 127.0.0.0/8; allow all; proxy_pass http://app; }
+    location /key/ { if ($http_x_key != abc) { return 401; } proxy_pass http://app; }
+    location /inside/ { internal; alias DIR/files/; }
+    location /outer/ { proxy_pass http://app; location ~ \\.sh$ {
+      auth_basic x; auth_basic_user_file DIR/none; } }
     location /gone { return 410; }
     location /to { return 302 https://example.com$request_uri; }
+  }
+  server {
+    listen PORT;
+    server_name closed.localhost;
+    auth_basic x; auth_basic_user_file DIR/none;
+    deny 10.0.0.1;
+    location / { proxy_pass http://app; }
+    location = /health { return 200 fine; }
+    location /files/ { alias DIR/files/; try_files $uri @app; }
+    location @app { proxy_pass http://app; }
+  }
+  server {
+    listen PORT;
+    server_name refused.localhost;
+    deny 127.0.0.1;
+    location / { proxy_pass http://app; }
+    location /x/ { proxy_pass http://app; }
   }
 }
 """
@@ -65,6 +90,19 @@ LoadModule headers_module MODULES/mod_headers.so
 LoadModule alias_module MODULES/mod_alias.so
 LoadModule rewrite_module MODULES/mod_rewrite.so
 LoadModule dir_module MODULES/mod_dir.so
+LoadModule authn_core_module MODULES/mod_authn_core.so
+LoadModule authn_file_module MODULES/mod_authn_file.so
+LoadModule auth_basic_module MODULES/mod_auth_basic.so
+LoadModule authz_user_module MODULES/mod_authz_user.so
+<Directory />
+  Require all denied
+</Directory>
+<Directory DIR/files>
+  Require all granted
+</Directory>
+<FilesMatch "^\\.ht">
+  Require all denied
+</FilesMatch>
 Listen 127.0.0.1:PORT
 <Proxy balancer://group>
   BalancerMember http://@O@
@@ -78,6 +116,24 @@ Listen 127.0.0.1:PORT
   ProxyPassReverse /api/ http://@O@/v1/
   ProxyPass /group/ balancer://group/
   ProxyPass /keep http://@O@/keep
+  <Location /keep/asks>
+    AuthType Basic
+    AuthName x
+    AuthUserFile DIR/none
+    Require valid-user
+  </Location>
+  <LocationMatch "^/api/(v2|v3)/">
+    Require all denied
+  </LocationMatch>
+  <Directory DIR/files/private>
+    Require all denied
+  </Directory>
+  Alias /other DIR/app
+  <IfModule mod_rewrite.c>
+    RewriteRule ^/none/ - [F]
+    RewriteRule ^/away/ - [G]
+  </IfModule>
+  Redirect 403 /forbidden
   RequestHeader set X-Fixed "a b"
   Header set X-Frame-Options SAMEORIGIN
   RewriteEngine On
@@ -90,6 +146,9 @@ Listen 127.0.0.1:PORT
 @pytest.fixture
 def world(folder, cleanup, caddis, origin):
     (folder / "files/static").mkdir(parents=True)
+    (folder / "files/private").mkdir()
+    (folder / "files/private/x.css").write_text("private")
+    (folder / "files/.htaccess").write_text("")
     (folder / "app").mkdir()
     (folder / "files/a.css").write_text("body{}")
     (folder / "files/index.html").write_text("front")
@@ -126,13 +185,14 @@ def world(folder, cleanup, caddis, origin):
     return make
 
 
-def compare(c, theirs, ours, rows, field):
+def compare(c, theirs, ours, rows, field, host="localhost"):
     for row in rows:
         method, target, body = (row + (None,))[:3] if isinstance(row, tuple) else ("GET", row, None)
         got = []
         for port in (theirs, ours):
+            fields = [("Host", host), ("Connection", "close")]
             with connect(port) as connection:
-                a = connection.request(method, target, [("Connection", "close")], body)
+                a = connection.request(method, target, fields, body)
             answer = a.body if a.status < 400 and a.status // 100 != 3 else b""
             got.append((a.status, answer.replace(str(port).encode(), b"PORT"),
                         a.get(field) if a.status < 300 else None))
@@ -141,12 +201,18 @@ def compare(c, theirs, ours, rows, field):
 
 def test_nginx(world):
     c, theirs, ours, text = world("nginx", NGINX, ["/usr/sbin/nginx", "-c", "DIR/nginx"])
-    assert "WARNING" not in text
+    warnings = [line for line in text.splitlines() if "# WARNING" in line]
+    assert len(warnings) == 4, warnings
     compare(c, theirs, ours, [
         "/", "/a?b=c", "/api/x?y", "/keep/x", "/exact", "/exactly", "/firm/a.txt", "/a/b.txt",
         "/a.JPG", "/files/a.css", "/files/none", "/app/x.css", "/app/deep/link", "/closed",
-        "/gone", "/old/x", ("POST", "/", b"x" * 100), ("POST", "/", b"x" * 2000),
+        "/gone", "/old/x", ("POST", "/", b"x" * 100), ("POST", "/", b"x" * 2000), "/asks/x",
+        "/asks/no/x", "/here/x", "/all-but/x", "/key/x", "/inside/a.css", "/outer/x",
+        "/outer/deep/x.sh",
     ], "X-Frame-Options")
+    compare(c, theirs, ours, ["/", "/x", "/health", "/files/a.css", "/files/none"], "X-None",
+            "closed.localhost")
+    compare(c, theirs, ours, ["/", "/x/y"], "X-None", "refused.localhost")
     # nginx completes a redirect with host and port where it is its own; ours is relative, as written.
     with connect(ours) as connection:
         a = connection.get("/to?x")
@@ -158,7 +224,8 @@ def test_apache(world):
         "apache", APACHE, ["/usr/sbin/apache2", "-f", "DIR/apache", "-DFOREGROUND"])
     compare(c, theirs, ours, [
         "/api/x?y", "/group/z", "/keep", "/keep/x", "/static/s.css", "/a.css", "/moved", "/old/a?b",
-        "/nothing",
+        "/nothing", "/keep/asks", "/keep/asks/x", "/keep/asksno", "/api/v2/x", "/api/v1/x",
+        "/.htaccess", "/private/x.css", "/other/x.css", "/none/x", "/away/x", "/forbidden/x",
     ], "X-Frame-Options")
 
 
@@ -201,6 +268,40 @@ def test_labels_and_yaml(folder, caddis, origin, name, text):
     with connect(port) as connection:
         assert connection.get("/x").body == b"GET /x", caddyfile
         assert connection.get("/api/y?z").body == b"GET /y?z", c.log()
+
+
+def test_what_traefik_closed_stays_closed(folder, caddis, origin):
+    o = origin()
+    label = "traefik.http.middlewares."
+    rows = {"file": ("x@file", ""), "digest": ("d", f"{label}d.digestauth.users=a:b:c"),
+            "users": ("u", f"{label}u.basicauth.usersfile=/etc/users"),
+            "plugin": ("p", f"{label}p.plugin.crowdsec.enabled=true"),
+            "chain": ("c", f"{label}c.chain.middlewares=nobody"),
+            "open": ("o@docker", f"{label}o.headers.customresponseheaders.X-A=b")}
+    lines = []
+    for name, (middleware, text) in rows.items():
+        lines += [f"traefik.http.routers.{name}.rule=Host(`{name}.localhost`)", text,
+                  f"traefik.http.routers.{name}.middlewares={middleware}",
+                  f"traefik.http.routers.{name}.entrypoints=web",
+                  f"traefik.http.routers.{name}.service=s"]
+    lines.append(f"traefik.http.services.s.loadbalancer.server.port={o.address.split(':')[1]}")
+    (folder / "x").write_text("\n".join(lines))
+    done = command("import", "traefik", folder / "x")
+    assert done.stdout.count("WARNING") == 5, done.stdout
+    port = free_port()
+    text = done.stdout.replace("ORIGIN:", "127.0.0.1:")
+    caddis(text.replace(".localhost {", f".localhost:{port} {{"))
+    for name in rows:
+        with connect(port) as connection:
+            status = connection.get("/", [("Host", f"{name}.localhost")]).status
+        assert status == (200 if name == "open" else 401), name
+    off = "services:\n  a:\n    labels:\n"
+    for text in ("traefik.enable=false", "traefik.http.routers.a.rule=Host(`a.test`)"):
+        off += f"      - {text}\n"
+    (folder / "x").write_text(off + off.replace("services:\n", "").replace("=false", "=true")
+                              .replace("a:", "b:").replace("a.", "b."))
+    done = command("import", "traefik", folder / "x")
+    assert "a.test {" not in done.stdout and "b.test {" in done.stdout, done.stdout
 
 
 def test_mistakes_name_file_and_line(folder):

@@ -143,6 +143,37 @@ static void test_apache(void **state)
     refused(import_apache, "A \"b\n", "quote");
 }
 
+/* Who may come: nothing answers in front of what refuses. */
+static void test_access(void **state)
+{
+    (void)state;
+    has(import_nginx, "server { deny 10.0.0.1; allow 10.0.0.0/8; allow ::1; deny 1.2.3.4; deny all;"
+                      " location / { proxy_pass http://h:1; } }",
+        "\troute {\n\t\t@m1 remote_ip 10.0.0.1\n\t\trespond @m1 403\n\t\t@m2 {\n"
+        "\t\t\tremote_ip 1.2.3.4\n\t\t\tnot remote_ip 10.0.0.0/8 ::1\n\t\t}\n"
+        "\t\trespond @m2 403\n\t\t@m3 not remote_ip 10.0.0.0/8 ::1\n\t\trespond @m3 403\n");
+    has(import_nginx, "http { auth_jwt x; server { location / { proxy_pass http://h:1; } } }",
+        "\t\terror 401\n\t\treverse_proxy h:1");
+    has(import_nginx, "server { ssl_verify_client on; location /a { proxy_pass http://h:1; }"
+                      " location / { proxy_pass http://h:1; } }",
+        "\thandle {\n\t\troute {\n\t\t\t# nobody comes in until this line is what a WARNING"
+        " says:\n\t\t\terror 401\n");
+    has(import_apache, "<VirtualHost *:80>\nProxyPass / http://h:1/\n<Proxy *>\nRequire local\n"
+                       "</Proxy>\n</VirtualHost>\n",
+        "error 401 # <Proxy>\n\t\t\treverse_proxy h:1");
+    has(import_apache, "<VirtualHost *:80>\nProxyPass / http://h:1/\n</VirtualHost>\n"
+                       "<Location /a/>\n<RequireAny>\nRequire ip 10\n</RequireAny>\n"
+                       "</Location>\n",
+        "\troute {\n\t\t@m1 path /a /a/*\n\t\terror @m1 401\n\t\thandle {");
+    has(import_apache, "<VirtualHost *:80>\nDocumentRoot /srv\n<Directory /srv>\nAuthType Basic\n"
+                       "</Directory>\n<Directory /srv>\nRequire all granted\n</Directory>\n"
+                       "</VirtualHost>\n",
+        "error 403 # <Directory /srv>\n\t\t\troot * /srv");
+    has(import_apache, "<VirtualHost *:80>\nDocumentRoot /srv\nRewriteCond %{REMOTE_ADDR} !^10\n"
+                       "RewriteRule ^/in/ - [L,F]\n</VirtualHost>\n",
+        "path_regexp ^/in/\n\t\terror @m1 403\n");
+}
+
 static void test_traefik_rules(void **state)
 {
     (void)state;
@@ -232,9 +263,10 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_nginx_words), cmocka_unit_test(test_nginx_refused),
         cmocka_unit_test(test_nginx_sites), cmocka_unit_test(test_nginx_order),
-        cmocka_unit_test(test_apache),      cmocka_unit_test(test_traefik_rules),
-        cmocka_unit_test(test_traefik),     cmocka_unit_test(test_pyserve),
-        cmocka_unit_test(test_yaml_bomb),   cmocka_unit_test(test_habits),
+        cmocka_unit_test(test_access),      cmocka_unit_test(test_apache),
+        cmocka_unit_test(test_traefik_rules), cmocka_unit_test(test_traefik),
+        cmocka_unit_test(test_pyserve),     cmocka_unit_test(test_yaml_bomb),
+        cmocka_unit_test(test_habits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
