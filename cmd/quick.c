@@ -287,7 +287,7 @@ static unsigned free_port(void)
         fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
         v6 = addr_parse_ip(S("0.0.0.0"), 0, &a);
     }
-    a.len = sizeof(a.u.storage);
+    a.len = sizeof(a.u);
     bool ok = fd >= 0 && v6 &&
               bind(fd, &a.u.sa, a.u.sa.sa_family == AF_INET6 ? sizeof(a.u.in6)
                                                              : sizeof(a.u.in)) == 0 &&

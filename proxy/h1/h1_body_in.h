@@ -14,11 +14,11 @@
 
 struct h1_body_in {
     enum h1_framing framing;
+    bool seen;              /* at least one byte of the body (or its framing) has come */
     struct body *body;      /* borrowed; NULL, or not OPEN: bytes are dropped */
     struct arena *arena;    /* borrowed: for trailers */
     uint64_t left;          /* H1_LENGTH: bytes to come */
     uint64_t dropped_bytes; /* read past a body that nobody wants any more */
-    bool seen;              /* at least one byte of the body (or its framing) has come */
     struct h1_chunked chunked;
     struct fields trailers; /* in arena; after H1_BODY_IN_END */
 };

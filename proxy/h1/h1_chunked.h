@@ -10,11 +10,11 @@
 #include "proxy/h1/h1_parse.h"
 
 struct h1_chunked {
-    int state;
     uint64_t left;            /* of the current chunk */
+    int state;
     unsigned digits;
-    size_t line_bytes;
-    size_t extension_bytes;   /* in the whole body */
+    unsigned line_bytes;
+    unsigned extension_bytes; /* in the whole body */
     struct dstr trailer_text; /* owned: raw trailer lines until complete */
 };
 

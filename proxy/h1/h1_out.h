@@ -18,14 +18,14 @@
 struct h1_out {
     struct stream *stream; /* borrowed */
     struct chunk *heads[H1_OUT_HEADS_MAX]; /* counted */
-    unsigned head_count;
     size_t head_sent; /* of heads[0] */
+    unsigned head_count;
 
+    enum h1_framing framing;
+    struct body *body;
+    uint64_t left; /* H1_LENGTH: promised and not yet written */
     bool begun; /* the final head is queued: the body follows */
     bool done;  /* nothing will follow what is queued here */
-    struct body *body;
-    enum h1_framing framing;
-    uint64_t left; /* H1_LENGTH: promised and not yet written */
 
     /* The piece under way: what was announced must be written before anything else. */
     bool piece_open;

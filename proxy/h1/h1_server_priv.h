@@ -56,7 +56,6 @@ struct h1_server {
     int64_t read_deadline_ms;  /* 0: none; belongs to wait */
     int64_t write_deadline_ms; /* 0: none */
     int64_t armed_ms;          /* what timer is set to; 0: not set */
-    enum server_wait wait;
 
     struct h1_in in;
     struct h1_scan scan;
@@ -69,6 +68,7 @@ struct h1_server {
     int64_t body_wait_since_ms; /* 0: not waiting */
     int64_t body_waited_ms;
 
+    enum server_wait wait;
     bool had_request;    /* a head was complete before */
     bool body_done;      /* the request is read to its end */
     bool upgrade_pending;/* bytes behind the head are not looked at until the response starts */

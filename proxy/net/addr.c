@@ -169,6 +169,12 @@ void addr_mask(struct addr *a, unsigned bits)
     }
 }
 
+size_t addr_bytes(const struct addr *a)
+{
+    size_t n = a->len < sizeof(a->u.in) ? sizeof(a->u.in) : a->len;
+    return offsetof(struct addr, u) + (n < sizeof(a->u) ? n : sizeof(a->u));
+}
+
 bool addr_is_unix(const struct addr *a)
 {
     return a->len && a->u.sa.sa_family == AF_UNIX;

@@ -9,15 +9,19 @@
 #include "proxy/base/slice.h"
 
 struct addr {
+    socklen_t len; /* of what is in u; 0: no address */
     union {
         struct sockaddr sa;
         struct sockaddr_in in;
         struct sockaddr_in6 in6;
         struct sockaddr_un un;
-        struct sockaddr_storage storage;
     } u;
-    socklen_t len; /* 0: no address */
 };
+
+/* How many bytes of *a are in use: 20 of 116 for an IPv4 address (and no fewer, if only zeros).
+ * Where very many are kept, only these are (tcp.c): nothing that reads *a needs more, but it cannot
+ * be copied whole. */
+size_t addr_bytes(const struct addr *a);
 
 /* An IP address literal (IPv6 without brackets, a zone is refused); false for anything else. */
 NODISCARD bool addr_parse_ip(struct slice text, uint16_t port, struct addr *out);

@@ -6,13 +6,14 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#define ALIGNED(n) (((n) + _Alignof(struct addr) - 1) & ~(_Alignof(struct addr) - 1))
+
 struct tcp_stream {
     struct stream stream;
     struct watch watch;
     int fd;      /* owned */
     bool broken; /* it cannot be watched any more: reads and writes fail */
-    struct addr peer;
-    struct addr local;
+    /* behind it: the peer's and the local address, addr_bytes of each */
 };
 
 static struct tcp_stream *tcp_of(const struct stream *s)
@@ -122,20 +123,23 @@ static const struct stream_ops tcp_ops = {
 struct stream *tcp_stream_new(struct loop *l, int fd, const struct addr *peer,
                               const struct addr *local)
 {
-    struct tcp_stream *t = calloc(1, sizeof(*t));
-    if (!t) {
+    static const struct addr none;
+    size_t peer_bytes = addr_bytes(peer);
+    size_t local_at = sizeof(struct tcp_stream) + ALIGNED(peer_bytes);
+    size_t local_bytes = addr_bytes(local ? local : &none);
+    char *block = calloc(1, local_at + local_bytes);
+    if (!block) {
         close(fd);
         return NULL;
     }
+    memcpy(block + sizeof(struct tcp_stream), peer, peer_bytes);
+    memcpy(block + local_at, local ? local : &none, local_bytes);
+    struct tcp_stream *t = (struct tcp_stream *)(void *)block;
     t->fd = fd;
-    t->peer = *peer;
-    if (local) {
-        t->local = *local;
-    }
     t->stream.ops = &tcp_ops;
     t->stream.loop = l;
-    t->stream.peer = &t->peer;
-    t->stream.local = &t->local;
+    t->stream.peer = (const struct addr *)(void *)(block + sizeof(struct tcp_stream));
+    t->stream.local = (const struct addr *)(void *)(block + local_at);
     watch_init(&t->watch, l, fd, on_ready);
     return &t->stream;
 }
