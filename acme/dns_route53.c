@@ -153,7 +153,9 @@ static bool read_values(struct dns_call *c, struct slice zone, struct dns_values
     }
     struct slice rest = dstr_slice(&c->reply.body), set, name, type, value;
     if (!xml_element(&rest, "ResourceRecordSet", &set)) {
-        return true;
+        /* Not told, there may be values, which ours would be written over. */
+        return slice_find_slice(rest, S("<ResourceRecordSets")) != SLICE_NPOS ||
+               err_set(err, "route53, reading the record: the answer is no list of records");
     }
     struct slice look = set, again = set, third = set;
     if (!xml_element(&look, "Name", &name) || !xml_element(&again, "Type", &type) ||

@@ -39,7 +39,11 @@ bool dns_values_get(struct dns_call *c, struct slice url, const char *list, stru
         return true;
     }
     cJSON *obj = dns_succeeded(c, what, err) ? dns_json(c, what, err) : NULL;
-    bool ok = obj && read_array(c, json_array(obj, list), v, err);
+    /* Without the list there is nothing to add to: the others' values would be written over. */
+    const cJSON *array = obj ? json_array(obj, list) : NULL;
+    bool ok = array ? read_array(c, array, v, err)
+                    : obj && err_set(err, "%.*s, %s: the answer has no %s",
+                                     SLICE_ARG(c->dns->provider), what, list);
     cJSON_Delete(obj);
     return ok;
 }

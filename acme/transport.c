@@ -24,6 +24,7 @@ struct transport {
     CURL *easy;
     struct stop *stop;
     bool plain_too;
+    bool direct;
     char **root_files; /* owned */
     size_t root_file_count;
     struct reply *reply; /* of the request under way */
@@ -183,9 +184,6 @@ static bool set_options(struct transport *t, const struct transport_options *opt
     SET(CURLOPT_PROTOCOLS, (long)CURLPROTO_HTTPS | (options->plain_too ? CURLPROTO_HTTP : 0));
     SET(CURLOPT_REDIR_PROTOCOLS, (long)CURLPROTO_HTTPS);
 #endif
-    if (options->direct) {
-        SET(CURLOPT_NOPROXY, "*");
-    }
     SET(CURLOPT_USERAGENT, "caddis/" CADDIS_VERSION);
     SET(CURLOPT_CONNECTTIMEOUT_MS, CONNECT_TIMEOUT_MS);
     SET(CURLOPT_TIMEOUT_MS,
@@ -214,6 +212,7 @@ struct transport *transport_new(const struct transport_options *options, struct 
     struct transport *t = mem_zalloc(sizeof(*t));
     t->stop = stop;
     t->plain_too = options->plain_too;
+    t->direct = options->direct;
     t->root_files = mem_zalloc((options->root_file_count + 1) * sizeof(*t->root_files));
     for (; t->root_file_count < options->root_file_count; t->root_file_count++) {
         t->root_files[t->root_file_count] = mem_dup(options->root_files[t->root_file_count]);
@@ -252,12 +251,27 @@ static void free_fields(struct curl_slist *fields)
     curl_slist_free_all(fields);
 }
 
+/* What this machine itself serves is at no proxy (as Go, hence Caddy, has it). */
+static bool is_loopback(struct slice url)
+{
+    size_t at = slice_find_slice(url, S("://"));
+    struct slice host = at == SLICE_NPOS ? S("") : slice_from(url, at + 3);
+    if (slice_starts(host, S("[::1]"))) {
+        return true;
+    }
+    host = slice_upto(host, slice_find(host, '/'));
+    host = slice_upto(host, slice_find(host, ':'));
+    return slice_eq_case(host, S("localhost")) || slice_starts(host, S("127."));
+}
+
 static struct curl_slist *set_request(struct transport *t, const struct transport_request *request,
                                       const char *url)
 {
     CURL *e = t->easy;
     struct curl_slist *fields = curl_slist_append(NULL, "Expect:");
     (void)curl_easy_setopt(e, CURLOPT_URL, url);
+    (void)curl_easy_setopt(e, CURLOPT_NOPROXY,
+                           t->direct || is_loopback(request->url) ? "*" : NULL);
     bool api = request->method == TRANSPORT_API;
     bool post = request->method == TRANSPORT_POST || request->method == TRANSPORT_POST_FORM ||
                 (api && request->body.p);

@@ -13,8 +13,6 @@
 #include "proxy/tls/cert_source.h"
 
 #define ASK_MS ((int64_t)10 * 1000)
-#define AGAIN_MIN_MS ((int64_t)60 * 1000)
-#define AGAIN_MAX_MS ((int64_t)3600 * 1000)
 #define QUERY                                                                  \
     "cipher_suites=1301,1302,1303,c02b,c02c,cca9,c02f,c030,cca8&server_name=%.*s" \
     "&signature_schemes=403,503,807,804,805,806,401,501,601"
@@ -49,7 +47,7 @@ static int64_t ends_ms(struct slice pem)
     return end;
 }
 
-static bool usable(struct slice pem, struct slice name, int64_t *again_ms, struct err *err)
+static bool usable(struct slice pem, struct slice name, int64_t *end_ms, struct err *err)
 {
     struct err why;
     struct cert_source *source = cert_source_new(pem, pem, &why);
@@ -65,21 +63,16 @@ static bool usable(struct slice pem, struct slice name, int64_t *again_ms, struc
                  cert_source_covers(source, slice_of(wild, (size_t)n));
     }
     cert_source_unref(source);
-    int64_t left_ms = ends_ms(pem) - clock_wall_ms();
+    *end_ms = ends_ms(pem);
     if (!covers) {
         return err_set(err, "the certificate it sent is not for this name");
     }
-    if (left_ms <= 0) {
-        return err_set(err, "the certificate it sent has expired");
-    }
-    *again_ms = left_ms / 2 > AGAIN_MAX_MS   ? AGAIN_MAX_MS
-                : left_ms / 2 < AGAIN_MIN_MS ? AGAIN_MIN_MS
-                                             : left_ms / 2;
-    return true;
+    return *end_ms > clock_wall_ms() ||
+           err_set(err, "the certificate it sent has expired");
 }
 
 static enum managers_answer ask_one(struct slice url, struct slice name, struct stop *stop,
-                                    struct dstr *pem, int64_t *again_ms, struct err *err)
+                                    struct dstr *pem, int64_t *end_ms, struct err *err)
 {
     struct arena a;
     struct err why = {""};
@@ -94,7 +87,7 @@ static enum managers_answer ask_one(struct slice url, struct slice name, struct 
     long status = request.url.p ? acme_fetch(&request, stop, pem, &why) : 0;
     if (status == 204) {
         answer = MANAGERS_NONE;
-    } else if (status == 200 && usable(dstr_slice(pem), name, again_ms, &why)) {
+    } else if (status == 200 && usable(dstr_slice(pem), name, end_ms, &why)) {
         answer = MANAGERS_GAVE;
     } else if (status && status != 200) {
         err_set(&why, "it answered with status %ld", status);
@@ -107,13 +100,13 @@ static enum managers_answer ask_one(struct slice url, struct slice name, struct 
 }
 
 enum managers_answer managers_ask(const struct slice *urls, size_t count, struct slice name,
-                                  struct stop *stop, struct dstr *pem, int64_t *again_ms,
+                                  struct stop *stop, struct dstr *pem, int64_t *end_ms,
                                   struct err *err)
 {
     enum managers_answer answer = MANAGERS_NONE;
     (void)dstr_reserve(pem, (size_t)64 * 1024); /* no outgrown copies of a key */
     for (size_t i = 0; i < count; i++) {
-        enum managers_answer one = ask_one(urls[i], name, stop, pem, again_ms, err);
+        enum managers_answer one = ask_one(urls[i], name, stop, pem, end_ms, err);
         if (one == MANAGERS_GAVE) {
             return one;
         }

@@ -18,8 +18,10 @@
 /* Threads that managers asked again may hold up, and as many for renewals: handshakes have the rest
  * of them and of the queue, whatever falls due together. */
 #define ASK_AGAIN_MAX 4
-#define REFRESH_LOOK_MS ((int64_t)20 * 1000)
+#define REFRESH_LOOK_MS ((int64_t)5 * 1000)
 #define REFRESH_RETRY_MS ((int64_t)60 * 1000)
+/* A manager is asked again after half of the time its certificate has left, at most this. */
+#define REFRESH_MAX_MS ((int64_t)3600 * 1000)
 
 /* A name that a handshake has asked for. The control thread's. */
 struct demanded {
@@ -27,6 +29,7 @@ struct demanded {
     bool asking;         /* the manager is being asked again */
     bool told;           /* that it could not be had again */
     int64_t again_at_ms; /* brought: when to ask again; monotonic */
+    int64_t end_ms;      /* brought: when it ends; wall clock */
     char text[];
 };
 
@@ -60,7 +63,7 @@ struct permitted {
     bool again;
     enum managers_answer answer;
     struct dstr pem; /* MANAGERS_GAVE */
-    int64_t again_ms;
+    int64_t end_ms;
     struct err err;
 };
 
@@ -175,7 +178,7 @@ static void ask_managers(struct permitted *p)
     if (t && t->manager_count) {
         int place = take_place(o);
         p->answer = managers_ask(t->managers, t->manager_count, name, &o->stop, &p->pem,
-                                 &p->again_ms, &p->err);
+                                 &p->end_ms, &p->err);
         leave_place(o, place);
     }
     config_unref(c);
@@ -219,7 +222,9 @@ static void install(struct on_demand *o, struct demanded *n, const struct permit
     struct err err;
     n->brought = true;
     n->told = false;
-    n->again_at_ms = clock_mono_ms() + p->again_ms;
+    int64_t half_ms = (p->end_ms - clock_wall_ms()) / 2;
+    n->end_ms = p->end_ms;
+    n->again_at_ms = clock_mono_ms() + (half_ms < REFRESH_MAX_MS ? half_ms : REFRESH_MAX_MS);
     if (!p->again) {
         o->changed(o->ctx);
     }
@@ -285,12 +290,21 @@ static void take_again(struct on_demand *o, struct permitted *p)
         install(o, n, p);
         return;
     }
-    n->again_at_ms = clock_mono_ms() + REFRESH_RETRY_MS;
+    const char *reason = p->answer == MANAGERS_NONE ? "it has none (204)" : p->err.text;
+    int64_t left_ms = n->end_ms - clock_wall_ms();
+    if (left_ms <= 0) {
+        log_event(LOG_WARN, "tls", "a manager's certificate has ended without another one; the next"
+                  " handshake begins anew", LOG_Z("name", n->text), LOG_Z("reason", reason));
+        free(map_del(&o->names, slice_str(p->name->text)));
+        o->changed(o->ctx);
+        return;
+    }
+    n->again_at_ms = clock_mono_ms() + (left_ms < REFRESH_RETRY_MS ? left_ms : REFRESH_RETRY_MS);
     if (!n->told) {
         n->told = true;
         log_event(LOG_WARN, "tls", "a manager does not bring a certificate again; the last one is"
                   " served on", LOG_Z("name", n->text),
-                  LOG_Z("reason", p->answer == MANAGERS_NONE ? "it has none (204)" : p->err.text));
+                  LOG_Z("reason", reason));
     }
 }
 

@@ -1,6 +1,7 @@
 """get_certificate http: somebody else has the certificates, and is asked when a handshake needs
 one."""
 
+import datetime
 import ssl
 import threading
 
@@ -108,6 +109,25 @@ def test_many_handshakes_one_question(caddis, origin, folder):
     for t in threads:
         t.join(30)
     assert got == [(serial(pair), b"hello a.test")] * 20 and len(asked) == 1
+
+
+def test_what_has_ended_is_not_served_on(caddis, origin, folder):
+    """A manager that has nothing new: the name begins anew, and this time the issuer makes one."""
+    ca = Authority(folder)
+    pairs = []
+
+    def manager(request):
+        if pairs:
+            return Response(status=204)
+        pairs.append(ca.issue("a.test", end=datetime.timedelta(seconds=6)))
+        return Response(body=bundle(pairs[0]))
+
+    o = origin(manager)
+    c = caddis(SITES.format(o.address))
+    c.wait_certificate("localhost")
+    assert shake(c, "a.test", ca.path)[0] == serial(pairs[0])
+    c.wait_log("has ended without another one", 30)
+    assert shake(c, "a.test", c.root)[1] == b"hello a.test"
 
 
 def test_mistakes(caddis):

@@ -148,6 +148,22 @@ def test_provider_that_refuses_is_told_and_nothing_is_asked_of_the_ca(world, cle
     assert p.mediator.count("challenge") == 0
 
 
+@pytest.mark.parametrize("provider, words", [
+    ("desec", "the answer has no records"),
+    ("gandi", "the answer has no rrset_values"),
+    ("route53", "no list of records"),
+])
+def test_what_a_provider_does_not_list_is_not_written_over(world, cleanup, provider, words):
+    """These set all values of a name at once: what others put there would be gone."""
+    api = DnsApi(provider, NAME)
+    cleanup.add(api.finish)
+    api.records, api.vague = {f"_acme-challenge.{NAME}": ["kept"]}, True
+    p, c = world(site(api.directive))
+    c.wait_log(words, timeout=40)
+    assert api.records == {f"_acme-challenge.{NAME}": ["kept"]} and not api.errors
+    assert p.mediator.count("challenge") == 0
+
+
 def test_exec(world, folder, eventually):
     p, c = world(WILD + " {\n\ttls {\n\t\tdns exec HOOK extra\n\t\tresolvers {resolver}\n\t}\n}",
                  start=False)

@@ -1,7 +1,7 @@
 """DNS providers' HTTP interfaces, as far as challenges need them: one server that plays any of
 PROVIDERS for one zone. `records` maps names to lists of TXT values; `errors` lists requests that
-the provider would not have taken; `refuse` = (status, object) answers everything. With `pebble` set
-the records are those of Pebble's name server."""
+the provider would not have taken; `refuse` = (status, object) answers everything; `vague`: 200, and not which values a name has. With
+`pebble` set the records are those of Pebble's name server."""
 
 import datetime
 import hashlib
@@ -21,6 +21,7 @@ class DnsApi:
         self.secret = "s3cret-of-the-test"
         self.records, self.errors = {}, []
         self.refuse = self.pebble = None
+        self.vague = False
         self.lock = threading.Lock()
         api = self
 
@@ -90,6 +91,8 @@ class DnsApi:
     def answer(self, request, body):
         if self.refuse:
             return self.refuse
+        if self.vague and request.command == "GET" and re.search("rrset|records/", request.path):
+            return 200, {}
         url = urllib.parse.urlsplit(request.path)
         query = {k: v[0] for k, v in urllib.parse.parse_qs(url.query).items()}
         given = request.headers.get("Authorization", "")
