@@ -10,6 +10,7 @@
 #include "proxy/caddyfile/parser.h"
 
 #define EXTRA_MAX 8 /* left over braces in one block that are looked for */
+#define STEPS_MAX 64 /* lines of one block that open nothing, though the next one is indented */
 
 struct frame {
     const struct lexeme *opener;
@@ -251,6 +252,101 @@ static void leave_out(struct parser *p, struct cursor *cur, const struct lexeme 
     }
 }
 
+/* ---- openers that are missing ------------------------------------------------------------ */
+
+/* Is there a "}" further on that closes nothing? Looked for once, if there is none. */
+static bool has_surplus(struct cursor *cur)
+{
+    size_t depth = 0;
+    for (const struct lexeme *l = cur->at; l < cur->end && !cur->no_surplus; l++) {
+        if (closes(l, cur->end) && depth == 0) {
+            return true;
+        }
+        depth += opens(l, cur->end) ? 1 : 0;
+        depth -= closes(l, cur->end) ? 1 : 0;
+    }
+    cur->no_surplus = true;
+    return false;
+}
+
+/* The first line from l on that begins no further right than column. */
+static const struct lexeme *line_left_of(const struct lexeme *l, const struct lexeme *end,
+                                         unsigned column)
+{
+    while (l < end && !(l->first_on_line && l->token.at.column <= column)) {
+        l++;
+    }
+    return l;
+}
+
+/* The last word of a line that opens nothing, though what follows is indented and closed by a "}"
+ * in the line's own column; NULL. */
+static const struct lexeme *lost_opener(const struct cursor *cur, const struct lexeme *behind,
+                                        const struct lexeme **closer)
+{
+    const struct lexeme *line = NULL;
+    bool opened = false;
+    unsigned steps = 0;
+    for (const struct lexeme *l = cur->at; l < behind && steps < STEPS_MAX; l++) {
+        if (l->first_on_line && l > cur->at) {
+            line = closes(l, cur->end) ? NULL : l;
+            opened = false;
+        }
+        opened = opened || opens(l, cur->end);
+        if (!line || opened || l + 1 >= behind || !l[1].first_on_line ||
+            l[1].token.at.column <= line->token.at.column) {
+            continue;
+        }
+        *closer = line_left_of(l + 1, behind, line->token.at.column);
+        if (*closer < behind && (*closer)->token.at.column == line->token.at.column &&
+            closes(*closer, cur->end)) {
+            return l;
+        }
+        steps++;
+    }
+    return NULL;
+}
+
+static void put_opener(struct parser *p, struct cursor *cur, const struct lexeme *last,
+                       const struct lexeme *closer)
+{
+    struct lexemes *out = cf_lexemes_new(p);
+    struct lexeme opener = *last;
+    struct cf_diag *diag = cf_error(p->diags, &last->token, "\"{\" is expected at the end of this "
+                                    "line");
+    if (diag) {
+        diag->hint = arena_printf(&p->diags->arena, "the \"}\" in line %u closes the block that "
+                                  "should begin here", closer->token.at.line);
+    }
+    opener.token.text = S("{");
+    opener.token.quote = CF_BARE;
+    opener.first_on_line = false;
+    for (const struct lexeme *l = cur->at; l < cur->end && !p->stopped; l++) {
+        cf_lexemes_add(p, out, *l);
+        if (l == last) {
+            cf_lexemes_add(p, out, opener);
+        }
+    }
+    if (!p->stopped) {
+        cur->at = out->items;
+        cur->end = out->items + out->count;
+    }
+}
+
+static void put_openers(struct parser *p, struct cursor *cur)
+{
+    for (unsigned i = 0; i < EXTRA_MAX && !p->stopped; i++) {
+        const struct lexeme *closer = NULL;
+        size_t missing;
+        const struct lexeme *behind = matching(cur->at, cur->end, false, &missing);
+        const struct lexeme *last = behind ? lost_opener(cur, behind, &closer) : NULL;
+        if (!last || !has_surplus(cur)) {
+            return;
+        }
+        put_opener(p, cur, last, closer);
+    }
+}
+
 /* ---- the entrance ------------------------------------------------------------------------ */
 
 void cf_mend(struct parser *p, struct cursor *cur, const struct cf_token *first)
@@ -274,7 +370,11 @@ void cf_mend(struct parser *p, struct cursor *cur, const struct cf_token *first)
             return;
         }
     }
+    if (!glued_end) {
+        put_openers(p, cur);
+    }
     bool snippet = first->quote == CF_BARE && slice_starts(first->text, S("("));
+    opener = cur->at;
     const struct lexeme *whole = snippet ? matching(opener, cur->end, true, &missing) : NULL;
     if (whole && !is_left_over(cur, whole - 1, column)) {
         return;

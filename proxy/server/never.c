@@ -29,12 +29,15 @@ static bool is_reached(const struct site_reach *reach, struct slice host)
     return found;
 }
 
-/* "example.com:443", "https://example.com": no host at all. "[::1]" and "::1" are. */
+/* "example.com:443", "https://example.com", "[::1]": no host at all. "::1" is. */
 static struct slice only_host(struct slice text)
 {
     size_t scheme = slice_find_slice(text, S("://"));
     text = scheme == SLICE_NPOS ? text : slice_from(text, scheme + 3);
     text = slice_upto(text, slice_find(text, '/'));
+    if (slice_starts(text, S("[")) && slice_find(text, ']') != SLICE_NPOS) {
+        return slice_upto(slice_from(text, 1), slice_find(text, ']') - 1);
+    }
     size_t colon = slice_find(text, ':');
     return colon != SLICE_NPOS && colon == slice_rfind(text, ':') ? slice_upto(text, colon) : text;
 }
@@ -51,7 +54,7 @@ static void check_hosts(struct cf_diags *diags, const struct cf_token *args, siz
         }
         if (bare.n != host.n && slice_find(host, '{') == SLICE_NPOS) {
             struct cf_diag *d = cf_warning(diags, &args[i], "this never matches: a host has no"
-                                           " scheme, port or path");
+                                           " scheme, port, path or brackets");
             if (d) {
                 d->hint = arena_printf(&diags->arena, "write %.*s", SLICE_ARG(bare));
             }

@@ -89,7 +89,8 @@ def test_spellings_of_one_thing(caddis, text):
     ("route {\n\t\thandle {\n\t\t\terror 404\n\t\t}\n\t}\n\trespond 1", 'this "respond" is never reached'),
     ("@h host other.test b.test\n\trespond @h 1",
      'this never matches: no address of the site has the host "other.test"'),
-    ("@h {\n\t\thost localhost:80\n\t}\n\trespond @h 1", "a host has no scheme, port or path"),
+    ("@h {\n\t\thost localhost:80\n\t}\n\trespond @h 1", "a host has no scheme, port, path or"),
+    ("@h host [::1]\n\trespond @h 1", "write ::1"),
     ("@s protocol https\n\trespond @s 1", "never matches: the site is served over HTTP only"),
     ("@unused path /x\n\trespond 1", "never used"),
     ("respond {hots}", 'did you mean "host"?'),
@@ -112,6 +113,13 @@ def test_taken_as_caddy_takes_it(caddis, body):
     c = caddis(f"http://localhost {{\n\t{body}\n}}", start=False)
     done = c.command("validate", "--config", c.file)
     assert (done.returncode, done.stderr.count(": warning:")) == (0, 0), done.stderr
+
+
+def test_a_rule_behind_a_rewrite_is_reached(caddis):
+    c = caddis("http://localhost {\n\troute {\n\t\trespond /a/* 1\n\t\trewrite * /a{uri}\n"
+               "\t\trespond /a/* 2\n\t}\n}")
+    assert c.get("/a/x").body == b"1" and c.get("/x").body == b"2"
+    assert ": warning:" not in c.command("validate", "--config", c.file).stderr
 
 
 def test_no_false_alarms(caddis):

@@ -240,6 +240,13 @@ static void mended(void **state)
          "C:1:1: error: \"{\" is expected at the end of this line"},
         {"(s)\n  x\n}\nb.com {\n  import s\n}\n", 1, 0, "C:1:1: error: \"{\" is expected at the"},
         {"b.com {\n  y\n}\na.com, c.com\n  x\n}\n", 1, 0, "C:4:8: error: \"{\" is expected at the"},
+        {"a.com {\n  x {\n    y z\n      u\n    }\n    v\n  }\n}\nb.com {\n  y\n}\n", 1, 0,
+         "C:3:7: error: \"{\" is expected at the end of this line\n        y z\n          ^ the "
+         "\"}\" in line 5 closes"},
+        {"{\n\tx\n\t\ty\n\t}\n}\na.com {\n\tz\n\t\ty\n\t}\n}\n", 2, 0,
+         "C:7:2: error: \"{\" is expected at the end of this line"},
+        {"(s) {\n x\n  y\n }\n z\n}\na.com {\n import s\n}\n", 1, 0, "C:2:2: error: \"{\" is"},
+        {"a.com {\n x\n  y\n z\n}\n", 0, 0, ""}, /* nothing is missing: only the layout is odd */
     };
     check_rows(rows, ARRAY_LEN(rows), NULL);
 }
