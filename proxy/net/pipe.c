@@ -6,9 +6,11 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-/* More than the usual 64 KiB halves the calls for a large body; the kernel may refuse, and then it
- * is 64. What may be in flight for one direction of an exchange is bounded by it. */
+/* More than the usual 64 KiB halves the calls for a large body. What may be in flight for one
+ * direction of an exchange is bounded by it. A user who has many pipes (pipe-user-pages-soft in
+ * pipe(7): 64 MiB of them) is refused that and gets new ones of 8 KiB or less: copying is better. */
 #define PIPE_BYTES (256 * 1024)
+#define PIPE_BYTES_MIN (64 * 1024)
 #define SPARE_MAX 8u
 
 struct pipe {
@@ -55,7 +57,13 @@ static struct pipe *make(void)
         free(p);
         return NULL;
     }
-    (void)fcntl(fds[1], F_SETPIPE_SZ, PIPE_BYTES);
+    if (fcntl(fds[1], F_SETPIPE_SZ, PIPE_BYTES) < 0 &&
+        fcntl(fds[1], F_GETPIPE_SZ) < PIPE_BYTES_MIN) {
+        close(fds[0]);
+        close(fds[1]);
+        free(p);
+        return NULL;
+    }
     *p = (struct pipe){.body.release = release, .read_fd = fds[0], .write_fd = fds[1]};
     return p;
 }

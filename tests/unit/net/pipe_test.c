@@ -1,8 +1,11 @@
 /* Pipes between streams over socket pairs: bytes, ends, and how many there are. */
 #include "proxy/net/pipe.h"
 
+#include <fcntl.h>
 #include <signal.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "proxy/net/tcp.h"
 #include "tests/unit/net/helper.h"
@@ -113,6 +116,32 @@ static void so_many_and_no_more(void **state UNUSED)
     pipe_pool_drain();
 }
 
+/* A user whose pipes have all the memory that they may: new ones hold 8 KiB. */
+static void no_small_ones(void **state UNUSED)
+{
+    pid_t child = fork();
+    if (child == 0) {
+        if (geteuid() == 0 && setuid(54321) != 0) { /* root has no such limit */
+            _exit(2);
+        }
+        int fds[2];
+        int size = 1 << 20;
+        for (int i = 0; i < 400 && size > 8192; i++) {
+            if (pipe2(fds, O_CLOEXEC) != 0) {
+                _exit(3);
+            }
+            (void)fcntl(fds[1], F_SETPIPE_SZ, 1 << 20);
+            size = fcntl(fds[1], F_GETPIPE_SZ);
+        }
+        /* A system may have been set to no limit at all. */
+        struct body_pipe *p = pipe_take();
+        _exit(size > 8192 ? p == NULL : p != NULL);
+    }
+    int status;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+}
+
 int main(void)
 {
     (void)signal(SIGPIPE, SIG_IGN);
@@ -120,6 +149,7 @@ int main(void)
         cmocka_unit_test(bytes_and_ends),
         cmocka_unit_test(a_full_and_a_broken_receiver),
         cmocka_unit_test(so_many_and_no_more),
+        cmocka_unit_test(no_small_ones),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
