@@ -8,7 +8,8 @@
 
 /* More than the usual 64 KiB halves the calls for a large body. What may be in flight for one
  * direction of an exchange is bounded by it. A user who has many pipes (pipe-user-pages-soft in
- * pipe(7): 64 MiB of them) is refused that and gets new ones of 8 KiB or less: copying is better. */
+ * pipe(7), 64 MiB of them) is refused that and gets new ones of 8 KiB or less: then copying is
+ * better. */
 #define PIPE_BYTES (256 * 1024)
 #define PIPE_BYTES_MIN (64 * 1024)
 #define SPARE_MAX 8u

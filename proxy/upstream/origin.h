@@ -10,6 +10,8 @@
 #include "proxy/tls/tls_client.h"
 #include "proxy/upstream/health.h"
 
+#define CACHE_LINE_BYTES 64
+
 /* What may be spoken with an origin (`versions`). */
 enum {
     ORIGIN_HTTP_1 = 1,
@@ -21,14 +23,10 @@ enum {
 enum origin_speaks { ORIGIN_SPEAKS_UNKNOWN, ORIGIN_SPEAKS_1, ORIGIN_SPEAKS_2 };
 
 struct origin {
-    _Atomic unsigned refs;
-    _Atomic unsigned connections; /* open or being opened; counted where connections_max is set */
-    _Atomic unsigned waiting;     /* requests that wait for one of them */
     unsigned connections_max;     /* 0: no limit */
     _Atomic unsigned speaks;      /* enum origin_speaks */
     _Atomic unsigned streams;     /* the last SETTINGS_MAX_CONCURRENT_STREAMS; 0: unknown */
     unsigned versions;            /* ORIGIN_*; 0: HTTP/1 */
-    _Atomic unsigned active; /* requests under way on all workers: for least_conn */
     struct slice key;        /* equal keys may share connections */
     uint64_t key_hash;       /* map_hash, set by origin_new */
     struct slice text;       /* "localhost:8000", for people and logs */
@@ -50,6 +48,15 @@ struct origin {
     unsigned keepalive_max;    /* idle connections kept, for each worker */
     struct h1_client_limits limits;
     struct health health; /* of what origin_new is given only the policy counts */
+
+    /* What every request changes has a cache line of its own: the other workers read what is before
+     * for each of theirs, and so they do what the allocator puts behind. */
+    char apart_before[CACHE_LINE_BYTES];
+    _Atomic unsigned refs;
+    _Atomic unsigned active; /* requests under way on all workers: for least_conn */
+    _Atomic unsigned connections; /* open or being opened; counted where connections_max is set */
+    _Atomic unsigned waiting;     /* requests that wait for one of them */
+    char apart_behind[CACHE_LINE_BYTES];
 };
 
 /* Makes a counted copy; strings are copied, a reference to tls_client is taken. */
