@@ -135,6 +135,9 @@ struct acme_callbacks {
      * at a time; it must not block. LATER: asked again in a second. NO: left alone for a minute,
      * and no failure (whoever says so takes the name away). NULL: always. */
     enum acme_permission (*may_renew)(void *ctx, struct slice name);
+    /* Appends what on_certificate brought for the name, for a store that has lost it. Several
+     * threads at a time; must not block. False: it is not there. NULL: it never is. */
+    bool (*served)(void *ctx, struct slice name, struct dstr *chain_pem, struct dstr *key_pem);
     void *ctx;
 };
 

@@ -92,6 +92,33 @@ static bool look_again(struct attempt *t, int64_t now_ms)
     return false;
 }
 
+/* A store that forgot (a Redis that keeps nothing on disk, a folder that was removed) is no reason
+ * to order: every name at once would meet the CA's limits. */
+static bool put_back(struct attempt *t)
+{
+    struct err err;
+    const struct acme_callbacks *c = t->callbacks;
+    if (!t->lost || !c->served ||
+        !c->served(c->ctx, t->name, &t->pair.chain_pem, &t->pair.key_pem) ||
+        !cert_check(dstr_slice(&t->pair.chain_pem), NULL, &t->name, 1, CERT_NAMES_INCLUDE,
+                    &t->facts, &err) ||
+        memcmp(t->facts.hash, t->known.hash, sizeof(t->facts.hash)) != 0) {
+        t->lost = false;
+    } else {
+        stored_meta(t->name, t->issuer->directory_url, (struct slice){NULL, 0},
+                    &t->pair.meta_json);
+        t->lost = stored_save(t->store, t->ca, t->name, &t->pair, &err);
+    }
+    if (t->lost) {
+        log_event(LOG_WARN, "acme", "the store had lost the certificate that is served: it is put"
+                  " back (for another one: caddis renew NAME)", LOG_S("name", t->name));
+        return true;
+    }
+    store_pair_fini(&t->pair);
+    store_pair_init(&t->pair);
+    return false;
+}
+
 /* A certificate that is due the moment it comes (a CA with odd dates) must not be ordered again
  * and again: the record then holds the next order back for half of what is left. */
 static void record_success(struct attempt *t, int64_t now_ms)
@@ -442,7 +469,7 @@ static enum attempt_result attempt_locked(struct attempt *t)
     struct err err;
     struct schedule s;
     int64_t now_ms = clock_wall_ms();
-    if (!t->by_hand && look_again(t, now_ms)) {
+    if (!t->by_hand && (look_again(t, now_ms) || put_back(t))) {
         return ATTEMPT_FOUND;
     }
     stored_schedule(t->store, t->ca, t->name, &s);

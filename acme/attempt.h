@@ -9,7 +9,7 @@
 
 enum attempt_result {
     ATTEMPT_OBTAINED, /* pair and facts are new; saved says whether they are in the store */
-    ATTEMPT_FOUND,    /* the store has a good one that the caller did not know */
+    ATTEMPT_FOUND,    /* the store has a good one that the caller did not know, or that was lost */
     ATTEMPT_BUSY,     /* another process or thread is at it */
     ATTEMPT_WAIT,     /* not yet: hold_ms */
     ATTEMPT_FAILED    /* failure; hold_ms when it is this name's own, -1 when it is the CA's */
@@ -31,6 +31,8 @@ struct attempt {
     bool reuse_key;
     unsigned ratio_ppm;
     bool in_window; /* the moment that the CA suggests for renewing it is now */
+    bool lost;      /* the store has lost the one that is served, and it is not due: put it back */
+    const struct acme_callbacks *callbacks; /* lost: whom to ask for it */
     bool emergency; /* the certificate that is served is near its end */
     bool by_hand;   /* somebody asked for it: no wait of ours holds it up, and what is in the store
                      * is no reason not to order */

@@ -60,6 +60,7 @@ struct managed {
     bool loaded; /* the store was looked at */
     bool tell;   /* the main thread is to report the status again */
     bool ready;
+    bool lost;                  /* the store has lost what is served */
     bool by_hand;               /* asked for: an attempt now, whatever renew_at_ms says */
     int64_t renew_at_ms;        /* wall clock; ready only */
     int64_t hold_until_mono_ms; /* not before, wherever */

@@ -327,6 +327,7 @@ void managed_recheck(struct acme *a, struct managed *m)
         m->last_error[0] = '\0';
     }
     if (look.wanting) {
+        m->lost = m->ready && m->renew_at_ms > clock_wall_ms() && !is_local(m->cert_ca);
         m->renew_at_ms = 0;
     }
     m->busy = false;
@@ -531,7 +532,7 @@ static void take_result(struct acme *a, struct managed *m, struct attempt *t,
             ca_works(a, m->from->ca);
             pthread_mutex_unlock(&a->mutex);
         }
-        if (result == ATTEMPT_FOUND) {
+        if (result == ATTEMPT_FOUND && !t->lost) {
             log_event(LOG_INFO, "acme", "another process obtained the certificate",
                       LOG_S("name", name_of(m)));
         }
@@ -584,11 +585,14 @@ static void attempt(struct acme *a, struct managed *m, struct session **session,
                         .emergency = m->has_cert && clock_wall_ms() >= end,
                         .by_hand = by_hand,
                         .known_is_ours = m->has_cert && m->cert_ca == ca,
+                        .lost = m->lost && m->has_cert && m->cert_ca == ca,
+                        .callbacks = &a->callbacks,
                         .say = say,
                         .say_ctx = &ctx};
     attempt_init(&t);
     enum attempt_result result = is_local(ca) ? attempt_local(&t) : attempt_acme(&t);
     take_result(a, m, &t, result);
+    m->lost = m->lost && result != ATTEMPT_OBTAINED && result != ATTEMPT_FOUND;
     attempt_fini(&t);
     managed_report(a, m, result == ATTEMPT_BUSY ? "another process is obtaining the certificate"
                                                 : NULL);

@@ -214,6 +214,12 @@ static void on_change(void *ctx, struct slice name, struct slice ca)
     arena_fini(&a);
 }
 
+static bool served(void *ctx, struct slice name, struct dstr *chain_pem, struct dstr *key_pem)
+{
+    const struct cert_sink *sink = ctx;
+    return certs_installed(sink->certs, name, chain_pem, key_pem);
+}
+
 static enum acme_permission may_renew(void *ctx, struct slice name)
 {
     const struct cert_sink *sink = ctx;
@@ -226,5 +232,6 @@ struct acme_callbacks cert_callbacks(struct cert_sink *sink)
                                    .on_status = on_status,
                                    .on_change = on_change,
                                    .may_renew = may_renew,
+                                   .served = served,
                                    .ctx = sink};
 }

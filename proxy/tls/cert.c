@@ -1,4 +1,4 @@
-/* Decoding of certificates and keys, and the stand-in. See cert.h. */
+/* Decoding of certificates and keys (and back), and the stand-in. See cert.h. */
 #include "proxy/tls/cert.h"
 
 #include <openssl/err.h>
@@ -244,4 +244,31 @@ struct cert *cert_stand_in(struct slice name)
 bool cert_use(const struct cert *c, SSL *ssl)
 {
     return SSL_use_cert_and_key(ssl, c->leaf, c->key, c->chain, 1) == 1;
+}
+
+/* The BIO's bytes are zeroed: a key may be among them. */
+static bool move_text(BIO *from, struct dstr *to)
+{
+    char *p = NULL;
+    long n = BIO_get_mem_data(from, &p);
+    (void)dstr_reserve(to, n > 0 ? (size_t)n : 0); /* no outgrown copies */
+    dstr_append(to, slice_of(p, n > 0 ? (size_t)n : 0));
+    OPENSSL_cleanse(p, n > 0 ? (size_t)n : 0);
+    return n > 0 && !to->failed;
+}
+
+bool cert_write_pem(const struct cert *c, struct dstr *chain_pem, struct dstr *key_pem)
+{
+    BIO *certs = BIO_new(BIO_s_mem());
+    BIO *key = BIO_new(BIO_s_secmem());
+    bool ok = certs && key && PEM_write_bio_X509(certs, c->leaf) == 1;
+    for (int i = 0; ok && i < sk_X509_num(c->chain); i++) {
+        ok = PEM_write_bio_X509(certs, sk_X509_value(c->chain, i)) == 1;
+    }
+    ok = ok && PEM_write_bio_PKCS8PrivateKey(key, c->key, NULL, NULL, 0, NULL, NULL) == 1 &&
+         move_text(certs, chain_pem) && move_text(key, key_pem);
+    BIO_free(certs);
+    BIO_free(key);
+    ERR_clear_error();
+    return ok;
 }

@@ -6,6 +6,7 @@
 #include <openssl/ssl.h>
 #include <stdatomic.h>
 
+#include "proxy/base/dstr.h"
 #include "proxy/base/err.h"
 
 #define CERT_PEM_MAX ((size_t)256 * 1024) /* bytes of a chain or a key file that are looked at */
@@ -31,6 +32,9 @@ struct cert *cert_stand_in(struct slice name);
 struct cert *cert_ref(struct cert *c);
 /* NULL is allowed. */
 void cert_unref(struct cert *c);
+
+/* Appends both as PEM (the key as PKCS #8; it is secret). False: memory, or no room. */
+NODISCARD bool cert_write_pem(const struct cert *c, struct dstr *chain_pem, struct dstr *key_pem);
 
 /* Makes ssl answer with it. False: memory, or a key OpenSSL's security level refuses. */
 NODISCARD bool cert_use(const struct cert *c, SSL *ssl);

@@ -346,6 +346,20 @@ bool certs_install(struct certs *c, struct slice name, struct slice chain_pem,
     return true;
 }
 
+bool certs_installed(struct certs *c, struct slice name, struct dstr *chain_pem,
+                     struct dstr *key_pem)
+{
+    pthread_mutex_lock(&c->change);
+    struct entry *e = find_entry(c, name);
+    struct cert_source *source = e && e->source ? cert_source_ref(e->source) : NULL;
+    pthread_mutex_unlock(&c->change);
+    struct cert *cert = source ? cert_source_get(source) : NULL;
+    bool ok = cert && cert_write_pem(cert, chain_pem, key_pem);
+    cert_unref(cert);
+    cert_source_unref(source);
+    return ok;
+}
+
 /* ---- the user's own -------------------------------------------------------------------------- */
 
 struct own_adding {

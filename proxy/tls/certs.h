@@ -33,6 +33,11 @@ void certs_configure(struct certs *c, const struct slice *names, size_t count,
 NODISCARD bool certs_install(struct certs *c, struct slice name, struct slice chain_pem,
                              struct slice key_pem, struct err *err);
 
+/* Appends what certs_install brought for exactly this name, as PEM; the key is secret. False: there
+ * is none, or memory. */
+NODISCARD bool certs_installed(struct certs *c, struct slice name, struct dstr *chain_pem,
+                               struct dstr *key_pem);
+
 /* One of the user's own certificates (`tls CERT KEY`, `load`). */
 struct certs_own {
     struct slice name;          /* it is for this name, which it need not have; or empty */

@@ -144,6 +144,22 @@ def test_what_comes_while_it_is_away_is_kept_and_stored_later(machines, eventual
     assert p.orders == 1
 
 
+def test_a_server_that_forgets_everything_costs_no_order(machines, eventually):
+    """A Redis that keeps nothing on disk and begins anew: what is served is put back, by one."""
+    r, p, both = machines()
+    for c in both:
+        c.start()
+    der = both[0].wait_certificate(NAME, cadata=p.roots(), timeout=60)
+    assert both[1].wait_certificate(NAME, cadata=p.roots(), timeout=60) == der
+    r.cli("flushall")
+    eventually(lambda: any("it is put back" in c.log() for c in both), timeout=60)
+    for c in both:
+        c.stop()
+        c.start()
+        assert c.wait_certificate(NAME, cadata=p.roots(), timeout=60) == der
+    assert p.orders == 1
+
+
 def test_values_are_encrypted_with_a_key(machines, caddis):
     r, p, (a, b) = machines(lines=[f"encryption_key {KEY}"])
     a.start()
