@@ -41,6 +41,14 @@ static const char *stamp_of(const struct log_file_options *o)
     return o->stamp[0] ? o->stamp : LOG_STAMP;
 }
 
+/* Is the name free, and that which it gets when it is compressed? */
+static bool is_free(const char *name)
+{
+    char compressed[PATH_BYTES + 4];
+    (void)snprintf(compressed, sizeof(compressed), "%s.gz", name);
+    return access(name, F_OK) != 0 && access(compressed, F_OK) != 0;
+}
+
 bool log_roll_rename(const char *path, const struct log_file_options *o)
 {
     struct parts p = parts_of(path);
@@ -58,7 +66,7 @@ bool log_roll_rename(const char *path, const struct log_file_options *o)
             errno = ENAMETOOLONG;
             return false;
         }
-        if (access(to, F_OK) != 0) {
+        if (is_free(to)) {
             return rename(path, to) == 0;
         }
     }

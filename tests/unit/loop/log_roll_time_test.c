@@ -3,11 +3,13 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
-#include "proxy/loop/log_roll_time.h"
+#include "proxy/loop/log_roll.h"
 
 #define MINUTE ((int64_t)60 * 1000)
 #define HOUR (60 * MINUTE)
@@ -68,12 +70,44 @@ static void stamps(void **state)
     assert_false(log_stamp_is("20060102150405", S("2026110703005")));
 }
 
+/* "a-TIME.log.gz" for each second from that one on: made, or taken away. */
+static void compressed_files(const char *folder, const char *layout, time_t from, bool make)
+{
+    char name[128], stamp[LOG_STAMP_BYTES + 16];
+    struct tm t;
+    for (time_t at = from; at < from + 120; at++) {
+        gmtime_r(&at, &t);
+        log_stamp_write(layout, &t, 0, stamp, sizeof(stamp));
+        (void)snprintf(name, sizeof(name), "%s/a-%s.log.gz", folder, stamp);
+        FILE *f = make ? fopen(name, "w") : NULL;
+        assert_true(make ? f && fclose(f) == 0 : unlink(name) == 0);
+    }
+}
+
+/* Where a name has whole seconds, that of a file that was compressed meanwhile is not free. */
+static void names_of_compressed_files(void **state)
+{
+    struct log_file_options o = {.stamp = "2006-01-02T15-04-05"};
+    char folder[] = "/tmp/log_roll_XXXXXX", path[64];
+    time_t now = time(NULL) - 1;
+    (void)state;
+    assert_non_null(mkdtemp(folder));
+    (void)snprintf(path, sizeof(path), "%s/a.log", folder);
+    compressed_files(folder, o.stamp, now, true);
+    assert_int_equal(fclose(fopen(path, "w")), 0);
+    assert_false(log_roll_rename(path, &o));
+    assert_int_equal(unlink(path), 0);
+    compressed_files(folder, o.stamp, now, false);
+    assert_int_equal(rmdir(folder), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(moments),
         cmocka_unit_test(layouts),
         cmocka_unit_test(stamps),
+        cmocka_unit_test(names_of_compressed_files),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
