@@ -328,7 +328,7 @@ static int respond(const struct command *self, struct slice body)
     }
     write_site(&text, NULL, args.listen);
     write_fields(&text, "header", &args.headers);
-    dstr_append(&text, S("\trespond"));
+    dstr_append(&text, S("\trespond *")); /* the body may look like a matcher */
     quick_word(&text, body);
     dstr_printf(&text, " %u\n}\n", args.status ? args.status : 200);
     printf("Server address: %s\n", args.listen);

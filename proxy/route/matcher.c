@@ -231,7 +231,7 @@ void matcher_scope_end(struct matcher_scope *scope, struct cf_diags *diags)
 
 bool matcher_is_token(const struct cf_token *token)
 {
-    return token->quote == CF_BARE && token->text.n &&
+    return token->text.n &&
            (token->text.p[0] == '/' || token->text.p[0] == '@' || slice_eq(token->text, S("*")));
 }
 

@@ -24,7 +24,7 @@ void matcher_define(struct arena *a, struct matcher_scope *scope,
 void matcher_scope_end(struct matcher_scope *scope, struct cf_diags *diags);
 /* Is there a kind of matcher of this name? */
 bool matcher_is_kind(struct slice name);
-/* Is the token a matcher (`*`, `/...`, `@...`, unquoted)? */
+/* Is the token a matcher: `*`, `/...`, `@...`, quoted or not? */
 bool matcher_is_token(const struct cf_token *token);
 /* The matcher a token names; *out NULL for `*`. False after an error in diags. */
 NODISCARD bool matcher_from_token(struct arena *a, const struct matcher_scope *scope,

@@ -217,7 +217,7 @@ def serving(*words, url, **options):
 
 def test_respond_answers_with_what_it_is_given():
     port = free_port()
-    body = "a`b\"c\\ {x} ; }"
+    body = "/a`b\"c\\ {x} ; }"
     status, fields, text = serving(
         "respond", "--listen", f":{port}", "--status", "201", "-H", "X-A: b c", body,
         url=f"http://127.0.0.1:{port}/",

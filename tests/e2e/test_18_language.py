@@ -115,6 +115,11 @@ def test_taken_as_caddy_takes_it(caddis, body):
     assert (done.returncode, done.stderr.count(": warning:")) == (0, 0), done.stderr
 
 
+def test_a_quoted_matcher_is_one(caddis):
+    c = caddis('http://localhost {\n\terror "/a b*" 403\n\trespond `/c` 201\n\trespond 200\n}')
+    assert [c.get(p).status for p in ("/a%20bc", "/c", "/d")] == [403, 201, 200]
+
+
 def test_a_rule_behind_a_rewrite_is_reached(caddis):
     c = caddis("http://localhost {\n\troute {\n\t\trespond /a/* 1\n\t\trewrite * /a{uri}\n"
                "\t\trespond /a/* 2\n\t}\n}")
