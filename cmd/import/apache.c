@@ -220,9 +220,9 @@ static void pass(struct apache *a, struct import_text *t, const struct apache_di
     if (from.n == 0) {
         text_open(t, "handle");
     } else if (slice_eq(from, to)) {
-        text_open(t, "handle %.*s*", SLICE_ARG(import_quoted(a->i, path)));
+        text_open(t, "handle %.*s", SLICE_ARG(import_below(a->i, path)));
     } else {
-        text_open(t, "handle_path %.*s*", SLICE_ARG(import_quoted(a->i, path)));
+        text_open(t, "handle_path %.*s", SLICE_ARG(import_below(a->i, path)));
     }
     if (to.n && !slice_eq(from, to)) {
         text_line(t, "rewrite %.*s{uri}", SLICE_ARG(to));
@@ -278,7 +278,7 @@ static void redirect(struct apache *a, struct import_text *t, const struct apach
         to = import_without_slash(to);
         text_line(t, "redir %.*s{uri} %.*s", SLICE_ARG(import_quoted(a->i, to)), SLICE_ARG(status));
     } else {
-        text_open(t, "handle_path %.*s*", SLICE_ARG(import_quoted(a->i, from)));
+        text_open(t, "handle_path %.*s", SLICE_ARG(import_below(a->i, from)));
         text_line(t, "redir %.*s{uri} %.*s", SLICE_ARG(import_quoted(a->i, to)), SLICE_ARG(status));
         text_close(t);
     }
@@ -438,7 +438,7 @@ static const struct apache_directive *alias_of(const struct apache_directive *ho
 static void aliased(struct apache *a, struct import_text *t, const struct apache_directive *host,
                     const struct apache_directive *alias, struct slice path)
 {
-    text_open(t, "handle %.*s*", SLICE_ARG(import_quoted(a->i, path)));
+    text_open(t, "handle %.*s", SLICE_ARG(import_below(a->i, path)));
     text_line(t, "uri strip_prefix %.*s",
               SLICE_ARG(import_quoted(a->i, import_without_slash(word(alias, 1)))));
     serve(a, t, host, word(alias, 2));
@@ -458,7 +458,7 @@ static void exception(struct apache *a, struct import_text *t, const struct apac
         aliased(a, t, host, alias, word(d, 1));
         return;
     }
-    text_open(t, "handle %.*s*", SLICE_ARG(import_quoted(a->i, word(d, 1))));
+    text_open(t, "handle %.*s", SLICE_ARG(import_below(a->i, word(d, 1))));
     serve(a, t, host, value(a, host, S("DocumentRoot")));
     text_close(t);
 }

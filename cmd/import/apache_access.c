@@ -120,7 +120,7 @@ static void folders_below(struct apache *a, struct import_text *t,
             }
         } else if (is(d, S("Directory")) && path.n > folder.n && is_below(path, folder)) {
             struct slice rest = import_without_slash(slice_from(path, folder.n));
-            text_line(t, "error %.*s* 403", SLICE_ARG(import_quoted(a->i, rest)));
+            text_line(t, "error %.*s 403", SLICE_ARG(import_below(a->i, rest)));
         }
     }
 }

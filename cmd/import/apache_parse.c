@@ -46,6 +46,25 @@ static bool add_word(struct reader *r, struct slice word, unsigned at)
     return true;
 }
 
+/* Between quotes a backslash stands before the quote or another backslash, and nothing else. */
+static struct slice unescaped(struct reader *r, struct slice word, char quote)
+{
+    struct dstr d;
+    if (slice_find(word, '\\') == SLICE_NPOS) {
+        return word;
+    }
+    dstr_init(&d, IMPORT_TEXT_MAX);
+    for (size_t k = 0; k < word.n; k++) {
+        bool escape = word.p[k] == '\\' && k + 1 < word.n &&
+                      (word.p[k + 1] == quote || word.p[k + 1] == '\\');
+        k += escape;
+        dstr_byte(&d, word.p[k]);
+    }
+    struct slice copy = arena_copy(r->arena, dstr_slice(&d));
+    dstr_fini(&d);
+    return copy;
+}
+
 static bool split(struct reader *r, struct slice line, unsigned at)
 {
     r->count = 0;
@@ -60,7 +79,7 @@ static bool split(struct reader *r, struct slice line, unsigned at)
             if (stop >= line.n) {
                 return err_set(r->err, "line %u: this quote is not closed", at);
             }
-            if (!add_word(r, slice_of(line.p + 1, stop - 1), at)) {
+            if (!add_word(r, unescaped(r, slice_of(line.p + 1, stop - 1), quote), at)) {
                 return false;
             }
             line = slice_from(line, stop + 1);

@@ -70,6 +70,8 @@ void text_warning(struct import *i, struct import_text *t, unsigned line, struct
                   const char *fmt, ...) PRINTF(5, 6);
 /* value as one Caddyfile token: quoted where it must be. In i's arena. */
 struct slice import_quoted(struct import *i, struct slice value);
+/* The same for what is below a path: "/a*". */
+struct slice import_below(struct import *i, struct slice path);
 /* A matcher's name that was not used yet: "m1". In i's arena. */
 struct slice import_name(struct import *i);
 

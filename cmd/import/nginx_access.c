@@ -143,8 +143,13 @@ static void refuse(struct access *a, bool everybody)
 
 static bool is_address(struct slice text)
 {
-    return text.n && !slice_starts(text, S("unix:")) &&
-           (ascii_is_digit(text.p[0]) || slice_find(text, ':') != SLICE_NPOS);
+    for (size_t k = 0; k < text.n; k++) {
+        if (!ascii_is_digit(text.p[k]) && slice_find(S("abcdefABCDEF:./"), text.p[k]) ==
+                                              SLICE_NPOS) {
+            return false;
+        }
+    }
+    return text.n > 0;
 }
 
 /* nginx takes the first line that fits. False: nobody may come. */

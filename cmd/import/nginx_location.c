@@ -463,7 +463,8 @@ static void location_head(struct nginx *n, struct import_text *t, const struct n
         return;
     }
     if (!strips(n, scope, d, &pass_path)) {
-        text_open(t, "handle %.*s%s", SLICE_ARG(import_quoted(n->i, path)), star);
+        text_open(t, "handle %.*s", SLICE_ARG((*star ? import_below(n->i, path)
+                                                     : import_quoted(n->i, path))));
         return;
     }
     if (*star == '\0') {
@@ -471,7 +472,7 @@ static void location_head(struct nginx *n, struct import_text *t, const struct n
         text_line(t, "rewrite %.*s{?query}", SLICE_ARG(pass_path));
         return;
     }
-    text_open(t, "handle_path %.*s*", SLICE_ARG(import_quoted(n->i, path)));
+    text_open(t, "handle_path %.*s", SLICE_ARG(import_below(n->i, path)));
     struct slice prefix = import_without_slash(pass_path);
     if (prefix.n) {
         text_line(t, "rewrite %.*s{uri}", SLICE_ARG(prefix));
@@ -502,15 +503,16 @@ static void inner_locations(struct nginx *n, struct import_text *t, const struct
             const char *flags = slice_starts(nginx_word(c, 1), S("~*")) ? "(?i)" : "";
             text_open(t, "@%.*s", SLICE_ARG(name));
             if (kind_of(d) != LOCATION_REGEX) {
-                text_line(t, "path %.*s*", SLICE_ARG(import_quoted(n->i, path_of(d))));
+                text_line(t, "path %.*s", SLICE_ARG(import_below(n->i, path_of(d))));
             }
             text_line(t, "path_regexp %.*s", SLICE_ARG(import_quoted(n->i,
                       arena_printf(&n->i->arena, "%s%.*s", flags, SLICE_ARG(path_of(c))))));
             text_close(t);
             text_line(t, "error @%.*s 401", SLICE_ARG(name));
         } else if (nginx_guards_itself(c)) {
-            text_line(t, "error %.*s%s 401", SLICE_ARG(import_quoted(n->i, path_of(c))),
-                      kind_of(c) == LOCATION_EXACT ? "" : "*");
+            bool exact = kind_of(c) == LOCATION_EXACT;
+            text_line(t, "error %.*s 401", SLICE_ARG((exact ? import_quoted(n->i, path_of(c))
+                                                            : import_below(n->i, path_of(c)))));
         }
         inner_locations(n, t, c);
     }

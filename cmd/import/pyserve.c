@@ -9,7 +9,7 @@ static void route(struct import *i, struct import_text *t, const struct yaml *en
     bool tls = yaml_true(entry, S("ssl"));
     path = import_without_slash(path);
     if (path.n) {
-        text_open(t, "handle_path %.*s*", SLICE_ARG(import_quoted(i, path)));
+        text_open(t, "handle_path %.*s", SLICE_ARG(import_below(i, path)));
     } else {
         text_open(t, "handle");
     }

@@ -313,7 +313,7 @@ static void entry_points(struct traefik *t, const struct label *rule, struct sli
                                          S_INIT("web-secure"), S_INIT("https")};
     struct slice entry;
     while (slice_cut(&list, ',', &entry)) {
-        bool known = false;
+        bool known = slice_trim(entry).n == 0;
         for (size_t k = 0; k < ARRAY_LEN(usual); k++) {
             known = known || slice_eq_case(slice_trim(entry), usual[k]);
         }

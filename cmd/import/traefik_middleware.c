@@ -19,7 +19,8 @@ static void users(struct traefik *t, struct import_text *out, struct slice list)
             k += user.p[k] == '$' && k + 1 < user.n && user.p[k + 1] == '$'; /* compose's escape */
         }
         if (slice_starts(dstr_slice(&hash), S("$2"))) {
-            text_line(&lines, "%.*s %.*s", SLICE_ARG(name), SLICE_ARG(dstr_slice(&hash)));
+            text_line(&lines, "%.*s %.*s", SLICE_ARG(import_quoted(t->i, name)),
+                      SLICE_ARG(import_quoted(t->i, dstr_slice(&hash))));
             good = true;
         } else {
             text_warning(t->i, out, 0, name,
@@ -118,13 +119,13 @@ static void rate_limit(struct traefik *t, struct import_text *out, struct slice 
     text_close(out);
 }
 
-static void words_of(struct dstr *out, struct slice list)
+static void words_of(struct import *i, struct dstr *out, struct slice list)
 {
     struct slice item;
     while (slice_cut(&list, ',', &item)) {
         item = slice_trim(item);
         if (item.n) {
-            dstr_printf(out, " %.*s", SLICE_ARG(item));
+            dstr_printf(out, " %.*s", SLICE_ARG(import_quoted(i, item)));
         }
     }
 }
@@ -134,7 +135,7 @@ static void allow_list(struct traefik *t, struct import_text *out, struct slice 
     struct dstr words;
     struct slice name = import_name(t->i);
     dstr_init(&words, IMPORT_TEXT_MAX);
-    words_of(&words, list);
+    words_of(t->i, &words, list);
     text_line(out, "@%.*s not remote_ip%.*s", SLICE_ARG(name), SLICE_ARG(dstr_slice(&words)));
     text_line(out, "respond @%.*s 403", SLICE_ARG(name));
     dstr_fini(&words);
@@ -150,10 +151,11 @@ static void forward_auth(struct traefik *t, struct import_text *out, struct slic
     slash = slash == SLICE_NPOS ? address.n : slash + (k == SLICE_NPOS ? 0 : k + 3);
     struct dstr words;
     dstr_init(&words, IMPORT_TEXT_MAX);
-    words_of(&words, fields);
-    text_open(out, "forward_auth %.*s", SLICE_ARG(slice_upto(address, slash)));
-    text_line(out, "uri %.*s", SLICE_ARG((slash < address.n ? slice_from(address, slash)
-                                                            : S("/"))));
+    words_of(t->i, &words, fields);
+    struct slice uri = slash < address.n ? slice_from(address, slash) : S("/");
+    text_open(out, "forward_auth %.*s",
+              SLICE_ARG(import_quoted(t->i, slice_upto(address, slash))));
+    text_line(out, "uri %.*s", SLICE_ARG(import_quoted(t->i, uri)));
     if (words.n) {
         text_line(out, "copy_headers%.*s", SLICE_ARG(dstr_slice(&words)));
     }

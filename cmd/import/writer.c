@@ -178,6 +178,11 @@ struct slice import_quoted(struct import *i, struct slice v)
     return copy;
 }
 
+struct slice import_below(struct import *i, struct slice path)
+{
+    return import_quoted(i, arena_printf(&i->arena, "%.*s*", SLICE_ARG(path)));
+}
+
 struct slice import_name(struct import *i)
 {
     return arena_printf(&i->arena, "m%u", ++i->names);

@@ -174,6 +174,27 @@ static void test_access(void **state)
         "path_regexp ^/in/\n\t\terror @m1 403\n");
 }
 
+/* What is no word in a Caddyfile is quoted, and what is no address is no matcher's. */
+static void test_odd_values(void **state)
+{
+    (void)state;
+    has(import_nginx, "server { location \"/a b\" { proxy_pass http://h:1; } }",
+        "handle \"/a b*\" {");
+    has(import_nginx, "server { allow \"10.1 }\"; deny all; location / { proxy_pass http://h; } }",
+        "\t\trespond 403\n");
+    has(import_apache, "<VirtualHost *:80>\nHeader set A \"b \\\"c\\\" \\.d\"\n</VirtualHost>\n",
+        "header A `b \"c\" \\.d`\n");
+    has(import_apache, "<VirtualHost *:80>\nDocumentRoot /srv\n<Directory \"/srv/a b\">\nDeny from"
+                       " all\n</Directory>\n</VirtualHost>\n",
+        "error \"/a b*\" 403\n");
+    has(import_traefik, "traefik.http.routers.r.rule=Host(`a`)\n"
+                        "traefik.http.routers.r.middlewares=m\n"
+                        "traefik.http.middlewares.m.ipallowlist.sourcerange=10.0.0.1 } b {\n"
+                        "traefik.http.services.s.loadbalancer.server.port=80\n",
+        "not remote_ip \"10.0.0.1 } b {\"\n");
+    assert_int_equal(warnings, 0);
+}
+
 static void test_traefik_rules(void **state)
 {
     (void)state;
@@ -264,7 +285,8 @@ int main(void)
         cmocka_unit_test(test_nginx_words), cmocka_unit_test(test_nginx_refused),
         cmocka_unit_test(test_nginx_sites), cmocka_unit_test(test_nginx_order),
         cmocka_unit_test(test_access),      cmocka_unit_test(test_apache),
-        cmocka_unit_test(test_traefik_rules), cmocka_unit_test(test_traefik),
+        cmocka_unit_test(test_odd_values),  cmocka_unit_test(test_traefik_rules),
+        cmocka_unit_test(test_traefik),
         cmocka_unit_test(test_pyserve),     cmocka_unit_test(test_yaml_bomb),
         cmocka_unit_test(test_habits),
     };
