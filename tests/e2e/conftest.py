@@ -2,7 +2,6 @@
 whatever went wrong down there (a script's assertion, a sanitizer's report, an exit status) fails
 the test."""
 
-import os
 import pathlib
 import shutil
 import signal
@@ -22,9 +21,6 @@ from lib.origin import Origin, Scripted, hello  # noqa: E402
 from lib.pebble import SITE, Pebble  # noqa: E402
 from lib.ports import free_port  # noqa: E402
 from lib.redis import Redis  # noqa: E402
-
-# Its handlers around fork() may hang a process that also starts others (gRPC 1.51, Python 3.13).
-os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "0"
 
 TEST_TIMEOUT = 150  # seconds; a test that hangs is a failed test, not a hung run
 

@@ -11,7 +11,6 @@ tests that measure time or memory or run under strace (default build-plain/caddi
 
 import os
 import pathlib
-import resource
 import shutil
 import signal
 import socket
@@ -135,20 +134,15 @@ class Caddis:
         binary = pathlib.Path(options.get("binary") or BIN)
         assert binary.exists(), f"{binary} is not built"
 
-        def prepare():
-            if options.get("nofile"):
-                limit = options["nofile"]
-                resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
-            os.umask(options.get("umask", 0o022))
-            if options.get("user"):
-                os.setgroups([])
-                os.setgid(options["user"])
-                os.setuid(options["user"])
-
-        args = [*options.get("wrap", []), str(binary), "run", "--config", str(self.file)]
+        args = ["prlimit", f"--nofile={options['nofile']}"] if options.get("nofile") else []
+        args += [*options.get("wrap", []), str(binary), "run", "--config", str(self.file)]
         args += ["--adapter", "caddyfile", *options.get("args", [])]
         self.log_stream = open(self.log_file, "ab")
         self.started = time.monotonic()
+        # Without preexec_fn: Python then forks without the handlers that libraries have hung there
+        # (gRPC's never return in a process with threads of its own).
+        user = {"user": options["user"], "group": options["user"], "extra_groups": []} \
+            if options.get("user") else {}
         self.process = subprocess.Popen(
             args,
             env=environment(self.folder, {"NOTIFY_SOCKET": str(notify), **options.get("env", {})}),
@@ -157,7 +151,8 @@ class Caddis:
             stdout=self.log_stream,
             stderr=self.log_stream,
             start_new_session=True,
-            preexec_fn=prepare,
+            umask=options.get("umask", 0o022),
+            **user,
         )
         self.stopped = False
         if wait:
