@@ -189,7 +189,7 @@ def test_a_chain_that_is_not_ours_is_not_used(world):
 
 
 def test_short_certificates_are_renewed_without_one_failed_handshake(world, origin):
-    p, c = world(ca={"validity": 40}, globals="renew_interval 1s")
+    p, c = world(ca={"validity": 24}, globals="renew_interval 1s")
     roots = p.roots()
     serials = {certs.parse(wait(p, c)).serial_number}
     end = time.monotonic() + 75
