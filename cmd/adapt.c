@@ -61,19 +61,26 @@ static void put_words(struct json_out *j, const char *key, const struct cf_token
     json_close(j, ']');
 }
 
-/* Lines as they are written: {"name", "arguments", "block", "at"}. */
+static void put_lines(struct json_out *j, const char *key, const struct cf_directive *d);
+
+/* A line as it is written: {NAME_KEY, "arguments", "block", "at"}. */
+static void put_line(struct json_out *j, const char *name_key, const struct cf_directive *d)
+{
+    json_open(j, NULL, '{');
+    json_text(j, name_key, d->name.text);
+    put_words(j, "arguments", d->args, d->arg_count);
+    if (d->has_block) {
+        put_lines(j, "block", d->children);
+    }
+    put_place(j, &d->name.at);
+    json_close(j, '}');
+}
+
 static void put_lines(struct json_out *j, const char *key, const struct cf_directive *d)
 {
     json_open(j, key, '[');
     for (; d; d = d->next) {
-        json_open(j, NULL, '{');
-        json_text(j, "name", d->name.text);
-        put_words(j, "arguments", d->args, d->arg_count);
-        if (d->has_block) {
-            put_lines(j, "block", d->children);
-        }
-        put_place(j, &d->name.at);
-        json_close(j, '}');
+        put_line(j, "name", d);
     }
     json_close(j, ']');
 }
@@ -165,14 +172,7 @@ static void put_settings(struct json_out *j, const struct cf_directive *first)
         const struct directive *known = is_matcher(d) ? NULL : directive_find(d->name.text);
         if (known && known->kind == DIRECTIVE_SITE &&
             !slice_eq(d->name.text, S("handle_errors"))) {
-            json_open(j, NULL, '{');
-            json_text(j, "directive", d->name.text);
-            put_words(j, "arguments", d->args, d->arg_count);
-            if (d->has_block) {
-                put_lines(j, "block", d->children);
-            }
-            put_place(j, &d->name.at);
-            json_close(j, '}');
+            put_line(j, "directive", d);
         }
     }
     json_close(j, ']');

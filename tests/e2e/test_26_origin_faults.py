@@ -93,6 +93,7 @@ UPLOADS = {"answers early", "takes no request body"}
 
 @pytest.fixture(scope="module")
 def shared():
+    done.clear()
     folder = pathlib.Path(tempfile.mkdtemp(prefix="cd", dir="/tmp"))
     authority = Authority(folder)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
